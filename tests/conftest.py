@@ -1,0 +1,38 @@
+"""What the tests share."""
+
+import os
+import pathlib
+
+import pytest
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+ROOT = pathlib.Path(__file__).parent.parent
+SHARED = ROOT.parent / "shared"
+
+
+def _shared(path):
+    if not path.exists():
+        message = f"{path.name} is not beside the checkout"
+        pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
+    return path
+
+
+@pytest.fixture
+def prepared_data():
+    """A tensorflow-datasets directory with real MNIST and CIFAR-10."""
+    return _shared(SHARED / "tfds")
+
+
+@pytest.fixture
+def mnist_archives():
+    """A directory with MNIST's four official archives."""
+    return _shared(SHARED / "archives" / "mnist")
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory):
+    """The directory of a short clamped run on digits, from the command line's own code path."""
+    from runs import train
+
+    return train(tmp_path_factory.mktemp("run") / "a")

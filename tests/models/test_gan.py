@@ -1,0 +1,247 @@
+"""The training step against algorithm 1 written out, and `fit` on anybody's arrays, datasets and networks."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfjc import architectures, losses, models, numerics
+from tfjc.models.gan import one_pass
+from tfjc.penalties import GradientPenalty, JacobianClamping
+
+IMAGES = np.random.default_rng(0).integers(0, 256, size=(48, 8, 8, 1)).astype(np.uint8)
+STEEP = JacobianClamping(lambda_min=5.0, lambda_max=20.0)  # holds every fresh generator
+
+
+def gan(*, seed=0, batch_norm=True, **options):
+    networks = architectures.dcgan((8, 8, 1), n_z=3, channels=4, batch_norm=batch_norm, seed=seed)
+    return models.GAN(networks.generator, networks.critic, prior=networks.prior, seed=seed, **options)
+
+
+def dense(units, activation=None):
+    return keras.layers.Dense(units, activation, kernel_initializer=keras.initializers.GlorotUniform(seed=units))
+
+
+def weights(model):
+    return [np.array(v) for v in model.generator.variables + model.critic.variables]
+
+
+def assert_same(first, second):
+    for a, b in zip(first, second, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def largest_difference(first, second):
+    return max(np.abs(a - b).max() for a, b in zip(first, second, strict=True))
+
+
+def test_the_first_generator_update_is_algorithm_1():
+    """With plain gradient descent the update is −η·∇(L_G + mean L), worked out here by finite differences."""
+    generator = keras.Sequential([keras.Input([3]), dense(64, "tanh"), keras.layers.Reshape([8, 8, 1])])
+    critic = keras.Sequential([keras.Input([8, 8, 1]), keras.layers.Flatten(), dense(8, "tanh"), dense(1)])
+    model = models.GAN(generator, critic, generator_penalties=[STEEP])
+    model.compile(keras.optimizers.SGD(1e-3), keras.optimizers.SGD(0.0), jit_compile=False)
+    kernel = model.generator.trainable_variables[0]
+    z = model._latents(16, stream=1)
+    z_perturbed = STEEP.perturb(z, model._seed(1, 2, 0))
+
+    def objective():
+        x, x_perturbed = model.generator(z), model.generator(z_perturbed)
+        adversarial = tf.reduce_mean(tf.nn.softplus(-model.critic(x)))
+        q = np.linalg.norm(np.reshape(x - x_perturbed, [16, -1]), axis=1) / np.linalg.norm(z - z_perturbed, axis=1)
+        penalty = np.maximum(q, 20.0) - 20.0, np.minimum(q, 5.0) - 5.0
+        return float(adversarial) + np.mean(penalty[0] ** 2 + penalty[1] ** 2)
+
+    before, direction = kernel.numpy(), np.random.default_rng(0).normal(size=kernel.shape).astype(np.float32)
+    h, values = 5e-3, []
+    for sign in (1, -1):
+        kernel.assign(before + sign * h * direction)
+        values.append(objective())
+    kernel.assign(before)
+    model.train_step(tf.constant(IMAGES[:16]))
+    expected = -1e-3 * (values[0] - values[1]) / (2 * h)
+    found = np.sum((kernel.numpy() - before) * direction)
+    assert found == pytest.approx(expected, rel=5e-3)
+
+
+def test_the_penalty_reaches_the_generator_and_not_the_critic():
+    plain, clamped = gan(), gan(generator_penalties=[STEEP])
+    for model in (plain, clamped):
+        model.train_step(tf.constant(IMAGES[:16]))
+    assert_same([v.numpy() for v in plain.critic.variables], [v.numpy() for v in clamped.critic.variables])
+    assert largest_difference(weights(plain), weights(clamped)) > 1e-5
+
+
+def test_an_idle_clamp_changes_nothing_without_batch_normalisation():
+    """Where every Q lies in [λ_min, λ_max] the adversarial loss must be that on z alone."""
+    plain = gan(batch_norm=False)
+    idle = gan(batch_norm=False, generator_penalties=[JacobianClamping(0.0, 1e6)])
+    for model in (plain, idle):
+        logs = model.train_step(tf.constant(IMAGES[:16]))
+    assert float(logs["generator_penalty"]) == 0.0
+    assert largest_difference(weights(plain), weights(idle)) < 1e-6
+
+
+def test_clamping_raises_a_low_quotient_into_the_interval():
+    model = gan(generator_penalties=[JacobianClamping(2.0, 20.0)])
+    model.compile(keras.optimizers.Adam(5e-3), keras.optimizers.Adam(1e-5))
+    first, last = (model.fit(IMAGES, batch_size=16, epochs=n, verbose=0).history["quotient"][-1] for n in (1, 60))
+    assert first < 1.0
+    assert 1.7 < last < 20.0
+
+
+def test_both_mini_batches_share_one_batch_normalisation():
+    """One pass over [z, z']: the statistics are those of both, and the moving ones move once."""
+    generator = gan().generator
+    z, z_perturbed = tf.random.stateless_normal([2, 6, 3], [1, 1])
+    moving = next(v for v in generator.non_trainable_variables if "moving_mean" in v.path)
+    before = moving.numpy()
+    expected = generator(tf.concat([z, z_perturbed], 0), training=True)
+    once = moving.numpy()
+    moving.assign(before)
+    found = one_pass(generator, [z, z_perturbed])
+    np.testing.assert_allclose(tf.concat(found, 0), expected, rtol=1e-6)
+    np.testing.assert_allclose(moving.numpy(), once, rtol=1e-6)
+
+
+@pytest.mark.parametrize("noise", [keras.layers.Dropout(0.5, seed=1), keras.layers.GaussianNoise(1.0, seed=1)])
+def test_a_noisy_generator_sees_the_same_noise_in_both_mini_batches(noise):
+    """x = noise(z): at z' = z the difference is 0, though the noise differs from step to step."""
+    generator = keras.Sequential([keras.Input([50]), noise])
+    z = tf.random.stateless_normal([4, 50], [1, 1])
+    x, x_perturbed = one_pass(generator, [z, z])
+    np.testing.assert_array_equal(x, x_perturbed)
+    assert np.abs(one_pass(generator, [z, z])[0] - x).max() > 0.1
+
+
+def test_a_step_is_a_function_of_weights_step_and_images():
+    first, second = gan(seed=4), gan(seed=4)
+    for model in (first, second):
+        for start in (0, 16, 32):
+            model.train_step(tf.constant(IMAGES[start : start + 16]))
+    assert_same(weights(first), weights(second))
+    assert int(first.step) == 3
+    other = gan(seed=4)
+    other.step.assign(7)  # other noise
+    for start in (0, 16, 32):
+        other.train_step(tf.constant(IMAGES[start : start + 16]))
+    assert largest_difference(weights(first), weights(other)) > 1e-5
+
+
+def test_d_steps_updates_the_critic_on_each_part_of_the_batch():
+    model = gan(d_steps=3)
+    model.fit(IMAGES, batch_size=8, steps_per_epoch=2, verbose=0)
+    assert (int(model.critic_optimizer.iterations), int(model.generator_optimizer.iterations)) == (6, 2)
+    assert int(model.step) == 2
+
+
+def test_wasserstein_with_gradient_penalty_pulls_the_slope_to_one():
+    model = gan(batch_norm=False, loss="wasserstein", critic_penalties=[GradientPenalty(10.0)], d_steps=2)
+    model.compile(keras.optimizers.Adam(1e-5), keras.optimizers.Adam(1e-3))
+    real, fake = numerics.to_images(IMAGES[:16]), model.generator(model.prior.sample(16, seed=[1, 1]))
+    before = tf.reduce_mean(GradientPenalty(1.0)(model.critic, real, fake, [1, 1]))
+    model.fit(IMAGES, batch_size=8, epochs=80, verbose=0)
+    after = tf.reduce_mean(GradientPenalty(1.0)(model.critic, real, fake, [1, 1]))
+    assert after < 0.2 * before
+
+
+@pytest.mark.parametrize("kind", ["uint8", "float", "dataset", "dataset of pairs", "float64 dataset"])
+def test_fit_takes_anybodys_images(kind):
+    floats = (IMAGES / 127.5 - 1).astype(np.float32)
+    data = {
+        "uint8": IMAGES,
+        "float": floats,
+        "dataset": tf.data.Dataset.from_tensor_slices(IMAGES).batch(16),
+        "dataset of pairs": tf.data.Dataset.from_tensor_slices((floats, np.zeros(48))).batch(16),
+        "float64 dataset": tf.data.Dataset.from_tensor_slices(floats.astype(np.float64)).batch(16),
+    }[kind]
+    model = gan(generator_penalties=[JacobianClamping()])
+    history = model.fit(data, batch_size=16 if kind in ("uint8", "float") else None, epochs=2, verbose=0).history
+    assert int(model.step) == 6
+    assert set(history) == {
+        "critic_loss",
+        "generator_loss",
+        "generator_penalty",
+        "quotient",
+        "clamped_low",
+        "clamped_high",
+    }
+    assert np.isfinite([v[-1] for v in history.values()]).all()
+
+
+def test_fit_works_on_networks_that_are_not_ours():
+    class Generator(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense = keras.layers.Dense(64, activation="tanh")
+
+        def call(self, z):
+            return tf.reshape(self.dense(z), [-1, 8, 8, 1])
+
+    critic = keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(1), keras.layers.Reshape([])])
+    model = models.GAN(Generator(), critic, prior=architectures.standard_normal(5), loss=losses.WASSERSTEIN)
+    model.fit(IMAGES, epochs=1, batch_size=16, verbose=0)
+    assert int(model.step) == 3
+
+
+def test_fit_goes_on_with_the_data_where_it_stopped():
+    """Two epochs in one call and in two calls see the same images in the same order."""
+    once, twice = gan(), gan()
+    once.fit(IMAGES, batch_size=16, epochs=2, verbose=0)
+    for _ in range(2):
+        twice.fit(IMAGES, batch_size=16, epochs=1, verbose=0)
+    assert_same(weights(once), weights(twice))
+
+
+def test_xla_gives_the_same_update():
+    """With fixed noise: TensorFlow's stateless random numbers are others under XLA than without."""
+
+    class FixedPrior:
+        def sample(self, count, seed):
+            return tf.reshape(tf.sin(tf.range(3.0 * tf.cast(count, tf.float32)) ** 2), [-1, 3])
+
+    class FixedSteps(JacobianClamping):
+        def perturb(self, z, seed):
+            return z + tf.constant([0.0, 0.6, -0.8])
+
+    networks = [architectures.dcgan((8, 8, 1), n_z=3, channels=4)[:2] for _ in range(2)]
+    eager, compiled = (
+        models.GAN(*pair, prior=FixedPrior(), generator_penalties=[FixedSteps(5.0)]) for pair in networks
+    )
+    before = weights(eager)
+    for model, xla in ((eager, False), (compiled, True)):
+        model.compile(keras.optimizers.SGD(0.1), keras.optimizers.SGD(0.1), jit_compile=xla)
+        model.fit(IMAGES, batch_size=16, steps_per_epoch=1, verbose=0)
+    assert largest_difference(weights(eager), before) > 1e-2
+    assert largest_difference(weights(eager), weights(compiled)) < 1e-5
+
+
+@pytest.mark.parametrize(
+    "build, message",
+    [
+        (lambda: gan().fit(IMAGES.astype(np.float32)), r"must lie in \[-1, 1\], found \[0, 255\]"),
+        (lambda: gan().fit(IMAGES.astype(np.int32)), "must be uint8, or floats"),
+        (lambda: gan().fit(np.full((4, 8, 8, 1), np.nan)), r"must lie in \[-1, 1\], found \[nan, nan\]"),
+        (lambda: gan().fit(IMAGES), "a batch takes 64 images, found 48"),
+        (lambda: gan().fit(np.zeros((64, 9, 9, 1))), r"makes images \(8, 8, 1\), the data's are \(9, 9, 1\)"),
+        (
+            lambda: gan(d_steps=5).fit(tf.data.Dataset.from_tensor_slices(IMAGES).batch(16)),
+            "a batch of 16 images cannot be split for d_steps = 5",
+        ),
+        (lambda: gan(loss="hinges"), "unknown loss 'hinges'"),
+        (lambda: gan(d_steps=0), "d_steps must be at least 1"),
+        (lambda: gan(generator_penalties=[JacobianClamping]), "generator_penalties must be penalty objects"),
+        (lambda: gan(critic_penalties="gp"), "critic_penalties must be penalty objects"),
+        (
+            lambda: models.GAN(gan().generator, keras.Sequential([keras.layers.Flatten()])),
+            r"must return logits \[B, 1\] or \[B\], found \[2, 64\] for B = 2",
+        ),
+        (
+            lambda: models.GAN(keras.layers.Dense(3), gan().critic),
+            "prior is needed",
+        ),
+    ],
+)
+def test_mistakes_are_named(build, message):
+    with pytest.raises(ValueError, match=message):
+        build()

@@ -1,0 +1,24 @@
+"""Short runs, as the command line starts them."""
+
+from tfjc import configurables, records
+
+SHORT = [
+    "train_and_evaluate.steps = 6",
+    "train_and_evaluate.eval_every = 2",
+    "train_and_evaluate.batch_size = 16",
+    "train_and_evaluate.eval_latents = 4",
+    "dcgan.channels = 4",
+    "dcgan.n_z = 8",
+]
+
+
+def train(workdir, *bindings, gin_file="digits_jc", **options):
+    """Runs a gin file, made short, in `workdir`; returns its `RunDirectory`."""
+    configurables.parse([gin_file], [*SHORT, *bindings])
+    configurables.train_and_evaluate(workdir=workdir, config=configurables.texts, **options)
+    return records.RunDirectory(workdir)
+
+
+def without_time(run):
+    """The rows of a run's `metrics.jsonl`, time apart."""
+    return [{key: value for key, value in row.items() if key != "seconds"} for row in run.read_metrics()]

@@ -1,0 +1,65 @@
+"""The layout of docs/architecture.md: a module imports only from floors below its own."""
+
+import ast
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parent.parent
+FLOORS = [
+    {"checks", "numerics", "records"},
+    {"jacobian", "spectrum", "losses", "statistics", "dynamics", "figures"},
+    {"penalties", "layers", "datasets"},
+    {"architectures"},
+    {"models"},
+    {"evaluators", "export", "strategies"},
+    {"callbacks"},
+    {"experiment", "configurables"},
+    {"train", "evaluate", "analyze", "study"},
+]
+FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names}
+# Within a floor only these: each is one-way.
+SAME_FLOOR = {("spectrum", "jacobian"), ("numerics", "checks"), ("records", "checks"), ("configurables", "experiment")}
+FILES = sorted(path for path in (ROOT / "tfjc").rglob("*.py") if path != ROOT / "tfjc" / "__init__.py")
+
+
+def unit(path):
+    """The module or package directly under tfjc that a file belongs to."""
+    return path.relative_to(ROOT / "tfjc").parts[0].removesuffix(".py")
+
+
+def imported(path):
+    """The names that a file imports: ("tfjc", unit) for ours, (package, None) for others."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from ((name.name.split(".")[0], [*name.name.split("."), None][1]) for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            package, *rest = node.module.split(".")
+            yield from ((package, rest[0] if rest else name.name) for name in node.names)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_imports_only_from_floors_below(path):
+    me = unit(path)
+    assert me in FLOOR, f"{me} has no floor: add it to FLOORS and to docs/architecture.md"
+    for package, name in imported(path):
+        if package == "tfjc" and name is not None and name != me:
+            assert FLOOR[name] < FLOOR[me] or (me, name) in SAME_FLOOR, f"{me} must not import {name}"
+
+
+def test_only_configurables_meets_gin():
+    users = {unit(path) for path in FILES if any(package == "gin" for package, _ in imported(path))}
+    assert users == {"configurables"}
+
+
+@pytest.mark.parametrize("module", ["checks", "records", "figures"])
+def test_needs_no_tensorflow(module):
+    code = f"import sys, tfjc.{module}; sys.exit('tensorflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+def test_the_gin_folder_does_not_shadow_the_gin_package():
+    assert not list((ROOT / "gin").rglob("__init__.py"))

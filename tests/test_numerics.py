@@ -1,0 +1,43 @@
+"""Norms, directions, seeds and the scale of images."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfjc import numerics
+
+
+def test_safe_norm_and_its_gradient():
+    """∂‖x‖/∂x = x/‖x‖, and 0 at x = 0."""
+    x = tf.Variable([[3.0, 4.0], [0.0, 0.0]])
+    with tf.GradientTape() as tape:
+        norm = numerics.safe_norm(x)
+    np.testing.assert_allclose(norm, [5.0, 0.0])
+    np.testing.assert_allclose(tape.gradient(norm, x), [[0.6, 0.8], [0.0, 0.0]], rtol=1e-6)
+
+
+def test_unit_directions_have_length_one_and_follow_the_seed():
+    first = numerics.unit_directions([50, 7], [1, 2])
+    np.testing.assert_allclose(np.linalg.norm(first, axis=1), 1.0, rtol=1e-6)
+    np.testing.assert_array_equal(first, numerics.unit_directions([50, 7], [1, 2]))
+    assert np.abs(first - numerics.unit_directions([50, 7], [1, 3])).max() > 0.1
+
+
+def test_fold_separates_streams():
+    seeds = {tuple(numerics.fold([s, 0], a, b).numpy()) for s in range(3) for a in range(4) for b in range(5)}
+    assert len(seeds) == 60
+
+
+def test_images_go_round():
+    levels = np.arange(256, dtype=np.uint8)
+    images = numerics.to_images(levels)
+    assert (images.dtype, float(images[0]), float(images[255])) == (tf.float32, -1.0, 1.0)
+    np.testing.assert_array_equal(numerics.to_uint8(images), levels)
+    np.testing.assert_array_equal(numerics.to_uint8(tf.constant([-3.0, 3.0])), [0, 255])
+
+
+def test_one_place_decides_on_xla():
+    assert (numerics.use_xla("on"), numerics.use_xla("off")) == (True, False)
+    assert numerics.use_xla("auto") == bool(tf.config.list_physical_devices("GPU"))
+    with pytest.raises(ValueError, match="unknown jit_compile 'yes'"):
+        numerics.use_xla("yes")

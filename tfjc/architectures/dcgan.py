@@ -1,0 +1,95 @@
+"""DCGAN (Radford et al. 2016, section 3), for any image size that halves evenly down to 4 to 7 pixels and more."""
+
+import itertools
+
+import keras
+
+from tfjc import checks
+from tfjc.architectures._networks import Networks, output_dtype, standard_normal
+
+
+def dcgan(image_shape, *, n_z=64, channels=64, batch_norm=True, seed=0):
+    """The DCGAN pair for images [size, size, colours], with N(0, I) as prior.
+
+    The generator maps z by a dense layer to the smallest map (28 → 7, 32 → 4, 48 → 6 pixels), then by 5×5 stride-2
+    transposed convolutions that halve the channels down to `channels`, then to tanh; the critic mirrors it with leaky
+    ReLU 0.2. Weights N(0, 0.02); batch normalisation with decay 0.9 and ε 1e-5 after every layer but the generator's
+    last and the critic's first.
+
+    Args:
+      image_shape: (size, size, colours).
+      n_z: size of the latent.
+      channels: of the widest map, doubled with every halving of the size.
+      batch_norm: False leaves all normalisation out.
+      seed: of the initial weights.
+
+    Raises:
+      ValueError: the size cannot be halved, or an argument is out of range.
+    """
+    n_z, channels = checks.integer("n_z", n_z, minimum=1), checks.integer("channels", channels, minimum=1)
+    checks.boolean("batch_norm", batch_norm)
+    smallest, widths = _pyramid(image_shape, channels)
+    layers = _Layers(batch_norm, checks.integer("seed", seed, minimum=0))
+    return Networks(
+        generator=_generator(layers, n_z, smallest, widths, image_shape[-1]),
+        critic=_critic(layers, image_shape, widths),
+        prior=standard_normal(n_z),
+    )
+
+
+def _pyramid(image_shape, channels):
+    """The smallest map's size, and the channels from the widest map to the smallest: [c, 2c, 4c, ...]."""
+    if len(image_shape) != 3 or image_shape[0] != image_shape[1]:
+        raise ValueError(f"dcgan needs square images (size, size, colours), found {tuple(image_shape)}")
+    size, widths = image_shape[0], []
+    while size % 2 == 0 and size // 2 >= 4:
+        size //= 2
+        widths.append(channels << len(widths))
+    if not widths:
+        raise ValueError(f"dcgan needs an even image size of at least 8 (28, 32, 48, ...), found {image_shape[0]}")
+    return size, widths
+
+
+def _generator(layers, n_z, smallest, widths, colours):
+    z = keras.Input([n_z], name="z")
+    x = layers.dense(smallest * smallest * widths[-1])(z)
+    x = keras.layers.Reshape([smallest, smallest, widths[-1]])(x)
+    for width in reversed(widths[:-1]):
+        x = keras.layers.ReLU()(layers.normalised(x))
+        x = layers.transposed(width)(x)
+    x = keras.layers.ReLU()(layers.normalised(x))
+    x = layers.transposed(colours)(x)
+    images = keras.layers.Activation("tanh", dtype=output_dtype(), name="images")(x)
+    return keras.Model(z, images, name="generator")
+
+
+def _critic(layers, image_shape, widths):
+    images = keras.Input(image_shape, name="images")
+    x = keras.layers.LeakyReLU(0.2)(layers.convolution(widths[0])(images))
+    for width in widths[1:]:
+        x = keras.layers.LeakyReLU(0.2)(layers.normalised(layers.convolution(width)(x)))
+    logits = layers.dense(1, dtype=output_dtype())(keras.layers.Flatten()(x))
+    return keras.Model(images, logits, name="critic")
+
+
+class _Layers:
+    """DCGAN's layers, each with a seed of its own."""
+
+    def __init__(self, batch_norm, seed):
+        self._batch_norm = batch_norm
+        self._seeds = itertools.count(seed * 1000)
+
+    def _weights(self):
+        return keras.initializers.RandomNormal(stddev=0.02, seed=next(self._seeds))
+
+    def dense(self, units, **options):
+        return keras.layers.Dense(units, kernel_initializer=self._weights(), **options)
+
+    def transposed(self, filters):
+        return keras.layers.Conv2DTranspose(filters, 5, 2, padding="same", kernel_initializer=self._weights())
+
+    def convolution(self, filters):
+        return keras.layers.Conv2D(filters, 5, 2, padding="same", kernel_initializer=self._weights())
+
+    def normalised(self, x):
+        return keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5)(x) if self._batch_norm else x

@@ -1,0 +1,34 @@
+"""Fully connected networks, for points in the plane and other small data."""
+
+import math
+
+import keras
+
+from tfjc import checks
+from tfjc.architectures._networks import Networks, output_dtype, standard_normal
+
+
+def mlp(image_shape, *, n_z=2, width=128, depth=2, seed=0):
+    """A generator and a critic of `depth` ReLU layers of `width`, for data of any shape, with N(0, I) as prior.
+
+    The generator's output is linear, so that data need not fill [−1, 1]. He initialisation.
+    Raises ValueError for arguments out of range.
+    """
+    n_z, width = checks.integer("n_z", n_z, minimum=1), checks.integer("width", width, minimum=1)
+    depth, seed = checks.integer("depth", depth, minimum=1), checks.integer("seed", seed, minimum=0)
+
+    def stack(x, units, first_seed):
+        for index in range(depth):
+            he = keras.initializers.HeNormal(seed=first_seed + index)
+            x = keras.layers.Dense(width, activation="relu", kernel_initializer=he)(x)
+        last = keras.initializers.GlorotUniform(seed=first_seed + depth)
+        return keras.layers.Dense(units, kernel_initializer=last, dtype=output_dtype())(x)
+
+    z, x = keras.Input([n_z], name="z"), keras.Input(image_shape, name="images")
+    images = keras.layers.Reshape(image_shape)(stack(z, math.prod(image_shape), 1000 * seed))
+    logits = stack(keras.layers.Flatten()(x), 1, 1000 * seed + 500)
+    return Networks(
+        generator=keras.Model(z, images, name="generator"),
+        critic=keras.Model(x, logits, name="critic"),
+        prior=standard_normal(n_z),
+    )

@@ -1,0 +1,65 @@
+"""Brings what the other callbacks measure to the run directory."""
+
+import time
+
+import numpy as np
+import tensorflow as tf
+
+from tfjc import records
+from tfjc.callbacks._periodic import Periodic
+
+
+class Recorder(Periodic):
+    """Writes a line of `metrics.jsonl` and adds to `spectra.npz` at every evaluation; the losses also to TensorBoard.
+
+    A line holds `step`, `seconds` of training so far (of all sessions), the losses and other scalars of `fit`, averaged
+    since the last line, and what each of `sources` has in `latest`. `spectra.npz` holds `steps` [T], `z` [B, n_z],
+    `singular_values` [T, B, n_z] and `average_jacobian` [T, n_z].
+
+    Args:
+      run: `records.RunDirectory`.
+      conditioning: the `Conditioning` callback, which stands before this one in the list.
+      sources: other callbacks with a dict `latest`.
+      every: steps between evaluations, as in the sources.
+    """
+
+    def __init__(self, run, conditioning, sources=(), every=500):
+        super().__init__(every, run.tensorboard)
+        self.run, self.conditioning, self.sources = run, conditioning, (conditioning, *sources)
+        self._began, self._before, self._spectra = time.monotonic(), 0.0, []
+
+    def on_train_begin(self, logs=None):
+        """Drops what was recorded after the step at which this session goes on, then begins."""
+        step = int(self.model.step) or -1  # at step 0 that step's own line is written again
+        self.run.drop_metrics_after(step)
+        rows = self.run.read_metrics()
+        self._before = rows[-1]["seconds"] if rows else 0.0
+        self._spectra = read_spectra(self.run.spectra, step) if rows else []
+        self._began = time.monotonic()
+        super().on_train_begin(logs)
+
+    def act(self, step, logs):
+        """Writes the line and the spectra."""
+        row = {"step": step, "seconds": round(self._before + time.monotonic() - self._began, 3)}
+        losses = {name: float(value) for name, value in logs.items() if name not in self.conditioning.latest}
+        for source in self.sources:
+            row.update(source.latest)
+        for name, value in losses.items():
+            tf.summary.scalar(f"training/{name}", value)
+        self._write_spectra(step)
+        self.run.append_metrics({**row, **losses})
+
+    def _write_spectra(self, step):
+        spectrum = self.conditioning.spectrum
+        self._spectra.append((step, spectrum.singular_values, spectrum.average_jacobian))
+        steps, values, average = (np.stack(column) for column in zip(*self._spectra, strict=True))
+        with records.replacing(self.run.spectra) as temporary, open(temporary, "wb") as stream:
+            z = self.conditioning.evaluator.z.numpy()
+            np.savez(stream, steps=steps, z=z, singular_values=values, average_jacobian=average)
+
+
+def read_spectra(path, step):
+    """The (step, singular values, average Jacobian) of `spectra.npz` up to `step`."""
+    with np.load(path) as saved:
+        columns = saved["steps"].tolist(), saved["singular_values"], saved["average_jacobian"]
+        return [entry for entry in zip(*columns, strict=True) if entry[0] <= step]

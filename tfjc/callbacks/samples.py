@@ -1,0 +1,66 @@
+"""Pictures of what the generator makes at fixed latents."""
+
+import io
+import pathlib
+
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+
+from tfjc import numerics, records
+from tfjc.callbacks._periodic import Periodic
+
+
+class Samples(Periodic):
+    """Writes a grid of G(z) at fixed latents as `step_00000500.png`, and to TensorBoard with `log_dir`.
+
+    Points in the plane are drawn as a scatter plot.
+
+    Args:
+      generator: callable z [B, n_z] → images [B, height, width, 1 or 3] in [−1, 1], or points [B, 2].
+      z: latents [B, n_z], which stay fixed.
+      directory: where the pictures go; made if need be.
+      every: steps between pictures.
+      log_dir: TensorBoard's directory.
+    """
+
+    def __init__(self, generator, z, directory, every=500, *, log_dir=None):
+        super().__init__(every, log_dir)
+        self.generator, self.z, self.directory = generator, z, pathlib.Path(directory)
+
+    def act(self, step, logs):
+        """Draws and writes the picture."""
+        picture = draw(np.asarray(self.generator(self.z)))
+        self.directory.mkdir(parents=True, exist_ok=True)
+        with records.replacing(self.directory / f"step_{step:08d}.png") as temporary:
+            picture.save(temporary, format="PNG")
+        if self._writer:
+            tf.summary.image("samples", np.asarray(picture.convert("RGB"))[None])
+
+
+def draw(samples):
+    """A picture of samples: a square grid of images, or a scatter plot of points."""
+    return _scatter(samples) if samples.ndim == 2 else Image.fromarray(grid(samples))
+
+
+def grid(images):
+    """Images [B, height, width, colours] in [−1, 1] side by side in rows of ⌈√B⌉, uint8, with a pixel between."""
+    images = np.pad(numerics.to_uint8(images).numpy(), [(0, 0), (1, 1), (1, 1), (0, 0)], constant_values=128)
+    count, height, width, colours = images.shape
+    columns = int(np.ceil(np.sqrt(count)))
+    rows = -(-count // columns)
+    images = np.pad(images, [(0, rows * columns - count), (0, 0), (0, 0), (0, 0)], constant_values=128)
+    table = images.reshape(rows, columns, height, width, colours).swapaxes(1, 2)
+    table = table.reshape(rows * height, columns * width, colours)
+    return table[..., 0] if colours == 1 else table
+
+
+def _scatter(points):
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4, 4))
+    axes = figure.add_subplot(xlim=(-1.2, 1.2), ylim=(-1.2, 1.2), aspect="equal")
+    axes.scatter(*points[:, :2].T, s=4)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=100)
+    return Image.open(buffer)

@@ -1,0 +1,79 @@
+"""The one page where names meet gin. Nothing else imports gin."""
+
+import inspect
+import pathlib
+import re
+
+import keras
+
+import gin
+from tfjc import architectures, checks, datasets, experiment, models, penalties
+
+_CONFIGURABLES = {
+    "train_and_evaluate": experiment.train_and_evaluate,
+    "dataset": datasets.load,
+    "dcgan": architectures.dcgan,
+    "mlp": architectures.mlp,
+    "GAN": models.GAN,
+    "JacobianClamping": penalties.JacobianClamping,
+    "GradientPenalty": penalties.GradientPenalty,
+    "Adam": keras.optimizers.Adam,
+}
+
+_REGISTERED = {name: gin.external_configurable(target, name) for name, target in _CONFIGURABLES.items()}
+
+train_and_evaluate = _REGISTERED["train_and_evaluate"]
+
+
+class ConfigError(ValueError):
+    """A gin file or binding that cannot be used: gin's message and the nearest valid names."""
+
+
+def directory():
+    """The directory of our gin files: `gin/` of the checkout, or the copy installed with the package."""
+    package = pathlib.Path(__file__).parent
+    checkout = package.parent / "gin"
+    return checkout if (checkout / "digits.gin").exists() else package / "gin_files"
+
+
+def find(name):
+    """The gin file called `name`: a path, or one of ours by name, with or without `gin/` and `.gin`.
+
+    Raises ConfigError naming the nearest of ours where there is none.
+    """
+    short = name.removeprefix("gin/").removesuffix(".gin") + ".gin"
+    for candidate in (pathlib.Path(name), directory() / short):
+        if candidate.is_file():
+            return candidate
+    ours = [path.relative_to(directory()).as_posix() for path in directory().rglob("*.gin")]
+    raise ConfigError(checks.unknown("gin file", name, [f"gin/{path}" for path in ours]))
+
+
+def parse(files, bindings):
+    """Reads gin files and then bindings into the configuration, anew; raises ConfigError for a mistake in them."""
+    gin.clear_config()
+    paths = [find(name) for name in files]
+    for place in (directory(), *(path.parent for path in paths)):
+        gin.add_config_file_search_path(str(place))
+    try:
+        gin.parse_config_files_and_bindings([str(path) for path in paths], list(bindings), finalize_config=False)
+    except (ValueError, OSError, SyntaxError, RuntimeError) as error:
+        raise ConfigError(explain(error)) from error
+
+
+def texts():
+    """The resolved configuration and, of it, what has been used so far: {file name in a run directory: text}."""
+    return {"config.gin": gin.config_str(), "operative_config.gin": gin.operative_config_str()}
+
+
+def explain(error):
+    """gin's message, without Python's addresses, and the valid names nearest to what it found wrong."""
+    message = re.sub(r" \(<.*? at 0x[0-9a-f]+>\)", "", str(error)).strip()
+    name = re.search(r"No configurable matching (?:reference )?'@?([\w./]+)", message)
+    if name:
+        return f"{message}\n{checks.unknown('configurable', name[1].rpartition('/')[2], _CONFIGURABLES)}"
+    parameter = re.search(r"Configurable '(\w+)' doesn't have a parameter named '(\w+)'", message)
+    if parameter and parameter[1] in _CONFIGURABLES:
+        valid = inspect.signature(_CONFIGURABLES[parameter[1]]).parameters
+        return f"{message}\n{checks.unknown(f'parameter of {parameter[1]}', parameter[2], valid)}"
+    return message

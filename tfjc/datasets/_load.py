@@ -1,0 +1,71 @@
+"""One function that gives any dataset by name."""
+
+import dataclasses
+
+import numpy as np
+
+from tfjc import checks
+from tfjc.datasets import digits, gaussians, image_folder, prepared
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+    """A named dataset in memory.
+
+    Attributes:
+      name: as in `load`.
+      images: [N, ...] uint8, or float32 in [−1, 1] for points.
+      labels: int64 [N], or None.
+    """
+
+    name: str
+    images: np.ndarray
+    labels: np.ndarray | None
+
+    @property
+    def image_shape(self):
+        """Shape of one image, (height, width, colours), or (2,) for points in the plane."""
+        return self.images.shape[1:]
+
+
+_SIZES = {"digits": 28, "mnist": 28, "cifar10": 32, "stl10": 48}
+_SPLITS = {"mnist": "train", "cifar10": "train", "stl10": "unlabelled"}
+NAMES = (*_SIZES, "gaussian_ring", "gaussian_grid", "image_folder")
+
+
+def load(name, *, split=None, size=None, folder=None, data_dir=None, manual_dir=None):
+    """The dataset called `name`.
+
+    - `digits`: scikit-learn's 1,797 real digits, which need no files and no network, resized from 8×8;
+    - `mnist`, `cifar10`, `stl10`: through tensorflow-datasets;
+    - `gaussian_ring`, `gaussian_grid`: points in the plane, labelled by mode;
+    - `image_folder`: every image under `folder`; its sub-folders, if any, are the labels.
+
+    Args:
+      name: one of the above.
+      split: tensorflow-datasets' split ("train" by default; for stl10 "unlabelled", its 100,000 images).
+      size: pixels of a side after resizing (28, 28, 32 and 48 by default; 64 for a folder).
+      folder: where `image_folder` looks.
+      data_dir: tensorflow-datasets' data directory.
+      manual_dir: a directory with the dataset's official archives, for machines without network.
+
+    Raises:
+      ValueError: an unknown name, an option that the dataset does not have, or data that cannot be had.
+    """
+    checks.one_of("dataset", name, NAMES)
+    _refuse_unused(name, split=split, size=size, folder=folder)
+    size = checks.integer("dataset.size", size or _SIZES.get(name, 64), minimum=1)
+    if name == "digits":
+        return Dataset(name, *digits.load(size))
+    if name in ("gaussian_ring", "gaussian_grid"):
+        return Dataset(name, *gaussians.load(name))
+    if name == "image_folder":
+        return Dataset(name, *image_folder.load(folder, size))
+    return Dataset(name, *prepared.load(name, split or _SPLITS[name], size, data_dir, manual_dir))
+
+
+def _refuse_unused(name, **options):
+    has = {"image_folder": ("size", "folder"), "digits": ("size",), "gaussian_ring": (), "gaussian_grid": ()}
+    for option, value in options.items():
+        if value is not None and option not in has.get(name, ("split", "size")):
+            raise ValueError(f"dataset {name!r} has no option {option!r}, found {option} = {value!r}")

@@ -1,0 +1,27 @@
+"""Mixtures of Gaussians in the plane, the usual test of mode coverage (Metz et al. 2017; Srivastava et al. 2017)."""
+
+import numpy as np
+
+STANDARD_DEVIATION = 0.02
+_SAMPLES = 10_000
+
+
+def ring_centres(modes=8):
+    """Centres of the ring: `modes` points on the circle of radius 0.8, [modes, 2]."""
+    angle = 2.0 * np.pi * np.arange(modes) / modes
+    return 0.8 * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+
+
+def grid_centres(side=5):
+    """Centres of the grid: side × side points on [−0.8, 0.8]², [side², 2]."""
+    line = np.linspace(-0.8, 0.8, side)
+    return np.stack(np.meshgrid(line, line, indexing="ij"), axis=-1).reshape(-1, 2)
+
+
+def load(name):
+    """(points float32 [10000, 2], mode of each [10000]): equally likely modes; always the same."""
+    centres = ring_centres() if name == "gaussian_ring" else grid_centres()
+    random = np.random.default_rng(0)
+    modes = random.integers(len(centres), size=_SAMPLES)
+    points = centres[modes] + STANDARD_DEVIATION * random.standard_normal((_SAMPLES, 2))
+    return points.astype(np.float32), modes

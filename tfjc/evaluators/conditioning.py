@@ -1,0 +1,59 @@
+"""Conditioning of a generator on a fixed batch of latents (Odena et al. 2018, sections 3 and 4)."""
+
+import numpy as np
+import tensorflow as tf
+
+from tfjc import checks, penalties
+from tfjc.spectrum import spectrum
+
+QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
+
+
+class ConditioningEvaluator:
+    """Measures spectra and quotients at the same latents, and along the same steps in z, every time.
+
+    Args:
+      z: latents [B, n_z], which stay fixed.
+      clamping: `JacobianClamping` that gives ε, and the interval for the clamped fractions; the paper's by default,
+        so that unclamped runs can be compared with clamped ones.
+      chunk: as in `tfjc.jacobian.jacobian`.
+      seed: of the steps in z.
+
+    Raises:
+      ValueError: z is not [B, n_z].
+    """
+
+    def __init__(self, z, *, clamping=None, chunk=None, seed=0):
+        self.z = checks.rank("z", tf.convert_to_tensor(z), 2, "[B, n_z]")
+        self.clamping = clamping or penalties.JacobianClamping()
+        self.chunk = chunk
+        self._z_perturbed = self.clamping.perturb(self.z, [checks.integer("seed", seed, minimum=0), 0])
+
+    def __call__(self, generate):
+        """The measurements as a flat dict of numbers and of lists or dicts of numbers, as `metrics.jsonl` has them."""
+        return self.summary(*self.measure(generate))
+
+    def measure(self, generate):
+        """(the `Spectrum` at z, the quotients Q [B] in inference mode) of the generator `generate`."""
+        both = generate(tf.concat([self.z, self._z_perturbed], axis=0))
+        q = penalties.quotient(self.z, self._z_perturbed, *tf.split(both, 2))
+        return spectrum(generate, self.z, chunk=self.chunk), q.numpy()
+
+    def summary(self, spectrum, q):
+        """The flat dict for a `Spectrum` and quotients [B]."""
+        fractions = self.clamping.clamped(tf.constant(q))
+        return {
+            "mean_log_condition": spectrum.mean_log_condition,
+            "log_condition": spectrum.log_condition.tolist(),
+            "log_condition_quantiles": _quantiles(spectrum.log_condition),
+            "resolved": float(np.mean(spectrum.resolved)),
+            "sigma_max": float(np.mean(spectrum.singular_values[:, 0])),
+            "sigma_min": float(np.mean(spectrum.singular_values[:, -1])),
+            "quotient_quantiles": _quantiles(q),
+            **{name: float(value) for name, value in fractions.items()},
+        }
+
+
+def _quantiles(values):
+    # "lower" takes actual values, so that an infinite one does not make its neighbours nan.
+    return {str(q): float(np.quantile(values, q, method="lower")) for q in QUANTILES}

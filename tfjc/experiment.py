@@ -1,0 +1,242 @@
+"""Assembles one run: data, networks, model, callbacks; trains, records, exports."""
+
+import contextlib
+import datetime
+import functools
+import pathlib
+import platform
+import subprocess
+import time
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import tfjc
+from tfjc import architectures, callbacks, checks, datasets, export, figures, models, numerics, records, strategies
+
+_FIXED_LATENTS = 1  # the stream of the latents on which a run is measured: a fold of its seed
+
+
+class SetupError(ValueError):
+    """A run cannot begin because of how it was configured: the message is for the user."""
+
+
+def train_and_evaluate(
+    workdir,
+    *,
+    seed=0,
+    dataset=datasets.load,
+    architecture=architectures.dcgan,
+    model=models.GAN,
+    generator_optimizer=None,
+    critic_optimizer=None,
+    steps=8000,
+    batch_size=64,
+    eval_every=500,
+    eval_latents=64,
+    chunk=None,
+    jit_compile="auto",
+    data_dir=None,
+    manual_dir=None,
+    resume=True,
+    dry_run=False,
+    config=dict,
+):
+    """Trains a model in a run directory, going on from its newest checkpoint if there is one.
+
+    Args:
+      workdir: the run directory.
+      seed: of the weights, the data's order, all noise and the fixed latents.
+      dataset: callable (data_dir, manual_dir) → `datasets.Dataset`.
+      architecture: callable (image_shape, seed) → `architectures.Networks`.
+      model: callable (generator, critic, prior, seed) → `models.GAN`.
+      generator_optimizer, critic_optimizer: callables () → Keras optimiser; the model's default where None.
+      steps: generator updates in all.
+      batch_size: samples of the generator in an update.
+      eval_every: steps between evaluations, checkpoints and pictures.
+      eval_latents: fixed latents that the conditioning is measured on.
+      chunk: as in `tfjc.jacobian.jacobian`.
+      jit_compile: as in `tfjc.numerics.use_xla`.
+      data_dir, manual_dir: as in `tfjc.datasets.load`.
+      resume: False refuses a run directory that holds a run.
+      dry_run: prints the configuration and the networks, and stops before anything is written.
+      config: callable () → {file name: text} of configuration files to keep in the run directory.
+
+    Returns:
+      The rows of `metrics.jsonl`; None for a dry run.
+
+    Raises:
+      SetupError: the configuration cannot be run, or differs from the one that the run directory began with.
+    """
+    with _setup():
+        steps = checks.integer("train_and_evaluate.steps", steps, minimum=1)
+        eval_every = checks.integer("train_and_evaluate.eval_every", eval_every, minimum=1)
+        batch_size = checks.integer("train_and_evaluate.batch_size", batch_size, minimum=1)
+        eval_latents = checks.integer("train_and_evaluate.eval_latents", eval_latents, minimum=1)
+        seed = checks.integer("seed", seed, minimum=0)
+        data = _call("dataset", dataset, data_dir=data_dir, manual_dir=manual_dir)
+        networks = _call("architecture", architecture, data.image_shape, seed=seed)
+        gan = _call("model", model, *networks[:2], prior=networks.prior, seed=seed)
+        gan.compile(
+            generator_optimizer=_call("generator_optimizer", generator_optimizer) if generator_optimizer else None,
+            critic_optimizer=_call("critic_optimizer", critic_optimizer) if critic_optimizer else None,
+            jit_compile=numerics.use_xla(jit_compile),
+        )
+        batches = functools.partial(datasets.batches, data.images, gan.d_steps * batch_size, seed=seed)
+        batches()  # which checks that there are images enough
+        if dry_run:
+            return _describe(data, networks, config())
+        run = records.RunDirectory(workdir)
+        _begin(run, seed, config(), resume)
+    z = networks.prior.sample(eval_latents, seed=numerics.fold([seed, 0], _FIXED_LATENTS))
+    listed = _callbacks(run, gan, z, eval_every, chunk)
+    if listed[-1].restore():
+        print(f"going on from step {int(gan.step)} of {run.path}", flush=True)
+    with _status(run):
+        _fit(gan, batches, steps, eval_every, listed)
+        export.export_generator(gan.generator, run.saved_model, prior=networks.prior)
+        rows = run.read_metrics()
+        figures.conditioning(rows, run.figure)
+        for name, text in config().items():  # once more: the operative configuration is known in full only now
+            records.write_text(run.path / name, text)
+    print(summary(run, rows), flush=True)
+    return rows
+
+
+def _callbacks(run, gan, z, every, chunk):
+    clamping = next((p for p in gan.generator_penalties if hasattr(p, "clamped")), None)
+    conditioning = callbacks.Conditioning(
+        gan.generator, z, every, log_dir=run.tensorboard, clamping=clamping, chunk=chunk, seed=gan.seed
+    )
+    return [
+        conditioning,
+        callbacks.Samples(gan.generator, z[:64], run.samples, every, log_dir=run.tensorboard),
+        callbacks.Recorder(run, conditioning, every=every),
+        callbacks.Checkpoints(gan, run.checkpoints, every),
+    ]
+
+
+def _fit(gan, batches, steps, every, listed):
+    """Fits up to step `steps`, an epoch for each evaluation; the first and last may be shorter."""
+    while (done := int(gan.step)) < steps:
+        epoch, behind = divmod(done, every)
+        whole = 0 if behind else (steps - done) // every
+        gan.fit(
+            batches(start=done),
+            initial_epoch=epoch,
+            epochs=epoch + max(whole, 1),
+            steps_per_epoch=every if whole else min(every - behind, steps - done),
+            callbacks=listed,
+            shuffle=False,  # the data are in their order already
+        )
+
+
+def _begin(run, seed, config, resume):
+    """Makes the run directory ready, or checks that it holds the same run."""
+    before = run.read_run()
+    if before and not resume:
+        raise ValueError(f"{run.path} holds a run already; choose another --workdir, or leave out --noresume")
+    if before:
+        _check_same(run, before, seed, config)
+    run.create()
+    for name, text in config.items():
+        records.write_text(run.path / name, text)
+    run.update_run(seed=seed, **_environment())
+
+
+def _check_same(run, before, seed, config):
+    if before["seed"] != seed:
+        raise ValueError(f"{run.path} holds a run with seed {before['seed']}, found {seed}; choose another --workdir")
+    if run.config.exists() and run.config.name in config:
+        was, now = _lines(run.config.read_text()), _lines(config[run.config.name])
+        changed = [f"  was  {line}" for line in was - now] + [f"  now  {line}" for line in now - was]
+        if changed:
+            raise ValueError(
+                f"{run.path} holds a run of another configuration; choose another --workdir\n" + "\n".join(changed)
+            )
+
+
+def _lines(text):
+    """The statements of a configuration, but for the number of steps: a run may be made longer."""
+    lines = (line.strip() for line in text.splitlines())
+    return {ln for ln in lines if ln and not ln.startswith(("#", "train_and_evaluate.steps "))}
+
+
+@contextlib.contextmanager
+def _setup():
+    try:
+        yield
+    except ValueError as error:
+        raise SetupError(str(error)) from error
+
+
+@contextlib.contextmanager
+def _status(run):
+    """Keeps `status` and `wall_clock_seconds` (of all sessions) in `run.json`."""
+    before, began = run.read_run().get("wall_clock_seconds", 0.0), time.monotonic()
+    run.update_run(status="running")
+    status = "failed"
+    try:
+        yield
+        status = "finished"
+    except KeyboardInterrupt:
+        status = "interrupted"
+        raise
+    finally:
+        run.update_run(status=status, wall_clock_seconds=round(before + time.monotonic() - began, 1))
+
+
+def _call(name, function, *args, **kwargs):
+    if not callable(function):
+        raise ValueError(f"train_and_evaluate.{name} must be callable (in gin: @name), found {function!r}")
+    return function(*args, **kwargs)
+
+
+def _environment():
+    versions = {"tfjc": tfjc.__version__, "python": platform.python_version(), "tensorflow": tf.__version__}
+    versions |= {"keras": keras.__version__, "numpy": np.__version__}
+    started = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+    return {"versions": versions, "commit": _commit(), "device": strategies.describe(), "started": started}
+
+
+def _commit():
+    """The commit of the checkout that this package lies in, with "+" if it was changed since; None outside of one."""
+    root = pathlib.Path(__file__).parent.parent
+    if not (root / ".git").exists():
+        return None
+    try:
+        git = ["git", "-C", str(root)]
+        commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+        changed = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return commit + ("+" if changed.strip() else "")
+
+
+def _describe(data, networks, config):
+    for text in config.values():
+        print(text)
+    print(f"dataset {data.name}: {len(data.images)} × {data.image_shape} {data.images.dtype}")
+    networks.generator.summary()
+    networks.critic.summary()
+
+
+def summary(run, rows):
+    """What a finished run ended with, as text: scores, and where its files are."""
+    first, last = rows[0], rows[-1]
+    quotient = last["quotient_quantiles"]
+    lines = {
+        "mean log-condition": f"{last['mean_log_condition']:.2f} (at step {first['step']}: "
+        f"{first['mean_log_condition']:.2f})",
+        "quotient, 5 to 95 %": f"{quotient['0.05']:.2f} to {quotient['0.95']:.2f}, "
+        f"below λ_min {last['clamped_low']:.0%}, above λ_max {last['clamped_high']:.0%}",
+        **{name.replace("_", " "): f"{last[name]:.3f}" for name in ("generator_loss", "critic_loss") if name in last},
+        "samples": run.samples / f"step_{last['step']:08d}.png",
+        "conditioning curve": run.figure,
+        "records": run.metrics,
+        "generator": f"{run.saved_model} (tfjc.export.load_generator, or tf.saved_model.load)",
+        "TensorBoard": f"tensorboard --logdir={run.path}",
+    }
+    table = "\n".join(f"  {name:<20} {value}" for name, value in lines.items())
+    return f"\n{last['step']} steps in {last['seconds']:.0f} s\n{table}"

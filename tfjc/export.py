@@ -1,0 +1,78 @@
+"""Trained generators as SavedModels that need none of our code."""
+
+import os
+import pathlib
+import shutil
+
+import keras
+import tensorflow as tf
+
+from tfjc import architectures, checks, jacobian, numerics
+
+
+def export_generator(generator, path, *, prior=None):
+    """Writes a Keras generator z [B, n_z] → images as a SavedModel with three signatures, and returns its path.
+
+    - `serve(z)`: float32 [B, n_z] → float32 images [B, ...] in [−1, 1], in inference mode;
+    - `sample(n, seed)`: int32 scalars → uint8 images [n, ...] for latents drawn from the prior;
+    - `metric_tensor(z)`: float32 [B, n_z] → M_z = J_zᵀJ_z, float64 [B, n_z, n_z].
+
+    Args:
+      generator: built Keras model with one latent [B, n_z] as input.
+      path: directory to write; replaced if it is there.
+      prior: TensorFlow Probability distribution over latents [n_z]; N(0, I) by default.
+
+    Raises:
+      ValueError: the generator's input is not [B, n_z].
+    """
+    shape = getattr(generator, "input_shape", None)
+    if not isinstance(shape, tuple) or len(shape) != 2 or shape[1] is None:
+        raise ValueError(f"export needs a built generator with one input [B, n_z], found input shape {shape}")
+    prior = prior if prior is not None else architectures.standard_normal(shape[1])
+
+    def serve(z):
+        return generator(z, training=False)
+
+    def sample(n, seed):
+        return numerics.to_uint8(serve(prior.sample(n, seed=tf.stack([seed, 0]))))
+
+    latents, scalar = tf.TensorSpec([None, shape[1]], tf.float32, name="z"), tf.TensorSpec([], tf.int32)
+    archive = keras.export.ExportArchive()
+    archive.track(generator)
+    archive.add_endpoint("serve", serve, [latents])
+    archive.add_endpoint("sample", sample, [scalar, scalar])
+    archive.add_endpoint("metric_tensor", lambda z: jacobian.metric_tensor(generator, z), [latents])
+    return _write(archive, pathlib.Path(path))
+
+
+def _write(archive, path):
+    """Writes beside `path` first: what stands at `path` is always a whole SavedModel."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    archive.write_out(os.fspath(temporary), verbose=False)
+    shutil.rmtree(path, ignore_errors=True)
+    os.replace(temporary, path)
+    return path
+
+
+def load_generator(path):
+    """The generator that `export_generator` wrote, as a `LoadedGenerator`; raises ValueError for anything else."""
+    path = os.fspath(path)
+    if not os.path.exists(os.path.join(path, "saved_model.pb")):
+        raise ValueError(f"{path} is not a SavedModel directory: it has no saved_model.pb")
+    return LoadedGenerator(tf.saved_model.load(path), path)
+
+
+class LoadedGenerator:
+    """A generator z → images from a SavedModel, with `sample` and `metric_tensor` as in `export_generator`."""
+
+    def __init__(self, archive, path):
+        missing = [name for name in ("serve", "sample", "metric_tensor") if not hasattr(archive, name)]
+        if missing:
+            raise ValueError(f"{path} lacks {', '.join(missing)}: it was not written by export_generator")
+        self._archive = archive
+        self.sample = lambda n, seed=0: archive.sample(tf.constant(n), tf.constant(seed))
+        self.metric_tensor = archive.metric_tensor
+
+    def __call__(self, z):
+        """Images [B, ...] in [−1, 1] for latents z float32 [B, n_z]; raises ValueError for z of another shape."""
+        return self._archive.serve(checks.rank("z", tf.convert_to_tensor(z, tf.float32), 2, "[B, n_z]"))

@@ -1,0 +1,38 @@
+"""Adversarial losses, per example and unreduced, from the critic's logits."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from tfjc import checks
+
+
+class Loss(NamedTuple):
+    """An adversarial loss: three functions of logits, each [B] or [B, 1] → the same shape.
+
+    The critic minimises mean(real(D(x))) + mean(fake(D(G(z)))); the generator mean(generator(D(G(z)))).
+    """
+
+    real: Callable
+    fake: Callable
+    generator: Callable
+
+
+# −ln σ(l) = softplus(−l) and −ln(1 − σ(l)) = softplus(l), finite for logits of any size.
+NON_SATURATING = Loss(
+    real=lambda logits: tf.nn.softplus(-logits),
+    fake=lambda logits: tf.nn.softplus(logits),
+    generator=lambda logits: tf.nn.softplus(-logits),
+)
+"""L_D = −ln D(x) − ln(1 − D(G(z))), L_G = −ln D(G(z)) (Odena et al. 2018, eqs. 1 and 2)."""
+
+WASSERSTEIN = Loss(real=lambda logits: -logits, fake=tf.identity, generator=lambda logits: -logits)
+"""L_D = −D(x) + D(G(z)), L_G = −D(G(z)) (Arjovsky et al. 2017, algorithm 1)."""
+
+_LOSSES = {"non_saturating": NON_SATURATING, "wasserstein": WASSERSTEIN}
+
+
+def get(loss):
+    """The `Loss` of that name, or `loss` itself if it is one; raises ValueError for any other name."""
+    return loss if isinstance(loss, Loss) else _LOSSES[checks.one_of("loss", loss, _LOSSES)]

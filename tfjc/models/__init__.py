@@ -1,0 +1,5 @@
+"""Trainable models with a short `train_step`."""
+
+from tfjc.models.gan import GAN
+
+__all__ = ["GAN"]

@@ -1,0 +1,202 @@
+"""A GAN whose generator can be held by penalties (Odena et al. 2018, algorithm 1)."""
+
+import keras
+import tensorflow as tf
+
+from tfjc import architectures, checks, datasets, losses, numerics
+
+_PRIOR, _CRITIC_PENALTY, _PERTURBATION = 0, 1, 2  # what noise is for: a fold of its seed
+
+
+class GAN(keras.Model):
+    """A generator and a critic trained against each other, with penalties on either.
+
+    A training step takes [d_steps · batch, ...] real images and makes d_steps critic updates and one generator update.
+    It is a pure function of (weights, optimiser state, step, images): all noise is drawn from (seed, step, stream).
+
+    Args:
+      generator: Keras model z [B, n_z] → images in [−1, 1].
+      critic: Keras model images → logits [B, 1] or [B].
+      loss: name ("non_saturating", "wasserstein") or a `tfjc.losses.Loss`.
+      generator_penalties: such as `JacobianClamping`; each one's mean over the batch is added to the generator's loss.
+      critic_penalties: such as `GradientPenalty`; each one's mean is added to the critic's loss.
+      d_steps: critic updates in a step.
+      prior: TensorFlow Probability distribution over latents [n_z]; N(0, I) of the generator's input size by default.
+      seed: of all noise drawn in training.
+
+    Raises:
+      ValueError: the networks do not fit each other, or an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        generator,
+        critic,
+        *,
+        loss="non_saturating",
+        generator_penalties=(),
+        critic_penalties=(),
+        d_steps=1,
+        prior=None,
+        seed=0,
+        name="gan",
+    ):
+        super().__init__(name=name)
+        self.generator, self.critic = generator, critic
+        self.adversarial_loss = losses.get(loss)
+        self.generator_penalties = _callables("generator_penalties", generator_penalties, ("perturb", "measure"))
+        self.critic_penalties = _callables("critic_penalties", critic_penalties)
+        self.d_steps = checks.integer("d_steps", d_steps, minimum=1)
+        self.prior = prior if prior is not None else _prior_of(generator)
+        self.seed = checks.integer("seed", seed, minimum=0)
+        self.step = self.add_weight(shape=(), dtype="int64", initializer="zeros", trainable=False, name="step")
+        names = ["critic_loss", "generator_loss", *self._check_networks()]
+        self._trackers = {name: keras.metrics.Mean(name=name) for name in names}
+        self.built = True  # Keras would otherwise try to build on images, which are not the generator's input
+        self.compile()
+
+    def compile(self, generator_optimizer=None, critic_optimizer=None, *, jit_compile=None, **options):
+        """Sets the optimisers, Adam(2e-4, β₁ 0.5) by default (Radford et al. 2016), and XLA (`numerics.use_xla`)."""
+        super().compile(jit_compile=numerics.use_xla() if jit_compile is None else jit_compile, **options)
+        self.generator_optimizer = generator_optimizer or keras.optimizers.Adam(2e-4, beta_1=0.5)
+        self.critic_optimizer = critic_optimizer or keras.optimizers.Adam(2e-4, beta_1=0.5)
+        self.generator_optimizer.build(self.generator.trainable_variables)
+        self.critic_optimizer.build(self.critic.trainable_variables)
+
+    def fit(self, x=None, y=None, batch_size=None, **options):
+        """Keras's `fit`, on an array of images or on a dataset of batches of images (labels beside them are ignored).
+
+        Arrays are uint8, or floats in [−1, 1], [N, ...]; `batch_size` (64 by default) counts the generator's samples,
+        each step takes d_steps times as many images, and their order is a function of the GAN's seed and step. A
+        dataset gives batches of d_steps times the batch size. Raises ValueError for images of another range, type or
+        number.
+        """
+        if hasattr(x, "__array__"):
+            batch = self.d_steps * checks.integer("batch_size", 64 if batch_size is None else batch_size, minimum=1)
+            images = self._check_images(x)
+            options.setdefault("steps_per_epoch", max(1, len(images) // batch))
+            options["shuffle"] = False  # they come in their own order
+            x = datasets.batches(images, batch, seed=self.seed, start=int(self.step))
+        elif isinstance(x, tf.data.Dataset):
+            for example in x.take(1):
+                self._check_split(self._check_images(_images_of(example)))
+        return super().fit(x, **options)
+
+    def train_step(self, data):
+        """Algorithm 1: d_steps critic updates, each on its own part of the images, then one generator update."""
+        images = numerics.to_images(_images_of(data))
+        for k, real in enumerate(tf.split(images, self.d_steps)):
+            self._update_critic(real, stream=k)
+        self._update_generator(tf.shape(images)[0] // self.d_steps, stream=self.d_steps)
+        self.step.assign_add(1)
+        return {name: tracker.result() for name, tracker in self._trackers.items()}
+
+    def _update_critic(self, real, stream):
+        z = self._latents(tf.shape(real)[0], stream)
+        with tf.GradientTape() as tape:
+            fake = tf.stop_gradient(self.generator(z, training=True))
+            loss = tf.reduce_mean(self.adversarial_loss.real(self.critic(real, training=True)))
+            loss += tf.reduce_mean(self.adversarial_loss.fake(self.critic(fake, training=True)))
+            penalised = loss
+            for index, penalty in enumerate(self.critic_penalties):
+                seed = self._seed(stream, _CRITIC_PENALTY, index)
+                penalised += tf.reduce_mean(penalty(self.critic, real, fake, seed))
+        self._descend(tape, penalised, self.critic, self.critic_optimizer)
+        self._track(critic_loss=loss)
+
+    def _update_generator(self, batch_size, stream):
+        z = self._latents(batch_size, stream)
+        perturbed = [
+            penalty.perturb(z, self._seed(stream, _PERTURBATION, index))
+            for index, penalty in enumerate(self.generator_penalties)
+        ]
+        with tf.GradientTape() as tape:
+            x, *x_perturbed = one_pass(self.generator, [z, *perturbed])
+            loss = tf.reduce_mean(self.adversarial_loss.generator(self.critic(x, training=True)))
+            pairs = [(z, z_p, x, x_p) for z_p, x_p in zip(perturbed, x_perturbed, strict=True)]
+            added = [tf.reduce_mean(p(*pair)) for p, pair in zip(self.generator_penalties, pairs, strict=True)]
+            penalised = tf.add_n([loss, *added])
+        self._descend(tape, penalised, self.generator, self.generator_optimizer)
+        self._track(generator_loss=loss)
+        for penalty, pair, value in zip(self.generator_penalties, pairs, added, strict=True):
+            self._track(generator_penalty=value, **penalty.measure(*pair))
+
+    def _latents(self, batch_size, stream):
+        return self.prior.sample(batch_size, seed=self._seed(stream, _PRIOR, 0))
+
+    def _seed(self, stream, purpose, index):
+        return numerics.fold([self.seed, stream], purpose, index, self.step)
+
+    def _descend(self, tape, loss, network, optimizer):
+        variables = network.trainable_variables
+        optimizer.apply(tape.gradient(loss, variables), variables)
+
+    def _track(self, **values):
+        """Adds each value to the mean that is logged under its name and starts anew every epoch."""
+        for name, value in values.items():
+            self._trackers[name].update_state(value)
+
+    @property
+    def metrics(self):
+        """The running means that `fit` logs; Keras resets them when an epoch begins."""
+        return list(self._trackers.values())
+
+    def _check_networks(self):
+        """Runs both networks once (which builds them) and returns the names of the penalties' scalars."""
+        z = self.prior.sample(2, seed=[0, 0])
+        images = self.generator(z, training=False)
+        logits = self.critic(images, training=False)
+        if tuple(logits.shape) not in ((2,), (2, 1)):
+            raise ValueError(f"the critic must return logits [B, 1] or [B], found {list(logits.shape)} for B = 2")
+        self.image_shape = tuple(images.shape[1:])
+        measured = [penalty.measure(z, z + 1.0, images, images) for penalty in self.generator_penalties]
+        return ["generator_penalty" for _ in measured[:1]] + [name for scalars in measured for name in scalars]
+
+    def _check_images(self, images):
+        images = datasets.check_images(images)
+        if images.shape[1:] != self.image_shape:
+            raise ValueError(f"the generator makes images {self.image_shape}, the data's are {images.shape[1:]}")
+        return images
+
+    def _check_split(self, images):
+        if len(images) % self.d_steps:
+            raise ValueError(f"a batch of {len(images)} images cannot be split for d_steps = {self.d_steps}")
+
+
+def one_pass(generator, latents):
+    """[G(z) for z in latents] from one training-mode pass over all of them together.
+
+    Batch normalisation then sees one batch (Odena et al. 2018, section 4: two mini-batches at a time). A generator that
+    draws its own noise (dropout) is instead run once for each mini-batch with the same state of its seeds, so that the
+    difference of two outputs measures the step in z and not the noise.
+    """
+    states = [v for v in generator.non_trainable_variables if not any(v is w for w in generator.weights)]
+    if not states or len(latents) == 1:
+        return tf.split(generator(tf.concat(latents, axis=0), training=True), len(latents))
+    before = [tf.identity(state.value) for state in states]
+    outputs = []
+    for z in latents:
+        for state, value in zip(states, before, strict=True):
+            state.assign(value)
+        outputs.append(generator(z, training=True))
+    return outputs
+
+
+def _images_of(data):
+    return data[0] if isinstance(data, (tuple, list)) else data
+
+
+def _prior_of(generator):
+    shape = getattr(generator, "input_shape", None)
+    if not isinstance(shape, tuple) or len(shape) != 2 or shape[1] is None:
+        raise ValueError(f"prior is needed: the generator's input is {shape}, not [B, n_z] with n_z known")
+    return architectures.standard_normal(shape[1])
+
+
+def _callables(name, penalties, methods=()):
+    penalties = tuple(penalties) if isinstance(penalties, (list, tuple)) else (penalties,)
+    for penalty in penalties:
+        missing = [m for m in methods if not hasattr(penalty, m)]
+        if isinstance(penalty, type) or not callable(penalty) or missing:
+            raise ValueError(f"{name} must be penalty objects such as those of tfjc.penalties, found {penalty!r}")
+    return penalties

@@ -1,0 +1,20 @@
+"""The devices a run trains on."""
+
+import tensorflow as tf
+
+
+def prepare():
+    """Makes operations deterministic, and lets GPUs allocate memory as they need it. To be called before first use."""
+    tf.config.experimental.enable_op_determinism()
+    for gpu in tf.config.list_physical_devices("GPU"):
+        try:
+            tf.config.experimental.set_memory_growth(gpu, True)
+        except RuntimeError:  # the GPU is in use already: growth was decided then
+            return
+
+
+def describe():
+    """The accelerators of this process by kind and name, or "CPU"."""
+    devices = [d for d in tf.config.list_physical_devices() if d.device_type != "CPU"]
+    names = [tf.config.experimental.get_device_details(d).get("device_name", d.name) for d in devices]
+    return ", ".join(names) or "CPU"

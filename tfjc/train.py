@@ -1,0 +1,65 @@
+"""Trains a generator and watches its conditioning: `python -m tfjc.train --gin_file=gin/digits_jc.gin`."""
+
+import os
+import pathlib
+import sys
+
+from absl import app, flags, logging
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow reads it when it is imported, below
+
+_GIN_FILE = flags.DEFINE_multi_string("gin_file", [], "The experiment: a path, or one of ours by name; repeatable.")
+_GIN_BINDINGS = flags.DEFINE_multi_string("gin_bindings", [], "A gin binding that overrides the files; repeatable.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "The run directory; runs/NAME_seedN by default.")
+_SEED = flags.DEFINE_integer("seed", 0, "Seed of the weights, the data's order and all noise.", lower_bound=0)
+_DATA_DIR = flags.DEFINE_string("data_dir", None, "The data directory of tensorflow-datasets.")
+_MANUAL_DIR = flags.DEFINE_string("manual_dir", None, "A directory with the dataset's official archives.")
+_RESUME = flags.DEFINE_boolean("resume", True, "Whether to go on with a run that workdir holds.")
+_DRY_RUN = flags.DEFINE_boolean("dry_run", False, "Print the resolved configuration and the networks, and stop.")
+_JIT = flags.DEFINE_enum("jit_compile", "auto", ["auto", "on", "off"], "XLA; auto: on for GPU and TPU, off for CPU.")
+
+
+def main(argv):
+    """Runs the experiment that the flags name; returns the exit status: 2 for a mistake in how it was called."""
+    if len(argv) > 1:
+        return _fail(f"expected only flags, found {argv[1]!r}")
+    if not _GIN_FILE.value:
+        return _fail("--gin_file is needed, for example --gin_file=gin/digits_jc.gin")
+    logging.set_verbosity(logging.WARNING)
+    from tfjc import configurables, experiment, strategies
+
+    try:
+        configurables.parse(_GIN_FILE.value, _GIN_BINDINGS.value)
+        strategies.prepare()
+        configurables.train_and_evaluate(
+            workdir=_WORKDIR.value or f"runs/{pathlib.Path(_GIN_FILE.value[-1]).stem}_seed{_SEED.value}",
+            seed=_SEED.value,
+            data_dir=_DATA_DIR.value,
+            manual_dir=_MANUAL_DIR.value,
+            jit_compile=_JIT.value,
+            resume=_RESUME.value,
+            dry_run=_DRY_RUN.value,
+            config=configurables.texts,
+        )
+    except (configurables.ConfigError, experiment.SetupError) as error:
+        return _fail(configurables.explain(error))
+    except KeyboardInterrupt:
+        print("\ninterrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _fail(message):
+    print(f"tfjc.train: {message}", file=sys.stderr)
+    return 2
+
+
+def _parse_flags(argv):
+    try:
+        return flags.FLAGS(argv)
+    except flags.Error as error:
+        sys.exit(_fail(str(error)))
+
+
+if __name__ == "__main__":
+    app.run(main, flags_parser=_parse_flags)
