@@ -228,7 +228,8 @@ def summary(run, rows):
     quotient = last["quotient_quantiles"]
     lines = {
         "mean log-condition": f"{last['mean_log_condition']:.2f} (at step {first['step']}: "
-        f"{first['mean_log_condition']:.2f})",
+        f"{first['mean_log_condition']:.2f}), median {last['log_condition_quantiles']['0.5']:.2f}, "
+        f"resolved {last['resolved']:.0%}",
         "quotient, 5 to 95 %": f"{quotient['0.05']:.2f} to {quotient['0.95']:.2f}, "
         f"below λ_min {last['clamped_low']:.0%}, above λ_max {last['clamped_high']:.0%}",
         **{name.replace("_", " "): f"{last[name]:.3f}" for name in ("generator_loss", "critic_loss") if name in last},

@@ -70,9 +70,19 @@ class LoadedGenerator:
         if missing:
             raise ValueError(f"{path} lacks {', '.join(missing)}: it was not written by export_generator")
         self._archive = archive
-        self.sample = lambda n, seed=0: archive.sample(tf.constant(n), tf.constant(seed))
-        self.metric_tensor = archive.metric_tensor
 
     def __call__(self, z):
         """Images [B, ...] in [−1, 1] for latents z float32 [B, n_z]; raises ValueError for z of another shape."""
-        return self._archive.serve(checks.rank("z", tf.convert_to_tensor(z, tf.float32), 2, "[B, n_z]"))
+        return self._archive.serve(_latents(z))
+
+    def sample(self, n, seed=0):
+        """n images of the prior, uint8 [n, ...]."""
+        return self._archive.sample(tf.constant(n), tf.constant(seed))
+
+    def metric_tensor(self, z):
+        """M_z = J_zᵀJ_z, float64 [B, n_z, n_z], for latents z [B, n_z]."""
+        return self._archive.metric_tensor(_latents(z))
+
+
+def _latents(z):
+    return checks.rank("z", tf.convert_to_tensor(z, tf.float32), 2, "[B, n_z]")

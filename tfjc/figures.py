@@ -16,7 +16,7 @@ def conditioning(rows, path):
     figure = Figure(figsize=(10, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
     left.plot(steps, [row["log_condition"] for row in rows], color="tab:blue", alpha=0.15, linewidth=0.8)
-    left.plot(steps, [row["mean_log_condition"] for row in rows], color="black", label="mean")
+    left.plot(steps, [row["mean_log_condition"] for row in rows], color="black", label="mean (while all are finite)")
     left.set(xlabel="step", ylabel="ln κ(M_z)", title="Log-condition number at each fixed z")
     left.legend()
     quantiles = {q: [row["quotient_quantiles"][q] for row in rows] for q in ("0.05", "0.25", "0.5", "0.75", "0.95")}

@@ -216,13 +216,18 @@ def test_xla_gives_the_same_update():
     assert largest_difference(weights(eager), weights(compiled)) < 1e-5
 
 
+def test_floats_on_another_scale_are_pointed_out():
+    with pytest.warns(UserWarning, match=r"without a negative value; \[-1, 1\] is expected"):
+        gan().fit((IMAGES / 255.0).astype(np.float32), epochs=1, verbose=0)
+
+
 @pytest.mark.parametrize(
     "build, message",
     [
         (lambda: gan().fit(IMAGES.astype(np.float32)), r"must lie in \[-1, 1\], found \[0, 255\]"),
         (lambda: gan().fit(IMAGES.astype(np.int32)), "must be uint8, or floats"),
         (lambda: gan().fit(np.full((4, 8, 8, 1), np.nan)), r"must lie in \[-1, 1\], found \[nan, nan\]"),
-        (lambda: gan().fit(IMAGES), "a batch takes 64 images, found 48"),
+        (lambda: gan().fit(IMAGES, batch_size=64), "a batch takes 64 images, found 48"),
         (lambda: gan().fit(np.zeros((64, 9, 9, 1))), r"makes images \(8, 8, 1\), the data's are \(9, 9, 1\)"),
         (
             lambda: gan(d_steps=5).fit(tf.data.Dataset.from_tensor_slices(IMAGES).batch(16)),

@@ -25,7 +25,7 @@ def mlp(image_shape, *, n_z=2, width=128, depth=2, seed=0):
         return keras.layers.Dense(units, kernel_initializer=last, dtype=output_dtype())(x)
 
     z, x = keras.Input([n_z], name="z"), keras.Input(image_shape, name="images")
-    images = keras.layers.Reshape(image_shape)(stack(z, math.prod(image_shape), 1000 * seed))
+    images = keras.layers.Reshape(image_shape, dtype=output_dtype())(stack(z, math.prod(image_shape), 1000 * seed))
     logits = stack(keras.layers.Flatten()(x), 1, 1000 * seed + 500)
     return Networks(
         generator=keras.Model(z, images, name="generator"),

@@ -1,6 +1,9 @@
 """A GAN whose generator can be held by penalties (Odena et al. 2018, algorithm 1)."""
 
+import warnings
+
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfjc import architectures, checks, datasets, losses, numerics
@@ -66,14 +69,15 @@ class GAN(keras.Model):
     def fit(self, x=None, y=None, batch_size=None, **options):
         """Keras's `fit`, on an array of images or on a dataset of batches of images (labels beside them are ignored).
 
-        Arrays are uint8, or floats in [−1, 1], [N, ...]; `batch_size` (64 by default) counts the generator's samples,
-        each step takes d_steps times as many images, and their order is a function of the GAN's seed and step. A
-        dataset gives batches of d_steps times the batch size. Raises ValueError for images of another range, type or
-        number.
+        Arrays are uint8, or floats in [−1, 1], [N, ...]. `batch_size` (at most 64 by default) counts the generator's
+        samples; each step takes d_steps times as many images, in an order that is a function of the GAN's seed and
+        step. A dataset gives batches of d_steps times the batch size. Raises ValueError for images of another range,
+        type or number.
         """
         if hasattr(x, "__array__"):
-            batch = self.d_steps * checks.integer("batch_size", 64 if batch_size is None else batch_size, minimum=1)
             images = self._check_images(x)
+            batch_size = min(64, len(images) // self.d_steps) if batch_size is None else batch_size
+            batch = self.d_steps * checks.integer("batch_size", batch_size, minimum=1)
             options.setdefault("steps_per_epoch", max(1, len(images) // batch))
             options["shuffle"] = False  # they come in their own order
             x = datasets.batches(images, batch, seed=self.seed, start=int(self.step))
@@ -156,6 +160,8 @@ class GAN(keras.Model):
         images = datasets.check_images(images)
         if images.shape[1:] != self.image_shape:
             raise ValueError(f"the generator makes images {self.image_shape}, the data's are {images.shape[1:]}")
+        if images.dtype != np.uint8 and images.min() >= 0:
+            warnings.warn("the images are floats without a negative value; [-1, 1] is expected", stacklevel=3)
         return images
 
     def _check_split(self, images):

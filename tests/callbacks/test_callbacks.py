@@ -1,0 +1,117 @@
+"""Callbacks in our `fit` and in anybody's."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from tfjc import architectures, callbacks, models
+from tfjc.callbacks.samples import draw, grid
+
+IMAGES = np.random.default_rng(0).integers(0, 256, size=(32, 8, 8, 1)).astype(np.uint8)
+Z = tf.random.stateless_normal([5, 3], [1, 1])
+
+
+def events(directory):
+    """{tag: [(step, kind)]} of the TensorBoard files in `directory`."""
+    found = {}
+    for path in sorted(directory.glob("events*")):
+        for record in tf.data.TFRecordDataset(str(path)):
+            event = tf.compat.v1.Event.FromString(record.numpy())
+            for value in event.summary.value:
+                found.setdefault(value.tag, []).append((event.step, value.metadata.plugin_data.plugin_name))
+    return found
+
+
+def test_conditioning_in_a_foreign_fit(tmp_path, capsys):
+    """A plain Keras autoencoder whose decoder is watched: nothing of ours but the callback."""
+    decoder = keras.Sequential([keras.Input([3]), keras.layers.Dense(16, activation="tanh"), keras.layers.Dense(64)])
+    encoder = keras.Sequential([keras.Input([64]), keras.layers.Dense(3)])
+    model = keras.Sequential([encoder, decoder])
+    model.compile("adam", "mse")
+    watch = callbacks.Conditioning(decoder, Z, every=2, log_dir=tmp_path)
+    x = IMAGES.reshape(32, 64) / 255.0
+    model.fit(x, x, batch_size=8, epochs=2, verbose=1, callbacks=[watch])
+    assert [row["step"] for row in watch.history] == [0, 2, 4, 6, 8]
+    assert watch.history[-1]["mean_log_condition"] == pytest.approx(watch.spectrum.mean_log_condition)
+    assert len({row["mean_log_condition"] for row in watch.history}) == 5
+    assert "mean_log_condition" in capsys.readouterr().out
+    written = events(tmp_path)
+    assert written["conditioning/mean_log_condition"] == [(step, "scalars") for step in (0, 2, 4, 6, 8)]
+    assert written["conditioning/log_singular_values"][0] == (0, "histograms")
+    for tag in ("conditioning/clamped_low", "quotient_quantiles/0.5", "log_condition_quantiles/1.0"):
+        assert len(written[tag]) == 5
+
+
+def test_conditioning_measures_the_last_step_too():
+    model = keras.Sequential([keras.Input([3]), keras.layers.Dense(4)])
+    model.compile("sgd", "mse")
+    watch = callbacks.Conditioning(model, Z, every=4)
+    model.fit(np.zeros([6, 3]), np.zeros([6, 4]), batch_size=1, verbose=0, callbacks=[watch])
+    assert [row["step"] for row in watch.history] == [0, 4, 6]
+
+
+def test_watching_changes_nothing():
+    """Weights after training with and without the callback are bit for bit the same."""
+    results = []
+    for watched in (False, True):
+        networks = architectures.dcgan((8, 8, 1), n_z=3, channels=4)
+        model = models.GAN(networks.generator, networks.critic)
+        watch = [callbacks.Conditioning(networks.generator, Z, every=1)] if watched else []
+        model.fit(IMAGES, batch_size=8, verbose=0, callbacks=watch)
+        results.append([np.array(v) for v in networks.generator.variables])
+    for a, b in zip(*results, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_grid_places_images_row_by_row():
+    """Five grey 2×2 images in rows of three, a grey pixel about each, the sixth place empty."""
+    levels = np.linspace(-1, 1, 5)
+    found = grid(np.broadcast_to(levels[:, None, None, None], [5, 2, 2, 1]))
+    assert (found.shape, found.dtype) == ((8, 12), np.uint8)
+    centres = [found[1 + 4 * row, 1 + 4 * column] for row in range(2) for column in range(3)]
+    assert centres == [0, 64, 128, 191, 255, 128]
+    assert (found[0] == 128).all()
+    assert grid(np.zeros([4, 2, 2, 3])).shape == (8, 8, 3)
+
+
+def test_samples_are_written_as_pictures(tmp_path):
+    networks = architectures.dcgan((8, 8, 1), n_z=3, channels=4)
+    model = models.GAN(networks.generator, networks.critic)
+    samples = callbacks.Samples(networks.generator, Z, tmp_path / "s", every=2, log_dir=tmp_path / "tb")
+    model.fit(IMAGES, batch_size=8, verbose=0, callbacks=[samples])
+    assert sorted(p.name for p in (tmp_path / "s").iterdir()) == [f"step_{s:08d}.png" for s in (0, 2, 4)]
+    picture = np.asarray(Image.open(tmp_path / "s" / "step_00000004.png"))
+    np.testing.assert_array_equal(picture, grid(networks.generator(Z)))
+    assert events(tmp_path / "tb")["samples"] == [(0, "images"), (2, "images"), (4, "images")]
+
+
+def test_points_are_drawn_as_a_scatter_plot():
+    assert draw(np.zeros([7, 2])).size == (400, 400)
+
+
+def test_checkpoints_bring_everything_back(tmp_path):
+    def make():
+        networks = architectures.dcgan((8, 8, 1), n_z=3, channels=4)
+        return models.GAN(networks.generator, networks.critic)
+
+    def state(model):
+        optimizers = model.generator_optimizer.variables + model.critic_optimizer.variables
+        return [np.array(v) for v in [*model.variables, *optimizers]]
+
+    model = make()
+    keeper = callbacks.Checkpoints(model, tmp_path, every=1, keep=2)
+    assert keeper.restore() is None
+    model.fit(IMAGES, batch_size=8, verbose=0, callbacks=[keeper])
+    assert len(list(tmp_path.glob("*.index"))) == 2
+    other = make()
+    assert callbacks.Checkpoints(other, tmp_path).restore().endswith("-4")
+    assert int(other.step) == 4
+    for a, b in zip(state(model), state(other), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_every_must_be_a_whole_number():
+    with pytest.raises(ValueError, match="every must be at least 1, found 0"):
+        callbacks.Conditioning(tf.identity, Z, every=0)

@@ -1,0 +1,189 @@
+"""A run from beginning to end: its directory, its resumption, its refusals."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+from runs import train, without_time
+
+from tfjc import experiment, export, spectrum
+
+
+def weights(run):
+    """Everything in the newest checkpoint of a run, by name."""
+    reader = tf.train.load_checkpoint(tf.train.latest_checkpoint(str(run.checkpoints)))
+    return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map() if name != "save_counter"}
+
+
+def assert_same_weights(first, second):
+    first, second = weights(first), weights(second)
+    assert first.keys() == second.keys()
+    for name in first:
+        if "CHECKPOINTABLE_OBJECT_GRAPH" not in name and "save_counter" not in name:
+            np.testing.assert_array_equal(first[name], second[name], err_msg=name)
+
+
+def test_a_run_directory_holds_all_that_the_design_names(finished_run):
+    run = finished_run
+    for path in (run.config, run.operative_config, run.run, run.metrics, run.spectra, run.figure):
+        assert path.is_file(), path
+    assert sorted(p.name for p in run.samples.iterdir()) == [f"step_{s:08d}.png" for s in (0, 2, 4, 6)]
+    assert (run.saved_model / "saved_model.pb").exists()
+    assert list(run.tensorboard.glob("events*"))
+    assert not [p for p in run.path.rglob("*.tmp*") if "checkpoint" not in p.name]
+
+
+def test_run_json_says_what_was_run(finished_run):
+    found = finished_run.read_run()
+    assert (found["status"], found["seed"]) == ("finished", 0)
+    assert found["versions"]["tensorflow"] == tf.__version__
+    assert found["versions"]["keras"] == keras.__version__
+    assert found["wall_clock_seconds"] > 0
+    assert {"device", "commit", "started"} <= found.keys()
+
+
+def test_the_configuration_is_resolved(finished_run):
+    assert "JacobianClamping.lambda_max = 20.0" in finished_run.config.read_text()
+    assert "dataset.name = 'digits'" in finished_run.config.read_text()
+    assert "dcgan.batch_norm = True" in finished_run.operative_config.read_text()  # a default that was used
+
+
+def test_every_line_of_metrics_has_the_keys_others_rely_on(finished_run):
+    rows = finished_run.read_metrics()
+    assert [row["step"] for row in rows] == [0, 2, 4, 6]
+    always = {"step", "seconds", "mean_log_condition", "log_condition", "log_condition_quantiles"}
+    always |= {"quotient_quantiles", "clamped_low", "clamped_high"}
+    for row in rows:
+        assert always <= row.keys()
+        assert np.mean(row["log_condition"]) == pytest.approx(row["mean_log_condition"])
+    for row in rows[1:]:
+        assert {"generator_loss", "critic_loss"} <= row.keys()
+    assert [row["seconds"] for row in rows] == sorted(row["seconds"] for row in rows)
+
+
+def test_spectra_belong_to_the_exported_generator(finished_run):
+    """The last spectrum on record is that of the SavedModel at the recorded latents."""
+    with np.load(finished_run.spectra) as saved:
+        assert saved["steps"].tolist() == [0, 2, 4, 6]
+        assert (saved["singular_values"].shape, saved["average_jacobian"].shape) == ((4, 4, 8), (4, 8))
+        found = spectrum.spectrum(export.load_generator(finished_run.saved_model), saved["z"])
+        np.testing.assert_allclose(saved["singular_values"][-1], found.singular_values, rtol=1e-4)
+        last = finished_run.read_metrics()[-1]["mean_log_condition"]
+        assert last == pytest.approx(found.mean_log_condition, rel=1e-4)
+
+
+def test_pictures_are_pictures(finished_run):
+    assert Image.open(finished_run.samples / "step_00000006.png").size == (60, 60)  # 2 × 2 images of 28 + 2 pixels
+    assert Image.open(finished_run.figure).size == (1200, 480)
+
+
+def test_the_same_seed_writes_the_same_records(finished_run, tmp_path):
+    again = train(tmp_path / "again")
+    assert without_time(again) == without_time(finished_run)
+    assert_same_weights(again, finished_run)
+    other = train(tmp_path / "other", seed=1)
+    assert without_time(other) != without_time(finished_run)
+
+
+def test_a_run_made_longer_equals_one_never_stopped(finished_run, tmp_path, capsys):
+    run = train(tmp_path / "run", "train_and_evaluate.steps = 2")
+    first = run.read_run()
+    train(tmp_path / "run")
+    assert "going on from step 2" in capsys.readouterr().out
+    assert without_time(run) == without_time(finished_run)
+    assert_same_weights(run, finished_run)
+    np.testing.assert_array_equal(np.load(run.spectra)["steps"], [0, 2, 4, 6])
+    assert run.read_run()["wall_clock_seconds"] > first["wall_clock_seconds"]
+
+
+def test_an_interrupted_run_goes_on(finished_run, tmp_path, monkeypatch):
+    """Ctrl-C after the records of step 4 were written and before their checkpoint: step 4 is done again."""
+    from tfjc import callbacks
+
+    act = callbacks.Checkpoints.act
+
+    def interrupted(self, step, logs):
+        if step == 4:
+            raise KeyboardInterrupt
+        act(self, step, logs)
+
+    monkeypatch.setattr(callbacks.Checkpoints, "act", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "run")
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "interrupted"
+    monkeypatch.setattr(callbacks.Checkpoints, "act", act)
+    run = train(tmp_path / "run")
+    assert without_time(run) == without_time(finished_run)
+    assert_same_weights(run, finished_run)
+    assert run.read_run()["status"] == "finished"
+
+
+def test_a_finished_run_is_left_as_it_is(tmp_path):
+    run = train(tmp_path / "run", "train_and_evaluate.steps = 2")
+    rows = run.read_metrics()
+    train(tmp_path / "run", "train_and_evaluate.steps = 2")
+    assert run.read_metrics() == rows
+
+
+def test_steps_need_not_be_a_multiple_of_the_interval(tmp_path):
+    """7 steps, one evaluation every 3; then 8: the short epochs join up as if they had been one run."""
+    run = train(tmp_path / "a", "train_and_evaluate.steps = 7", "train_and_evaluate.eval_every = 3")
+    assert [row["step"] for row in run.read_metrics()] == [0, 3, 6, 7]
+    train(tmp_path / "a", "train_and_evaluate.steps = 9", "train_and_evaluate.eval_every = 3")
+    whole = train(tmp_path / "b", "train_and_evaluate.steps = 9", "train_and_evaluate.eval_every = 3")
+    assert [row["step"] for row in run.read_metrics()] == [0, 3, 6, 7, 9]
+    assert_same_weights(run, whole)
+
+
+@pytest.mark.parametrize(
+    "bindings, options, message",
+    [
+        (["dcgan.channels = 5"], {}, "holds a run of another configuration"),
+        ([], {"seed": 7}, "holds a run with seed 0, found 7"),
+        ([], {"resume": False}, "holds a run already"),
+    ],
+)
+def test_another_run_is_never_mixed_in(finished_run, bindings, options, message):
+    before = finished_run.metrics.read_bytes()
+    with pytest.raises(experiment.SetupError, match=message) as caught:
+        train(finished_run.path, *bindings, **options)
+    assert finished_run.metrics.read_bytes() == before
+    if bindings:
+        assert "was  dcgan.channels = 4" in str(caught.value)
+        assert "now  dcgan.channels = 5" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "binding, message",
+    [
+        ("train_and_evaluate.steps = 0", "train_and_evaluate.steps must be at least 1, found 0"),
+        ("train_and_evaluate.steps = 'many'", "train_and_evaluate.steps must be a whole number, found 'many'"),
+        ("train_and_evaluate.dataset = 'digits'", r"must be callable \(in gin: @name\), found 'digits'"),
+        ("train_and_evaluate.batch_size = 5000", "a batch takes 5000 images, found 1797"),
+        ("dcgan.n_z = 'x'", r"n_z must be a whole number, found 'x'"),
+        ("JacobianClamping.lambda_max = 0.5", "lambda_min must not exceed lambda_max"),
+        ("dataset.name = 'minst'", "unknown dataset 'minst'; nearest: mnist"),
+        ("Adam.learning_rate = 'fast'", "learning_rate"),
+    ],
+)
+def test_mistakes_stop_a_run_before_anything_is_written(tmp_path, binding, message):
+    with pytest.raises(experiment.SetupError, match=message):
+        train(tmp_path / "run", binding)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_dry_run_describes_and_writes_nothing(tmp_path, capsys):
+    train(tmp_path / "run", dry_run=True)
+    shown = capsys.readouterr().out
+    for part in ("dcgan.channels = 4", "1797 × (28, 28, 1)", 'Model: "generator"', 'Model: "critic"', "Total params"):
+        assert part in shown
+    assert not (tmp_path / "run").exists()
+
+
+def test_points_in_the_plane_train_too(tmp_path):
+    run = train(tmp_path / "run", "train_and_evaluate.steps = 2", gin_file="gaussian_ring")
+    assert np.load(run.spectra)["singular_values"].shape == (2, 4, 2)
+    assert Image.open(run.samples / "step_00000002.png").size == (400, 400)

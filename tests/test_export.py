@@ -1,0 +1,105 @@
+"""Exported generators against the generators they came from."""
+
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_probability as tfp
+from generators import with_statistics
+
+from tfjc import architectures, export, jacobian, numerics
+
+
+@pytest.fixture(scope="module")
+def networks():
+    networks = architectures.dcgan((8, 8, 1), n_z=3, channels=4)
+    with_statistics(networks.generator)
+    return networks
+
+
+@pytest.fixture(scope="module")
+def exported(networks, tmp_path_factory):
+    return export.export_generator(networks.generator, tmp_path_factory.mktemp("export") / "saved_model")
+
+
+Z = tf.random.stateless_normal([5, 3], [1, 1])
+
+
+def test_serve_gives_the_same_images(networks, exported):
+    np.testing.assert_allclose(export.load_generator(exported)(Z), networks.generator(Z), rtol=1e-6, atol=1e-7)
+
+
+def test_sample_draws_from_the_prior(networks, exported):
+    loaded = export.load_generator(exported)
+    expected = networks.generator(networks.prior.sample(6, seed=[9, 0]))
+    np.testing.assert_array_equal(loaded.sample(6, 9), numerics.to_uint8(expected))
+    assert loaded.sample(6, 9).dtype == tf.uint8
+    assert np.any(loaded.sample(6, 10) != loaded.sample(6, 9))
+
+
+def test_metric_tensor_is_the_generators(networks, exported):
+    expected = jacobian.metric_tensor(networks.generator, Z)
+    found = export.load_generator(exported).metric_tensor(Z)
+    assert found.dtype == tf.float64
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-9)
+
+
+def test_the_engine_runs_on_a_loaded_generator(networks, exported):
+    found = jacobian.jacobian(export.load_generator(exported), Z)
+    np.testing.assert_allclose(found, jacobian.jacobian(networks.generator, Z), rtol=1e-4, atol=1e-6)
+
+
+def test_the_export_needs_none_of_our_code(exported, tmp_path):
+    code = (
+        "import sys, tensorflow as tf\n"
+        "archive = tf.saved_model.load(sys.argv[1])\n"
+        "print(archive.serve(tf.zeros([2, 3])).shape, archive.sample(2, 1).dtype.name,"
+        " archive.metric_tensor(tf.zeros([2, 3])).shape, sorted(archive.signatures), 'tfjc' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, exported], cwd=tmp_path, capture_output=True, text=True)
+    expected = "(2, 8, 8, 1) uint8 (2, 3, 3) ['metric_tensor', 'sample', 'serve', 'serving_default'] False"
+    assert done.stdout.strip() == expected, done.stderr
+
+
+def test_another_prior(networks, tmp_path):
+    prior = tfp.distributions.Sample(tfp.distributions.Uniform(-1.0, 1.0), 3)
+    path = export.export_generator(networks.generator, tmp_path / "m", prior=prior)
+    expected = networks.generator(prior.sample(4, seed=[2, 0]))
+    np.testing.assert_array_equal(export.load_generator(path).sample(4, 2), numerics.to_uint8(expected))
+
+
+def test_an_older_export_is_replaced(networks, tmp_path):
+    path = tmp_path / "m"
+    for _ in range(2):
+        export.export_generator(networks.generator, path)
+    assert [p.name for p in tmp_path.iterdir()] == ["m"]
+
+
+@pytest.mark.parametrize(
+    "act, message",
+    [
+        (lambda path: export.load_generator(path), "is not a SavedModel directory"),
+        (lambda path: export.export_generator(keras.layers.Dense(2), path), "needs a built generator"),
+        (
+            lambda path: export.export_generator(architectures.dcgan((8, 8, 1)).critic, path),
+            r"one input \[B, n_z\], found input shape \(None, 8, 8, 1\)",
+        ),
+    ],
+)
+def test_mistakes_are_named(act, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        act(tmp_path / "nothing")
+
+
+def test_a_foreign_saved_model_is_named(tmp_path):
+    tf.saved_model.save(tf.Module(), str(tmp_path / "foreign"))
+    with pytest.raises(ValueError, match="lacks serve, sample, metric_tensor"):
+        export.load_generator(tmp_path / "foreign")
+
+
+def test_latents_of_another_shape_are_named(exported):
+    with pytest.raises(ValueError, match=r"z must have shape \[B, n_z\], found \[3\]"):
+        export.load_generator(exported)(tf.zeros([3]))

@@ -1,0 +1,87 @@
+"""The command line, as a user starts it."""
+
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from runs import SHORT, without_time
+
+from tfjc import records
+
+ROOT = pathlib.Path(__file__).parent.parent
+BINDINGS = [f"--gin_bindings={binding}" for binding in SHORT]
+
+
+def command(*arguments):
+    return [sys.executable, "-m", "tfjc.train", *arguments]
+
+
+def run(*arguments):
+    return subprocess.run(command(*arguments), cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory):
+    path = tmp_path_factory.mktemp("train") / "run"
+    done = run("--gin_file=gin/digits_jc.gin", f"--workdir={path}", *BINDINGS)
+    assert done.returncode == 0, done.stderr
+    (path / "printed").write_text(done.stdout)
+    return path
+
+
+def test_it_ends_with_scores_and_paths(workdir):
+    printed = (workdir / "printed").read_text()
+    for part in (
+        "mean log-condition",
+        "quotient",
+        str(workdir / "saved_model"),
+        "tensorboard --logdir",
+        "conditioning",
+    ):
+        assert part in printed
+
+
+def test_a_killed_run_goes_on_and_ends_as_if_it_had_not_been(workdir, tmp_path):
+    """SIGKILL once the records of step 2 are there; the same command then ends with the same records."""
+    path = tmp_path / "killed"
+    arguments = command("--gin_file=gin/digits_jc.gin", f"--workdir={path}", *BINDINGS)
+    # Endless, so that the kill falls inside training.
+    endless = [*arguments, "--gin_bindings=train_and_evaluate.steps = 1000000"]
+    with subprocess.Popen(endless, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        metrics = path / "metrics.jsonl"
+        while process.poll() is None and not (metrics.exists() and '"step": 2' in metrics.read_text()):
+            time.sleep(0.02)
+        os.kill(process.pid, signal.SIGKILL)
+    reached = records.RunDirectory(path).read_metrics()[-1]["step"]
+    done = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    rows = without_time(records.RunDirectory(path))
+    expected = without_time(records.RunDirectory(workdir))
+    assert rows[: len(expected)] == expected
+    assert len(rows) == max(len(expected), len(rows))
+    assert reached >= 2
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ([], "--gin_file is needed"),
+        (["--gin_file=gin/digitz.gin"], "nearest: gin/digits.gin"),
+        (["--gin_fil=gin/digits.gin"], "Unknown command line flag 'gin_fil'. Did you mean: gin_file"),
+        (["--gin_file=gin/digits.gin", "--seed=-1"], "-1"),
+        (["--gin_file=gin/digits.gin", "stray"], "expected only flags, found 'stray'"),
+        (["--gin_file=gin/digits.gin", "--jit_compile=maybe"], "auto"),
+        (["--gin_file=gin/digits.gin", "--gin_bindings=dcgan.chanels=3"], "nearest: channels"),
+        (["--gin_file=gin/digits.gin", "--gin_bindings=dcgan.channels='a'"], "channels must be a whole number"),
+        (["--gin_file=gin/digits.gin", "--workdir=setup.py/run"], "setup.py/run cannot be made: Not a directory"),
+    ],
+)
+def test_mistakes_exit_with_2_and_one_message(arguments, message):
+    done = run(*arguments)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
