@@ -29,8 +29,8 @@ def train_and_evaluate(
     dataset=datasets.load,
     architecture=architectures.dcgan,
     model=models.GAN,
-    generator_optimizer=None,
-    critic_optimizer=None,
+    generator_optimizer=models.default_optimizer,
+    critic_optimizer=models.default_optimizer,
     steps=8000,
     batch_size=64,
     eval_every=500,
@@ -51,7 +51,7 @@ def train_and_evaluate(
       dataset: callable (data_dir, manual_dir) → `datasets.Dataset`.
       architecture: callable (image_shape, seed) → `architectures.Networks`.
       model: callable (generator, critic, prior, seed) → `models.GAN`.
-      generator_optimizer, critic_optimizer: callables () → Keras optimiser; the model's default where None.
+      generator_optimizer, critic_optimizer: callables () → Keras optimiser.
       steps: generator updates in all.
       batch_size: samples of the generator in an update.
       eval_every: steps between evaluations, checkpoints and pictures.
@@ -75,12 +75,12 @@ def train_and_evaluate(
         batch_size = checks.integer("train_and_evaluate.batch_size", batch_size, minimum=1)
         eval_latents = checks.integer("train_and_evaluate.eval_latents", eval_latents, minimum=1)
         seed = checks.integer("seed", seed, minimum=0)
-        data = _call("dataset", dataset, data_dir=data_dir, manual_dir=manual_dir)
-        networks = _call("architecture", architecture, data.image_shape, seed=seed)
-        gan = _call("model", model, *networks[:2], prior=networks.prior, seed=seed)
+        data = _make("dataset", dataset, datasets.Dataset, data_dir=data_dir, manual_dir=manual_dir)
+        networks = _make("architecture", architecture, architectures.Networks, data.image_shape, seed=seed)
+        gan = _make("model", model, models.GAN, *networks[:2], prior=networks.prior, seed=seed)
         gan.compile(
-            generator_optimizer=_call("generator_optimizer", generator_optimizer) if generator_optimizer else None,
-            critic_optimizer=_call("critic_optimizer", critic_optimizer) if critic_optimizer else None,
+            _make("generator_optimizer", generator_optimizer, keras.Optimizer),
+            _make("critic_optimizer", critic_optimizer, keras.Optimizer),
             jit_compile=numerics.use_xla(jit_compile),
         )
         batches = functools.partial(datasets.batches, data.images, gan.d_steps * batch_size, seed=seed)
@@ -167,7 +167,7 @@ def _lines(text):
 def _setup():
     try:
         yield
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         raise SetupError(str(error)) from error
 
 
@@ -187,10 +187,14 @@ def _status(run):
         run.update_run(status=status, wall_clock_seconds=round(before + time.monotonic() - began, 1))
 
 
-def _call(name, function, *args, **kwargs):
+def _make(name, function, kind, *args, **kwargs):
+    """What `function` makes, which must be a `kind`."""
     if not callable(function):
         raise ValueError(f"train_and_evaluate.{name} must be callable (in gin: @name), found {function!r}")
-    return function(*args, **kwargs)
+    made = function(*args, **kwargs)
+    if not isinstance(made, kind):
+        raise ValueError(f"train_and_evaluate.{name} must make {kind.__name__}, found {type(made).__name__}")
+    return made
 
 
 def _environment():

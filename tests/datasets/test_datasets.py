@@ -27,11 +27,16 @@ def test_batches_are_a_function_of_seed_and_step():
     assert not np.array_equal(positions(30, 7, 20, seed=4), whole)
 
 
-def test_permutations_are_fair():
-    """Over 400 epochs each of 5 images comes first about 80 times: χ² with 4 degrees of freedom below 25 (p = 5e-5)."""
-    first = positions(5, 5, 400, seed=0)[::5]
-    counts = np.bincount(first, minlength=5)
-    assert np.sum((counts - 80) ** 2 / 80) < 25
+@pytest.mark.parametrize("count", [5, 30, 211])
+def test_permutations_are_fair(count):
+    """Over 400 epochs: each image comes first equally often (χ²/dof ≈ 1), a permutation has one fixed point, and one
+    image is followed by its neighbour, on average; bounds of about five standard deviations."""
+    epochs = positions(count, count, 400, seed=0).reshape(400, count)
+    expected = 400 / count
+    chi_square = np.sum((np.bincount(epochs[:, 0], minlength=count) - expected) ** 2 / expected)
+    assert chi_square / (count - 1) < 1 + 5 * np.sqrt(2 / (count - 1))
+    assert np.mean(np.sum(epochs == np.arange(count), axis=1)) == pytest.approx(1.0, abs=0.25)
+    assert np.mean(np.sum(np.diff(epochs, axis=1) == 1, axis=1)) == pytest.approx(1 - 1 / count, abs=0.25)
 
 
 def test_images_stay_as_they_are():

@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from tfjc import checks
+from tfjc import checks, numerics
 
 
 def check_images(images):
@@ -38,11 +38,19 @@ def batches(images, batch_size, *, seed, start=0):
     def batch(step):
         position = step * batch_size + tf.range(batch_size, dtype=tf.int64)
         epoch = position // count
-        seeds = tf.stack([tf.fill([batch_size], tf.constant(seed, tf.int64)), epoch, tf.zeros_like(epoch)], axis=1)
+        two = tf.stack([_epoch_seed(seed, epoch[0]), _epoch_seed(seed, epoch[0] + 1)])  # no batch falls into more
         index = tf.raw_ops.RandomIndexShuffle(
-            index=position % count, seed=seeds, max_index=tf.fill([batch_size], tf.constant(count - 1, tf.int64))
+            index=position % count,
+            seed=tf.gather(two, epoch - epoch[0]),
+            max_index=tf.fill([batch_size], tf.constant(count - 1, tf.int64)),
+            rounds=8,
         )
         return tf.ensure_shape(tf.gather(images, index), [batch_size, *images.shape[1:]])
 
     steps = tf.data.Dataset.counter(start=start)
     return steps.map(batch, num_parallel_calls=1).prefetch(4)
+
+
+def _epoch_seed(seed, epoch):
+    """Three random words: with small ones, or fewer rounds, RandomIndexShuffle's permutations are near the identity."""
+    return tf.random.stateless_uniform([3], numerics.fold([seed, 0], epoch), None, None, tf.int32)

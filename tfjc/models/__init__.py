@@ -1,5 +1,5 @@
 """Trainable models with a short `train_step`."""
 
-from tfjc.models.gan import GAN
+from tfjc.models.gan import GAN, default_optimizer
 
-__all__ = ["GAN"]
+__all__ = ["GAN", "default_optimizer"]

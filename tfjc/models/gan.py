@@ -59,10 +59,10 @@ class GAN(keras.Model):
         self.compile()
 
     def compile(self, generator_optimizer=None, critic_optimizer=None, *, jit_compile=None, **options):
-        """Sets the optimisers, Adam(2e-4, β₁ 0.5) by default (Radford et al. 2016), and XLA (`numerics.use_xla`)."""
+        """Sets the optimisers, `default_optimizer` where none is given, and XLA, which `numerics.use_xla` decides."""
         super().compile(jit_compile=numerics.use_xla() if jit_compile is None else jit_compile, **options)
-        self.generator_optimizer = generator_optimizer or keras.optimizers.Adam(2e-4, beta_1=0.5)
-        self.critic_optimizer = critic_optimizer or keras.optimizers.Adam(2e-4, beta_1=0.5)
+        self.generator_optimizer = generator_optimizer or default_optimizer()
+        self.critic_optimizer = critic_optimizer or default_optimizer()
         self.generator_optimizer.build(self.generator.trainable_variables)
         self.critic_optimizer.build(self.critic.trainable_variables)
 
@@ -167,6 +167,11 @@ class GAN(keras.Model):
     def _check_split(self, images):
         if len(images) % self.d_steps:
             raise ValueError(f"a batch of {len(images)} images cannot be split for d_steps = {self.d_steps}")
+
+
+def default_optimizer():
+    """Adam(2e-4, β₁ 0.5), DCGAN's (Radford et al. 2016, section 4)."""
+    return keras.optimizers.Adam(2e-4, beta_1=0.5)
 
 
 def one_pass(generator, latents):
