@@ -1,6 +1,11 @@
 """Gin files: all of ours run; mistakes are explained with the nearest valid names."""
 
+import os
 import pathlib
+import re
+import shutil
+import subprocess
+import sys
 
 import pytest
 from runs import train
@@ -8,6 +13,7 @@ from runs import train
 from tfjc import configurables
 from tfjc.configurables import ConfigError
 
+ROOT = pathlib.Path(__file__).parent.parent
 FILES = sorted(path.stem for path in configurables.directory().glob("*.gin"))
 
 
@@ -25,8 +31,9 @@ def test_every_gin_file_opens_with_what_it_is(name):
     """Section, command, runtime and expected number, as the design asks."""
     header = (configurables.directory() / f"{name}.gin").read_text().split("\n\n")[0]
     assert all(line.startswith("#") for line in header.splitlines())
-    for part in (f"python -m tfjc.train --gin_file=gin/{name}.gin", "Takes", "Expected"):
-        assert part in header, part
+    assert f"python -m tfjc.train --gin_file=gin/{name}.gin" in header
+    assert re.search(r"^# Takes (about )?[\d.]+ (seconds|minutes|hours) ", header, re.MULTILINE)
+    assert re.search(r"^# Expected \S.{20}", header, re.MULTILINE)
 
 
 @pytest.mark.parametrize("name", [n for n in FILES if n.endswith("_jc")])
@@ -84,8 +91,11 @@ def test_files_are_read_anew_each_time():
             ["GAN.generator_penalty = []"],
             "unknown parameter of GAN 'generator_penalty'; nearest: generator_p",
         ),
-        (["digits"], ["dcgan.channels = "], "."),
-        (["digits"], ["dcgan.channels"], "."),
+        (["digits"], ["dcgan.channels = "], "Unable to parse value"),
+        (["digits"], ["dcgan.channels = (3"], "EOF|never closed"),
+        (["digits"], ["import nosuchmodule"], "nosuchmodule"),
+        (["digits"], ["train_and_evaluate.seed = 3"], "seed is not for gin files: a flag"),
+        (["digits"], ["GAN.prior = 'uniform'"], "prior is not for gin files"),
         (["digits"], ["include 'nothing.gin'"], "nothing.gin"),
     ],
 )
@@ -94,7 +104,28 @@ def test_mistakes_are_explained(files, bindings, message):
         configurables.parse(files, bindings)
 
 
-def test_the_gin_files_are_installed_by_name():
-    """setup.py maps gin/ to tfjc/gin_files, where `directory` looks outside of a checkout."""
-    setup = (pathlib.Path(__file__).parent.parent / "setup.py").read_text()
-    assert '"tfjc.gin_files": "gin"' in setup
+def test_an_installed_package_finds_its_gin_files(tmp_path):
+    """`pip install .` brings gin/ along as tfjc/gin_files, where `directory` looks outside of a checkout."""
+    checkout = tmp_path / "checkout"
+    shutil.copytree(ROOT, checkout, ignore=shutil.ignore_patterns(".*", "runs", "tests", "build", "*.egg-info"))
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(tmp_path / "site")]
+    subprocess.run([*pip, str(checkout)], check=True, capture_output=True)
+    (tmp_path / "elsewhere").mkdir()
+    code = "from tfjc import configurables as c; c.parse(['gin/mnist_small_jc.gin'], []); print(c.find('digits'))"
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site")}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path / "elsewhere", env=environment, capture_output=True, text=True
+    )
+    assert done.stdout.strip() == str(tmp_path / "site" / "tfjc" / "gin_files" / "digits.gin"), done.stderr
+
+
+def test_a_neighbour_comes_before_ours_of_the_same_name(tmp_path):
+    """A copied pair: mine/digits_jc.gin includes mine/digits.gin. In a process of its own, as the command line is."""
+    for name in ("digits.gin", "digits_jc.gin"):
+        shutil.copy(configurables.directory() / name, tmp_path)
+    with open(tmp_path / "digits.gin", "a") as stream:
+        stream.write("dcgan.channels = 7\n")
+    code = f"from tfjc import configurables as c; c.parse(['{tmp_path}/digits_jc.gin'], []); print(c.texts())"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert "dcgan.channels = 7" in done.stdout
+    assert "Path not found" not in done.stderr

@@ -82,16 +82,43 @@ def test_an_older_export_is_replaced(networks, tmp_path):
     "act, message",
     [
         (lambda path: export.load_generator(path), "is not a SavedModel directory"),
-        (lambda path: export.export_generator(keras.layers.Dense(2), path), "needs a built generator"),
+        (lambda path: export.export_generator(keras.layers.Dense(2), path), "needs a Keras generator that is built"),
+        (lambda path: export.export_generator(architectures.dcgan((8, 8, 1)).generator, path.parent), "not replaced"),
         (
             lambda path: export.export_generator(architectures.dcgan((8, 8, 1)).critic, path),
-            r"one input \[B, n_z\], found input shape \(None, 8, 8, 1\)",
+            r"the generator's input is \(None, 8, 8, 1\), not \[B, n_z\]",
         ),
     ],
 )
 def test_mistakes_are_named(act, message, tmp_path):
     with pytest.raises(ValueError, match=message):
+        (tmp_path / "something").write_text("precious")
         act(tmp_path / "nothing")
+
+
+def test_a_subclassed_generator_is_exported(tmp_path):
+    class Generator(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense = keras.layers.Dense(4)
+
+        def call(self, z):
+            return self.dense(z)
+
+    generator = Generator()
+    images = generator(Z)
+    path = export.export_generator(generator, tmp_path / "m", prior=architectures.standard_normal(3))
+    np.testing.assert_allclose(export.load_generator(path)(Z.numpy().astype(np.float64)), images, rtol=1e-6)
+
+
+def test_an_export_leaves_xla_to_its_user(networks, tmp_path):
+    """Made where XLA is on (a GPU), it must not force XLA where it is loaded (a CPU)."""
+    numerics.choose_xla("on")
+    try:
+        export.export_generator(networks.generator, tmp_path / "m")
+    finally:
+        numerics.choose_xla("auto")
+    assert b"_XlaMustCompile" not in (tmp_path / "m" / "saved_model.pb").read_bytes()
 
 
 def test_a_foreign_saved_model_is_named(tmp_path):

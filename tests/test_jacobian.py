@@ -1,5 +1,7 @@
 """The Jacobian engine against central differences, the direct batch Jacobian and closed forms."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -116,6 +118,30 @@ def test_new_weights_are_seen():
     np.testing.assert_allclose(jacobian(generator, z), 3.0 * before, rtol=1e-6)
 
 
+def test_python_state_of_a_plain_callable_is_seen():
+    @dataclasses.dataclass
+    class Scale:
+        by: float
+
+        def __call__(self, z):
+            return self.by * z
+
+    generator = Scale(1.0)
+    before = jacobian(generator, tf.ones([1, 2]))
+    generator.by = 5.0
+    np.testing.assert_allclose(jacobian(generator, tf.ones([1, 2])), 5.0 * before)
+
+
+def test_models_are_traced_once(monkeypatch):
+    case = CASES[1]
+    generator, calls = case.make(), []
+    call = type(generator).call
+    monkeypatch.setattr(type(generator), "call", lambda self, *a, **k: calls.append(1) or call(self, *a, **k))
+    for _ in range(3):
+        jacobian(generator, latents(case))
+    assert len(calls) == 1
+
+
 def test_a_constant_generator_has_a_zero_jacobian():
     found = jacobian(lambda z: tf.ones([tf.shape(z)[0], 7]), tf.zeros([2, 3]))
     np.testing.assert_array_equal(found, np.zeros([2, 7, 3]))
@@ -151,6 +177,7 @@ def test_a_generator_is_not_kept_alive():
     [
         ({"z": tf.zeros([3])}, r"z must have shape \[B, n_z\], found \[3\]"),
         ({"z": tf.zeros([2, 3], tf.int32)}, "z must be of floating type, found int32"),
+        ({"z": tf.zeros([0, 3])}, "z must hold at least one latent"),
         ({"method": "pulback"}, "unknown method 'pulback'; nearest: pullback"),
         ({"chunk": 0}, "chunk must be at least 1, found 0"),
         ({"generator": lambda z: tf.cast(z, tf.uint8)}, "floating type to be differentiated, found uint8"),

@@ -37,7 +37,10 @@ def test_images_go_round():
 
 
 def test_one_place_decides_on_xla():
-    assert (numerics.use_xla("on"), numerics.use_xla("off")) == (True, False)
-    assert numerics.use_xla("auto") == bool(tf.config.list_physical_devices("GPU"))
+    answers = {}
+    for choice in ("on", "off", "auto"):
+        numerics.choose_xla(choice)
+        answers[choice] = numerics.use_xla()
+    assert answers == {"on": True, "off": False, "auto": bool(tf.config.list_physical_devices("GPU"))}
     with pytest.raises(ValueError, match="unknown jit_compile 'yes'"):
-        numerics.use_xla("yes")
+        numerics.choose_xla("yes")

@@ -43,6 +43,12 @@ def test_run_json_keeps_what_is_not_set_anew(run):
     assert run.read_run() == {"seed": 3, "status": "finished"}
 
 
+def test_a_damaged_run_json_is_named(run):
+    run.run.write_text("{")
+    with pytest.raises(ValueError, match=r"run\.json is damaged"):
+        run.read_run()
+
+
 def test_a_write_that_fails_leaves_the_old_file(run):
     path = run.path / "config.gin"
     records.write_text(path, "old")

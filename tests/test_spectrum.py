@@ -46,6 +46,22 @@ def test_known_spectra_are_found(condition):
     assert found.resolved.all()
 
 
+def test_a_resolved_value_is_never_taken_for_zero():
+    """STL-10's shape: σ down to 1e-6·σ_max stand above float32 rounding, however many pixels there are."""
+    values = np.geomspace(1.0, 1e-6, 100)
+    matrix = tf.constant(with_singular_values(values, rows=6912)[None])
+    found = singular_values(matrix)[0]
+    np.testing.assert_allclose(found, values, rtol=1e-3)
+    assert Spectrum(found[None], found).resolved.all()
+
+
+def test_a_jacobian_that_is_not_finite_gives_nan_for_its_latent_alone():
+    found = spectrum(lambda z: z / tf.nn.relu(z[:, :1]), tf.constant([[1.0, 2.0], [-1.0, 2.0], [0.5, 1.0]]))
+    np.testing.assert_array_equal(np.isnan(found.log_condition), [False, True, False])
+    np.testing.assert_array_equal(found.resolved, [False, False, False])  # x₀/x₀ is constant: rank one where finite
+    assert np.isnan(found.average_jacobian).all()
+
+
 def test_a_spectrum_below_float32_is_flagged():
     found = spectrum(linear(with_singular_values([1.0, 1.0, 1.0, 1.0, 1.0, 1e-8])), Z)
     assert not found.resolved.any()

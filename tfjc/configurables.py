@@ -1,12 +1,14 @@
 """The one page where names meet gin. Nothing else imports gin."""
 
 import inspect
+import logging
 import pathlib
 import re
-
-import keras
+import tokenize
 
 import gin
+import keras
+
 from tfjc import architectures, checks, datasets, experiment, models, penalties
 
 _CONFIGURABLES = {
@@ -20,7 +22,18 @@ _CONFIGURABLES = {
     "Adam": keras.optimizers.Adam,
 }
 
-_REGISTERED = {name: gin.external_configurable(target, name) for name, target in _CONFIGURABLES.items()}
+# What the caller supplies is not for gin files: there it would be dropped without a word.
+_SUPPLIED = {
+    "train_and_evaluate": ["workdir", "seed", "data_dir", "manual_dir", "resume", "dry_run", "config"],
+    "dataset": ["data_dir", "manual_dir"],
+    "dcgan": ["image_shape", "seed"],
+    "mlp": ["image_shape", "seed"],
+    "GAN": ["generator", "critic", "prior", "seed", "name"],
+}
+_REGISTERED = {
+    name: gin.external_configurable(target, name, denylist=_SUPPLIED.get(name))
+    for name, target in _CONFIGURABLES.items()
+}
 
 train_and_evaluate = _REGISTERED["train_and_evaluate"]
 
@@ -50,15 +63,21 @@ def find(name):
 
 
 def parse(files, bindings):
-    """Reads gin files and then bindings into the configuration, anew; raises ConfigError for a mistake in them."""
+    """Reads gin files and then bindings into the configuration, anew; raises ConfigError for a mistake in them.
+
+    Files that these include are looked for beside them, then among ours.
+    """
     gin.clear_config()
     paths = [find(name) for name in files]
-    for place in (directory(), *(path.parent for path in paths)):
+    for place in (*(path.parent for path in paths), directory()):
         gin.add_config_file_search_path(str(place))
+    logging.disable(logging.ERROR)  # gin logs an error for every place where an included file is not
     try:
         gin.parse_config_files_and_bindings([str(path) for path in paths], list(bindings), finalize_config=False)
-    except (ValueError, OSError, SyntaxError, RuntimeError) as error:
+    except (ValueError, OSError, SyntaxError, RuntimeError, ImportError, tokenize.TokenError) as error:
         raise ConfigError(explain(error)) from error
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 def texts():
@@ -72,8 +91,19 @@ def explain(error):
     name = re.search(r"No configurable matching (?:reference )?'@?([\w./]+)", message)
     if name:
         return f"{message}\n{checks.unknown('configurable', name[1].rpartition('/')[2], _CONFIGURABLES)}"
+    supplied = re.search(r"Configurable '(\w+)' has denylisted kwarg '(\w+)'", message)
+    if supplied:
+        return f"{message}\n{supplied[2]} is not for gin files: a flag (--help lists them) or the run itself sets it"
     parameter = re.search(r"Configurable '(\w+)' doesn't have a parameter named '(\w+)'", message)
-    if parameter and parameter[1] in _CONFIGURABLES:
-        valid = inspect.signature(_CONFIGURABLES[parameter[1]]).parameters
-        return f"{message}\n{checks.unknown(f'parameter of {parameter[1]}', parameter[2], valid)}"
+    kind, name = parameter.groups() if parameter else _refused_by_keras(message)
+    if kind in _CONFIGURABLES:
+        valid = set(inspect.signature(_CONFIGURABLES[kind]).parameters) - set(_SUPPLIED.get(kind, []))
+        return f"{message}\n{checks.unknown(f'parameter of {kind}', name, valid)}"
     return message
+
+
+def _refused_by_keras(message):
+    """(configurable, parameter) that Keras did not know: its optimisers take any name and refuse it when made."""
+    name = re.search(r"not recognized: \{'(\w+)'", message)
+    kind = re.search(r"configurable '(\w+)'", message)
+    return (kind[1], name[1]) if kind and name else (None, None)

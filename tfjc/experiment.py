@@ -6,7 +6,6 @@ import functools
 import pathlib
 import platform
 import subprocess
-import time
 
 import keras
 import numpy as np
@@ -18,8 +17,8 @@ from tfjc import architectures, callbacks, checks, datasets, export, figures, mo
 _FIXED_LATENTS = 1  # the stream of the latents on which a run is measured: a fold of its seed
 
 
-class SetupError(ValueError):
-    """A run cannot begin because of how it was configured: the message is for the user."""
+class TrainingError(RuntimeError):
+    """A run failed after it had begun: not for how it was configured."""
 
 
 def train_and_evaluate(
@@ -36,7 +35,6 @@ def train_and_evaluate(
     eval_every=500,
     eval_latents=64,
     chunk=None,
-    jit_compile="auto",
     data_dir=None,
     manual_dir=None,
     resume=True,
@@ -57,7 +55,6 @@ def train_and_evaluate(
       eval_every: steps between evaluations, checkpoints and pictures.
       eval_latents: fixed latents that the conditioning is measured on.
       chunk: as in `tfjc.jacobian.jacobian`.
-      jit_compile: as in `tfjc.numerics.use_xla`.
       data_dir, manual_dir: as in `tfjc.datasets.load`.
       resume: False refuses a run directory that holds a run.
       dry_run: prints the configuration and the networks, and stops before anything is written.
@@ -67,39 +64,42 @@ def train_and_evaluate(
       The rows of `metrics.jsonl`; None for a dry run.
 
     Raises:
-      SetupError: the configuration cannot be run, or differs from the one that the run directory began with.
+      ValueError, TypeError: the configuration cannot be run, or is not the one that the run directory began with;
+        nothing has been written then.
+      FloatingPointError: the training diverged.
+      TrainingError: the training failed.
     """
-    with _setup():
-        steps = checks.integer("train_and_evaluate.steps", steps, minimum=1)
-        eval_every = checks.integer("train_and_evaluate.eval_every", eval_every, minimum=1)
-        batch_size = checks.integer("train_and_evaluate.batch_size", batch_size, minimum=1)
-        eval_latents = checks.integer("train_and_evaluate.eval_latents", eval_latents, minimum=1)
-        seed = checks.integer("seed", seed, minimum=0)
-        data = _make("dataset", dataset, datasets.Dataset, data_dir=data_dir, manual_dir=manual_dir)
-        networks = _make("architecture", architecture, architectures.Networks, data.image_shape, seed=seed)
-        gan = _make("model", model, models.GAN, *networks[:2], prior=networks.prior, seed=seed)
-        gan.compile(
-            _make("generator_optimizer", generator_optimizer, keras.Optimizer),
-            _make("critic_optimizer", critic_optimizer, keras.Optimizer),
-            jit_compile=numerics.use_xla(jit_compile),
-        )
-        batches = functools.partial(datasets.batches, data.images, gan.d_steps * batch_size, seed=seed)
-        batches()  # which checks that there are images enough
-        if dry_run:
-            return _describe(data, networks, config())
-        run = records.RunDirectory(workdir)
-        _begin(run, seed, config(), resume)
-    z = networks.prior.sample(eval_latents, seed=numerics.fold([seed, 0], _FIXED_LATENTS))
-    listed = _callbacks(run, gan, z, eval_every, chunk)
-    if listed[-1].restore():
-        print(f"going on from step {int(gan.step)} of {run.path}", flush=True)
-    with _status(run):
+    steps = checks.integer("train_and_evaluate.steps", steps, minimum=1)
+    eval_every = checks.integer("train_and_evaluate.eval_every", eval_every, minimum=1)
+    batch_size = checks.integer("train_and_evaluate.batch_size", batch_size, minimum=1)
+    eval_latents = checks.integer("train_and_evaluate.eval_latents", eval_latents, minimum=1)
+    chunk = None if chunk is None else checks.integer("train_and_evaluate.chunk", chunk, minimum=1)
+    seed = checks.integer("seed", seed, minimum=0)
+    data = _make("dataset", dataset, datasets.Dataset, data_dir=data_dir, manual_dir=manual_dir)
+    networks = _make("architecture", architecture, architectures.Networks, data.image_shape, seed=seed)
+    gan = _make("model", model, models.GAN, *networks[:2], prior=networks.prior, seed=seed)
+    gan.compile(
+        _make("generator_optimizer", generator_optimizer, keras.Optimizer),
+        _make("critic_optimizer", critic_optimizer, keras.Optimizer),
+    )
+    batches = functools.partial(datasets.batches, data.images, gan.d_steps * batch_size, seed=seed)
+    batches()  # which checks that there are images enough
+    if dry_run:
+        return _describe(data, networks, config())
+    run = records.RunDirectory(workdir)
+    _check_same(run, seed, config(), resume)
+    if _is_finished(run, steps):
+        print(summary(run, run.read_metrics()), flush=True)
+        return run.read_metrics()
+    with _session(run, seed, config) as run:
+        z = networks.prior.sample(eval_latents, seed=numerics.fold([seed, 0], _FIXED_LATENTS))
+        listed = _callbacks(run, gan, z, eval_every, chunk)
+        if listed[-1].restore():
+            print(f"going on from step {int(gan.step)} of {run.path}", flush=True)
         _fit(gan, batches, steps, eval_every, listed)
-        export.export_generator(gan.generator, run.saved_model, prior=networks.prior)
         rows = run.read_metrics()
         figures.conditioning(rows, run.figure)
-        for name, text in config().items():  # once more: the operative configuration is known in full only now
-            records.write_text(run.path / name, text)
+        export.export_generator(gan.generator, run.saved_model, prior=networks.prior)
     print(summary(run, rows), flush=True)
     return rows
 
@@ -112,7 +112,7 @@ def _callbacks(run, gan, z, every, chunk):
     return [
         conditioning,
         callbacks.Samples(gan.generator, z[:64], run.samples, every, log_dir=run.tensorboard),
-        callbacks.Recorder(run, conditioning, every=every),
+        callbacks.Recorder(run, conditioning, every),
         callbacks.Checkpoints(gan, run.checkpoints, every),
     ]
 
@@ -128,27 +128,17 @@ def _fit(gan, batches, steps, every, listed):
             epochs=epoch + max(whole, 1),
             steps_per_epoch=every if whole else min(every - behind, steps - done),
             callbacks=listed,
-            shuffle=False,  # the data are in their order already
         )
 
 
-def _begin(run, seed, config, resume):
-    """Makes the run directory ready, or checks that it holds the same run."""
+def _check_same(run, seed, config, resume):
+    """Raises ValueError where the run directory holds another run, or any run that is not to be resumed."""
     before = run.read_run()
     if before and not resume:
         raise ValueError(f"{run.path} holds a run already; choose another --workdir, or leave out --noresume")
-    if before:
-        _check_same(run, before, seed, config)
-    run.create()
-    for name, text in config.items():
-        records.write_text(run.path / name, text)
-    run.update_run(seed=seed, **_environment())
-
-
-def _check_same(run, before, seed, config):
-    if before["seed"] != seed:
+    if before and before["seed"] != seed:
         raise ValueError(f"{run.path} holds a run with seed {before['seed']}, found {seed}; choose another --workdir")
-    if run.config.exists() and run.config.name in config:
+    if before and run.config.exists() and run.config.name in config:
         was, now = _lines(run.config.read_text()), _lines(config[run.config.name])
         changed = [f"  was  {line}" for line in was - now] + [f"  now  {line}" for line in now - was]
         if changed:
@@ -157,40 +147,52 @@ def _check_same(run, before, seed, config):
             )
 
 
+def _is_finished(run, steps):
+    return run.read_run().get("status") == "finished" and run.read_metrics()[-1]["step"] >= steps
+
+
 def _lines(text):
-    """The statements of a configuration, but for the number of steps: a run may be made longer."""
-    lines = (line.strip() for line in text.splitlines())
-    return {ln for ln in lines if ln and not ln.startswith(("#", "train_and_evaluate.steps "))}
+    """The statements of a configuration, but for those that may change: the number of steps, and the memory bound."""
+    free = ("#", "train_and_evaluate.steps ", "train_and_evaluate.chunk ")
+    return {line.strip() for line in text.splitlines() if line.strip() and not line.strip().startswith(free)}
 
 
 @contextlib.contextmanager
-def _setup():
-    try:
-        yield
-    except (ValueError, TypeError) as error:
-        raise SetupError(str(error)) from error
-
-
-@contextlib.contextmanager
-def _status(run):
-    """Keeps `status` and `wall_clock_seconds` (of all sessions) in `run.json`."""
-    before, began = run.read_run().get("wall_clock_seconds", 0.0), time.monotonic()
-    run.update_run(status="running")
+def _session(run, seed, config):
+    """A session of training in a run directory: its configuration, and in `run.json` its circumstances and outcome."""
+    run.create()
+    _write(run, config())
+    sessions = [*run.read_run().get("sessions", []), _environment()]
+    run.update_run(seed=seed, status="running", sessions=sessions)
     status = "failed"
     try:
-        yield
+        yield run
         status = "finished"
     except KeyboardInterrupt:
         status = "interrupted"
         raise
+    except FloatingPointError:
+        status = "diverged"
+        raise
+    except (ValueError, TypeError) as error:
+        raise TrainingError(f"the run in {run.path} failed: {error}") from error
     finally:
-        run.update_run(status=status, wall_clock_seconds=round(before + time.monotonic() - began, 1))
+        _write(run, config())  # the operative configuration is known in full only now
+        seconds = [row["seconds"] for row in run.read_metrics()[-1:]]
+        run.update_run(status=status, wall_clock_seconds=sum(seconds))
+
+
+def _write(run, config):
+    for name, text in config.items():
+        records.write_text(run.path / name, text)
 
 
 def _make(name, function, kind, *args, **kwargs):
     """What `function` makes, which must be a `kind`."""
     if not callable(function):
-        raise ValueError(f"train_and_evaluate.{name} must be callable (in gin: @name), found {function!r}")
+        raise ValueError(
+            f"train_and_evaluate.{name} must be callable (in gin: @name), found a {type(function).__name__}"
+        )
     made = function(*args, **kwargs)
     if not isinstance(made, kind):
         raise ValueError(f"train_and_evaluate.{name} must make {kind.__name__}, found {type(made).__name__}")
@@ -198,10 +200,16 @@ def _make(name, function, kind, *args, **kwargs):
 
 
 def _environment():
-    versions = {"tfjc": tfjc.__version__, "python": platform.python_version(), "tensorflow": tf.__version__}
-    versions |= {"keras": keras.__version__, "numpy": np.__version__}
-    started = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
-    return {"versions": versions, "commit": _commit(), "device": strategies.describe(), "started": started}
+    return {
+        "tfjc": tfjc.__version__,
+        "python": platform.python_version(),
+        "tensorflow": tf.__version__,
+        "keras": keras.__version__,
+        "numpy": np.__version__,
+        "commit": _commit(),
+        "device": strategies.describe(),
+        "started": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+    }
 
 
 def _commit():
@@ -219,8 +227,8 @@ def _commit():
 
 
 def _describe(data, networks, config):
-    for text in config.values():
-        print(text)
+    for name, text in config.items():
+        print(f"# ---- {name} ----\n{text}")
     print(f"dataset {data.name}: {len(data.images)} × {data.image_shape} {data.images.dtype}")
     networks.generator.summary()
     networks.critic.summary()

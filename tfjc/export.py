@@ -19,16 +19,19 @@ def export_generator(generator, path, *, prior=None):
 
     Args:
       generator: built Keras model with one latent [B, n_z] as input.
-      path: directory to write; replaced if it is there.
-      prior: TensorFlow Probability distribution over latents [n_z]; N(0, I) by default.
+      path: directory to write; a SavedModel that is there is replaced.
+      prior: TensorFlow Probability distribution over latents [n_z]; N(0, I) of the generator's input size by default.
 
     Raises:
-      ValueError: the generator's input is not [B, n_z].
+      ValueError: the generator is not built or its input not [B, n_z], or there is something else at `path`.
     """
-    shape = getattr(generator, "input_shape", None)
-    if not isinstance(shape, tuple) or len(shape) != 2 or shape[1] is None:
-        raise ValueError(f"export needs a built generator with one input [B, n_z], found input shape {shape}")
-    prior = prior if prior is not None else architectures.standard_normal(shape[1])
+    path = pathlib.Path(path)
+    if path.exists() and not (path / "saved_model.pb").exists() and (path.is_file() or any(path.iterdir())):
+        raise ValueError(f"{path} is there and is not a SavedModel, so it is not replaced")
+    if not getattr(generator, "built", False):
+        raise ValueError("export needs a Keras generator that is built: call it once on latents [B, n_z]")
+    prior = prior if prior is not None else architectures.prior_of(generator)
+    n_z = prior.event_shape[0]
 
     def serve(z):
         return generator(z, training=False)
@@ -36,21 +39,23 @@ def export_generator(generator, path, *, prior=None):
     def sample(n, seed):
         return numerics.to_uint8(serve(prior.sample(n, seed=tf.stack([seed, 0]))))
 
-    latents, scalar = tf.TensorSpec([None, shape[1]], tf.float32, name="z"), tf.TensorSpec([], tf.int32)
+    latents, scalar = tf.TensorSpec([None, n_z], tf.float32, name="z"), tf.TensorSpec([], tf.int32)
     archive = keras.export.ExportArchive()
     archive.track(generator)
     archive.add_endpoint("serve", serve, [latents])
     archive.add_endpoint("sample", sample, [scalar, scalar])
     archive.add_endpoint("metric_tensor", lambda z: jacobian.metric_tensor(generator, z), [latents])
-    return _write(archive, pathlib.Path(path))
+    return _write(archive, path)
 
 
 def _write(archive, path):
-    """Writes beside `path` first: what stands at `path` is always a whole SavedModel."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    archive.write_out(os.fspath(temporary), verbose=False)
-    shutil.rmtree(path, ignore_errors=True)
-    os.replace(temporary, path)
+    """Writes beside `path` first, so that what stands at `path` is a whole SavedModel."""
+    new, old = (path.with_name(f".{path.name}.{os.getpid()}.{kind}.tmp") for kind in ("new", "old"))
+    archive.write_out(os.fspath(new), verbose=False)
+    if path.exists():
+        os.replace(path, old)
+    os.replace(new, path)
+    shutil.rmtree(old, ignore_errors=True)
     return path
 
 
@@ -62,10 +67,11 @@ def load_generator(path):
     return LoadedGenerator(tf.saved_model.load(path), path)
 
 
-class LoadedGenerator:
+class LoadedGenerator(tf.Module):
     """A generator z → images from a SavedModel, with `sample` and `metric_tensor` as in `export_generator`."""
 
     def __init__(self, archive, path):
+        super().__init__()
         missing = [name for name in ("serve", "sample", "metric_tensor") if not hasattr(archive, name)]
         if missing:
             raise ValueError(f"{path} lacks {', '.join(missing)}: it was not written by export_generator")
@@ -85,4 +91,4 @@ class LoadedGenerator:
 
 
 def _latents(z):
-    return checks.rank("z", tf.convert_to_tensor(z, tf.float32), 2, "[B, n_z]")
+    return checks.rank("z", tf.cast(z, tf.float32), 2, "[B, n_z]")

@@ -6,6 +6,7 @@ inference mode); outputs are flattened to n_x.
 
 import functools
 
+import keras
 import tensorflow as tf
 
 from tfjc import checks, numerics
@@ -18,13 +19,13 @@ def jacobian(generator, z, *, method="pullback", chunk=None):
       generator: callable z [B, n_z] → x [B, ...], differentiable, of floating type.
       z: latents [B, n_z].
       method: "pullback" (n_z passes, the default) or "batch_jacobian" (n_x passes, the reference).
-      chunk: the most (sample, pass) pairs held at once, which bounds memory; None takes them all together.
+      chunk: the most (sample, pass) pairs held at once (2 passes at least), which bounds memory; None takes all.
 
     Returns:
       [B, n_x, n_z] float32 (float64 for float64 latents).
 
     Raises:
-      ValueError: z is not [B, n_z] and floating, G's output is not floating or lacks the batch axis, or an
+      ValueError: z is not [B, n_z] with B ≥ 1 and floating, G's output is not floating or lacks the batch axis, or an
         argument is out of range.
     """
     return tf.concat(list(_blocks(generator, z, method, chunk)), axis=0)
@@ -51,9 +52,9 @@ def blocks(generator, z, *, chunk=None):
 
 def _blocks(generator, z, method, chunk):
     z = _latents(z)
-    compute = _compiled(_METHODS[checks.one_of("method", method, _METHODS)], numerics.use_xla("auto"))
+    compute = _computation(_METHODS[checks.one_of("method", method, _METHODS)], generator)
     if chunk is None:
-        yield compute(generator, z, None)
+        yield compute(z, None)
         return
     chunk = checks.integer("chunk", chunk, minimum=1)
     n_z = z.shape[1]
@@ -61,12 +62,25 @@ def _blocks(generator, z, method, chunk):
     if z.shape[0] is None:
         raise ValueError("chunk needs a known number of latents, found z with an unknown first axis")
     for start in range(0, z.shape[0], samples):
-        yield compute(generator, z[start : start + samples], passes)
+        yield compute(z[start : start + samples], passes)
+
+
+def _computation(function, generator):
+    """`function` of a generator as a graph (z, passes) → J.
+
+    Traces are kept for models and modules, whose state is in variables, and only as long as these live. Any other
+    callable is traced at each call, since whatever it holds may have changed.
+    """
+    if not tf.executing_eagerly():
+        return functools.partial(function, generator)  # the function being traced decides, on XLA too
+    if isinstance(generator, (keras.Layer, tf.Module)):
+        return functools.partial(_traced(function, numerics.use_xla()), generator)
+    return tf.function(functools.partial(function, generator), jit_compile=numerics.use_xla(), autograph=False)
 
 
 @functools.cache
-def _compiled(function, xla):
-    # One tf.function for all generators: it keeps a weak reference to each and one trace per generator and shape.
+def _traced(function, xla):
+    # One tf.function for all generators: it keeps a weak reference to each, and one trace per generator and shape.
     return tf.function(function, jit_compile=xla, autograph=False)
 
 
@@ -99,7 +113,9 @@ def _latents(z):
     checks.rank("z", z, 2, "[B, n_z]")
     if not z.dtype.is_floating:
         raise ValueError(f"z must be of floating type, found {z.dtype.name}")
-    return z if z.dtype == tf.float64 else tf.cast(z, tf.float32)
+    if z.shape[0] == 0:
+        raise ValueError("z must hold at least one latent, found none")
+    return numerics.full(z)
 
 
 def _flat_output(generator, z):

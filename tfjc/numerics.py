@@ -5,12 +5,17 @@ import tensorflow as tf
 from tfjc import checks
 
 
+def full(x):
+    """`x` in float32, or in float64 if that is what it is: nothing is measured or averaged in 16 bits."""
+    return tf.cast(x, tf.float64 if x.dtype == tf.float64 else tf.float32)
+
+
 def safe_norm(x):
     """Euclidean norm of each sample, ‖x_b‖₂ over all axes but the first: [B, ...] → [B].
 
     Formed in float32 or better. The gradient at x_b = 0, where the norm has none, is 0 and not nan.
     """
-    x = tf.cast(x, tf.float64 if x.dtype == tf.float64 else tf.float32)
+    x = full(x)
     squared = tf.reduce_sum(tf.square(x), axis=list(range(1, x.shape.rank)))
     positive = squared > 0
     return tf.where(positive, tf.sqrt(tf.where(positive, squared, tf.ones_like(squared))), tf.zeros_like(squared))
@@ -41,12 +46,21 @@ def to_uint8(images):
     return tf.cast(tf.clip_by_value(tf.round((tf.cast(images, tf.float32) + 1.0) * 127.5), 0.0, 255.0), tf.uint8)
 
 
-def use_xla(choice="auto"):
-    """Whether to compile with XLA: `on`, `off`, or `auto`: on GPU and TPU, not on CPU.
+XLA_CHOICES = ("auto", "on", "off")
+_xla = "auto"
 
-    On CPU transposed convolutions are up to 50 times slower under XLA. Raises ValueError for any other choice.
+
+def choose_xla(choice):
+    """Sets what `use_xla` answers from now on: `on`, `off`, or `auto`; raises ValueError for any other choice."""
+    global _xla
+    _xla = checks.one_of("jit_compile", choice, XLA_CHOICES)
+
+
+def use_xla():
+    """Whether training and measurements are compiled with XLA: `auto` (the default) is on for GPU and TPU, not for CPU.
+
+    On CPU transposed convolutions are up to 50 times slower under XLA.
     """
-    checks.one_of("jit_compile", choice, ("auto", "on", "off"))
-    if choice == "auto":
+    if _xla == "auto":
         return any(tf.config.list_logical_devices(kind) for kind in ("GPU", "TPU"))
-    return choice == "on"
+    return _xla == "on"

@@ -15,7 +15,8 @@ def quotient(z, z_perturbed, x, x_perturbed):
 
     Its gradient is finite, and 0, where G(z) = G(z').
     """
-    return numerics.safe_norm(x - x_perturbed) / numerics.safe_norm(z - z_perturbed)
+    moved = numerics.safe_norm(numerics.full(x) - numerics.full(x_perturbed))
+    return moved / tf.cast(numerics.safe_norm(z - z_perturbed), moved.dtype)
 
 
 class JacobianClamping:
@@ -77,7 +78,9 @@ class GradientPenalty:
 
     def __call__(self, critic, real, fake, seed):
         """The penalty of each pair of a real and a generated image, [B]."""
-        alpha = tf.random.stateless_uniform([tf.shape(real)[0]] + [1] * (real.shape.rank - 1), seed)
+        fake = numerics.full(fake)
+        real = tf.cast(real, fake.dtype)
+        alpha = tf.random.stateless_uniform([tf.shape(real)[0]] + [1] * (real.shape.rank - 1), seed, dtype=fake.dtype)
         between = real + alpha * (fake - real)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(between)

@@ -38,8 +38,11 @@ class RunDirectory:
         write_text(self.run, json.dumps({**self.read_run(), **fields}, indent=2) + "\n")
 
     def read_run(self):
-        """`run.json` as a dict; empty where there is none."""
-        return json.loads(self.run.read_text()) if self.run.exists() else {}
+        """`run.json` as a dict, empty where there is none; raises ValueError where it cannot be read."""
+        try:
+            return json.loads(self.run.read_text(encoding="utf-8")) if self.run.exists() else {}
+        except ValueError as error:
+            raise ValueError(f"{self.run} is damaged: {error}") from error
 
     def append_metrics(self, row):
         """Adds one line to `metrics.jsonl` and brings it to the disk."""

@@ -26,11 +26,14 @@ class Spectrum:
 
     @property
     def log_condition(self):
-        """ln(λ_max/λ_min) of M_z = 2·ln(σ_max/σ_min) of J_z, natural, [B]; inf where J_z is rank-deficient or 0."""
+        """ln(λ_max/λ_min) of M_z = 2·ln(σ_max/σ_min) of J_z, natural, [B]; inf where J_z is rank-deficient or 0.
+
+        nan where J_z itself is not finite.
+        """
         largest, smallest = self.singular_values[:, 0], self.singular_values[:, -1]
-        positive = smallest > 0
-        ratio = np.divide(largest, smallest, out=np.ones_like(largest), where=positive)
-        return np.where(positive, 2.0 * np.log(ratio), np.inf)
+        full_rank = smallest != 0
+        ratio = np.divide(largest, smallest, out=np.ones_like(largest), where=full_rank)
+        return np.where(full_rank, 2.0 * np.log(ratio), np.inf)
 
     @property
     def mean_log_condition(self):
@@ -73,8 +76,12 @@ def spectrum(generator, z, *, chunk=None):
 def singular_values(matrices):
     """Singular values of each matrix, [B, m, n] → [B, n] float64, descending: √ of the eigenvalues of the Gram matrix.
 
-    Eigenvalues that float64 cannot tell from zero, λ ≤ max(m, n)·eps·λ_max, become exactly 0.
+    Eigenvalues that float64 cannot tell from zero, λ ≤ n·eps·λ_max, become exactly 0; all are nan for a matrix that is
+    not finite.
     """
-    eigenvalues = np.linalg.eigvalsh(jacobian.gram(matrices).numpy())[:, ::-1]
-    zero = max(matrices.shape[1:]) * np.finfo(np.float64).eps * eigenvalues[:, :1]
-    return np.sqrt(np.where(eigenvalues > zero, eigenvalues, 0.0))
+    grams = jacobian.gram(matrices).numpy()
+    finite = np.isfinite(grams).all(axis=(1, 2), keepdims=True)
+    eigenvalues = np.linalg.eigvalsh(np.where(finite, grams, 0.0))[:, ::-1]
+    zero = eigenvalues.shape[1] * np.finfo(np.float64).eps * eigenvalues[:, :1]
+    values = np.sqrt(np.where(eigenvalues > zero, eigenvalues, 0.0))
+    return np.where(finite[:, 0], values, np.nan)

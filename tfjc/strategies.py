@@ -2,9 +2,15 @@
 
 import tensorflow as tf
 
+from tfjc import numerics
 
-def prepare():
-    """Makes operations deterministic, and lets GPUs allocate memory as they need it. To be called before first use."""
+
+def prepare(jit_compile="auto"):
+    """Makes operations deterministic, lets GPUs allocate memory as they need it, and decides on XLA; before first use.
+
+    Raises ValueError for a `jit_compile` other than those of `numerics.choose_xla`.
+    """
+    numerics.choose_xla(jit_compile)
     tf.config.experimental.enable_op_determinism()
     for gpu in tf.config.list_physical_devices("GPU"):
         try:

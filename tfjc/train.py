@@ -20,29 +20,36 @@ _JIT = flags.DEFINE_enum("jit_compile", "auto", ["auto", "on", "off"], "XLA; aut
 
 
 def main(argv):
-    """Runs the experiment that the flags name; returns the exit status: 2 for a mistake in how it was called."""
+    """Runs the experiment that the flags name; returns the exit status.
+
+    That is 2 for a mistake in how it was called, and 1 for a training that diverged.
+    """
     if len(argv) > 1:
         return _fail(f"expected only flags, found {argv[1]!r}")
     if not _GIN_FILE.value:
         return _fail("--gin_file is needed, for example --gin_file=gin/digits_jc.gin")
     logging.set_verbosity(logging.WARNING)
-    from tfjc import configurables, experiment, strategies
+    from tfjc import configurables, strategies
 
     try:
         configurables.parse(_GIN_FILE.value, _GIN_BINDINGS.value)
-        strategies.prepare()
+        strategies.prepare(_JIT.value)
         configurables.train_and_evaluate(
             workdir=_WORKDIR.value or f"runs/{pathlib.Path(_GIN_FILE.value[-1]).stem}_seed{_SEED.value}",
             seed=_SEED.value,
             data_dir=_DATA_DIR.value,
             manual_dir=_MANUAL_DIR.value,
-            jit_compile=_JIT.value,
             resume=_RESUME.value,
             dry_run=_DRY_RUN.value,
             config=configurables.texts,
         )
-    except (configurables.ConfigError, experiment.SetupError) as error:
+    except configurables.ConfigError as error:
+        return _fail(error)
+    except (ValueError, TypeError, OSError) as error:  # what fails later than set-up is raised as something else
         return _fail(configurables.explain(error))
+    except FloatingPointError as error:
+        print(f"tfjc.train: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("\ninterrupted; the same command goes on from the last checkpoint", file=sys.stderr)
         return 130

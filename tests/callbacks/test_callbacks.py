@@ -52,6 +52,23 @@ def test_conditioning_measures_the_last_step_too():
     assert [row["step"] for row in watch.history] == [0, 4, 6]
 
 
+def test_several_steps_in_one_execution_are_counted():
+    model = keras.Sequential([keras.Input([3]), keras.layers.Dense(4)])
+    model.compile("sgd", "mse", steps_per_execution=4, jit_compile=False)
+    watch = callbacks.Conditioning(model, Z, every=4)
+    model.fit(np.zeros([24, 3]), np.zeros([24, 4]), batch_size=2, epochs=2, verbose=0, callbacks=[watch])
+    assert [row["step"] for row in watch.history] == [0, 4, 8, 12, 16, 20, 24]
+
+
+def test_a_second_fit_goes_on_counting():
+    model = keras.Sequential([keras.Input([3]), keras.layers.Dense(4)])
+    model.compile("sgd", "mse")
+    watch = callbacks.Conditioning(model, Z, every=3)
+    for _ in range(2):
+        model.fit(np.zeros([6, 3]), np.zeros([6, 4]), batch_size=1, verbose=0, callbacks=[watch])
+    assert [row["step"] for row in watch.history] == [0, 3, 6, 9, 12]
+
+
 def test_watching_changes_nothing():
     """Weights after training with and without the callback are bit for bit the same."""
     results = []

@@ -58,6 +58,11 @@ def test_some_infinite_condition_numbers_make_no_nan():
     assert not np.isnan(values).any()
 
 
+def test_numpy_latents_are_taken():
+    found = ConditioningEvaluator(Z.numpy().astype(np.float64))(lambda z: tf.matmul(z, STRETCH))
+    assert found["mean_log_condition"] == pytest.approx(2 * np.log(100.0), rel=1e-5)
+
+
 def test_z_must_be_a_matrix():
     with pytest.raises(ValueError, match=r"z must have shape \[B, n_z\], found \[3\]"):
         ConditioningEvaluator(tf.zeros([3]))

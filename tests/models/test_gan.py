@@ -216,6 +216,70 @@ def test_xla_gives_the_same_update():
     assert largest_difference(weights(eager), weights(compiled)) < 1e-5
 
 
+@pytest.mark.parametrize("policy", ["float64", "mixed_float16", "mixed_bfloat16"])
+def test_foreign_networks_of_other_precision_train_with_both_penalties(policy):
+    """Their images and logits come in 16 or 64 bits; losses and penalties are taken in 32 or 64."""
+    keras.config.set_dtype_policy(policy)
+    try:
+        generator = keras.Sequential([keras.Input([3]), dense(64, "tanh"), keras.layers.Reshape([8, 8, 1])])
+        critic = keras.Sequential([keras.Input([8, 8, 1]), keras.layers.Flatten(), dense(1)])
+        model = models.GAN(generator, critic, generator_penalties=[STEEP], critic_penalties=[GradientPenalty()])
+    finally:
+        keras.config.set_dtype_policy("float32")
+    before = weights(model)
+    history = model.fit(IMAGES, batch_size=16, verbose=0).history
+    assert np.isfinite([v[-1] for v in history.values()]).all()
+    assert largest_difference(before, weights(model)) > 1e-4
+
+
+def test_a_scaled_loss_gives_the_same_update():
+    """Loss scaling multiplies the loss by 2^k and divides the gradient: nothing changes in float32."""
+    updated = []
+    for wrap in (lambda optimizer: optimizer, keras.optimizers.LossScaleOptimizer):
+        model = gan(batch_norm=False, generator_penalties=[STEEP])
+        model.compile(wrap(keras.optimizers.SGD(0.1)), wrap(keras.optimizers.SGD(0.1)))
+        model.train_step(tf.constant(IMAGES[:16]))
+        updated.append(weights(model))
+    assert largest_difference(*updated) < 1e-6
+
+
+def test_regularisers_of_the_networks_count():
+    """A gradient step on λ‖w‖² alone shrinks w by 1 − 2ηλ; here beside the loss of a critic that starts at 0."""
+    critic = keras.Sequential(
+        [
+            keras.Input([8, 8, 1]),
+            keras.layers.Flatten(),
+            keras.layers.Dense(1, kernel_regularizer=keras.regularizers.L2(50.0)),
+        ]
+    )
+    model = models.GAN(gan().generator, critic)
+    model.compile(keras.optimizers.SGD(0.0), keras.optimizers.SGD(1e-3))
+    before = np.array(critic.trainable_variables[0])
+    model.train_step(tf.constant(IMAGES[:16]))
+    shrunk = np.array(critic.trainable_variables[0]) - 0.9 * before  # 1 − 2·1e-3·50
+    assert np.abs(shrunk).max() < 3e-3  # the loss's own step is at most η·E|x| = 1e-3 a pixel
+
+
+def test_a_left_over_part_of_a_batch_is_not_used():
+    model = gan(d_steps=2)
+    model.fit(tf.data.Dataset.from_tensor_slices(IMAGES[:41]).batch(16), verbose=0)  # 16, 16, 9
+    assert int(model.step) == 3
+
+
+def test_penalties_are_logged_as_what_is_added():
+    one, other = JacobianClamping(50.0, 60.0), JacobianClamping(0.0, 1e6)
+    logs = gan(generator_penalties=[one, other], critic_penalties=[GradientPenalty()]).train_step(tf.constant(IMAGES))
+    assert float(logs["generator_penalty"]) == pytest.approx(50.0**2, rel=0.05)  # Q ≈ 0 against λ_min = 50, and nothing
+    assert 0 < float(logs["critic_penalty"]) <= 10.0
+
+
+def test_noise_and_batch_normalisation_together_are_pointed_out():
+    layers = [keras.Input([3]), dense(64), keras.layers.BatchNormalization(), keras.layers.Dropout(0.1)]
+    generator = keras.Sequential([*layers, keras.layers.Reshape([8, 8, 1])])
+    with pytest.warns(UserWarning, match="batch normalisation and noise of its own"):
+        models.GAN(generator, gan().critic, generator_penalties=[STEEP])
+
+
 def test_floats_on_another_scale_are_pointed_out():
     with pytest.warns(UserWarning, match=r"without a negative value; \[-1, 1\] is expected"):
         gan().fit((IMAGES / 255.0).astype(np.float32), epochs=1, verbose=0)
@@ -230,9 +294,16 @@ def test_floats_on_another_scale_are_pointed_out():
         (lambda: gan().fit(IMAGES, batch_size=64), "a batch takes 64 images, found 48"),
         (lambda: gan().fit(np.zeros((64, 9, 9, 1))), r"makes images \(8, 8, 1\), the data's are \(9, 9, 1\)"),
         (
-            lambda: gan(d_steps=5).fit(tf.data.Dataset.from_tensor_slices(IMAGES).batch(16)),
-            "a batch of 16 images cannot be split for d_steps = 5",
+            lambda: gan(d_steps=5).fit(tf.data.Dataset.from_tensor_slices(IMAGES).batch(4)),
+            "d_steps = 5 needs as many images at least, found 4",
         ),
+        (lambda: gan().fit(iter(IMAGES)), "must be an array or a tf.data.Dataset, found "),
+        (
+            lambda: gan().fit(tf.data.Dataset.from_tensor_slices(IMAGES).batch(4), batch_size=4),
+            "comes in batches already, found batch_size = 4",
+        ),
+        (lambda: gan(critic_penalties=[JacobianClamping()]), "critic_penalties must be penalty objects"),
+        (lambda: gan().compile(*[keras.optimizers.Adam()] * 2), "need an optimizer each, found one for both"),
         (lambda: gan(loss="hinges"), "unknown loss 'hinges'"),
         (lambda: gan(d_steps=0), "d_steps must be at least 1"),
         (lambda: gan(generator_penalties=[JacobianClamping]), "generator_penalties must be penalty objects"),

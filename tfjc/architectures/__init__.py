@@ -1,7 +1,7 @@
 """Networks of the papers. Each function takes the image shape and returns a `Networks`."""
 
-from tfjc.architectures._networks import Networks, standard_normal
+from tfjc.architectures._networks import Networks, prior_of, standard_normal
 from tfjc.architectures.dcgan import dcgan
 from tfjc.architectures.mlp import mlp
 
-__all__ = ["Networks", "dcgan", "mlp", "standard_normal"]
+__all__ = ["Networks", "dcgan", "mlp", "prior_of", "standard_normal"]

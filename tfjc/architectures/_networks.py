@@ -20,6 +20,14 @@ def output_dtype():
     return "float64" if keras.config.dtype_policy().compute_dtype == "float64" else "float32"
 
 
+def prior_of(generator):
+    """N(0, I) of a generator's input size; raises ValueError where that is not [B, n_z] with n_z known."""
+    shape = getattr(generator, "input_shape", None)
+    if not isinstance(shape, tuple) or len(shape) != 2 or shape[1] is None:
+        raise ValueError(f"prior is needed: the generator's input is {shape}, not [B, n_z] with n_z known")
+    return standard_normal(shape[1])
+
+
 def standard_normal(n_z):
     """The prior N(0, I) over latents [n_z]."""
     return tfp.distributions.MultivariateNormalDiag(loc=tf.zeros(n_z))

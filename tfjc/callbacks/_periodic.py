@@ -1,11 +1,18 @@
 """What the callbacks share: they act at step 0, then every so many steps, and once more at the end."""
 
+import functools
 import os
 
 import keras
 import tensorflow as tf
 
 from tfjc import checks
+
+
+@functools.cache
+def _writer(log_dir):
+    # One event file for all callbacks of a run: TensorBoard follows only the newest file of a directory.
+    return tf.summary.create_file_writer(log_dir)
 
 
 class Periodic(keras.callbacks.Callback):
@@ -18,8 +25,8 @@ class Periodic(keras.callbacks.Callback):
     def __init__(self, every, log_dir=None):
         super().__init__()
         self.every = checks.integer("every", every, minimum=1)
-        self._writer = tf.summary.create_file_writer(os.fspath(log_dir)) if log_dir else None
-        self._step, self._last = 0, None
+        self._writer = _writer(os.path.abspath(os.fspath(log_dir))) if log_dir else None
+        self._step, self._acted, self._epoch_began = 0, None, 0
 
     def act(self, step, logs):
         """What the callback does at a step."""
@@ -27,27 +34,32 @@ class Periodic(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         """Acts on the untrained model; a model that goes on was seen at this step before."""
-        self._step = int(getattr(self.model, "step", self._step))
+        step = getattr(self.model, "step", None)
+        self._step = int(step) if isinstance(step, keras.Variable) else self._step
+        self._acted = self._step
         if self._step == 0:
             self._act({})
 
+    def on_epoch_begin(self, epoch, logs=None):
+        """Remembers where the epoch began: Keras counts batches within it."""
+        self._epoch_began = self._step
+
     def on_train_batch_end(self, batch, logs=None):
-        """Counts the step, and acts if it is due."""
-        self._step += 1
-        if self._step % self.every == 0:
+        """Counts the steps (several at once with `steps_per_execution`), and acts if an interval has been passed."""
+        before, self._step = self._step, self._epoch_began + batch + 1
+        if self._step // self.every > before // self.every:
             self._act(logs if logs is not None else {})
 
     def on_train_end(self, logs=None):
-        """Acts on the trained model, if the last step was not due anyway."""
-        if self._last != self._step and self._step % self.every:
+        """Acts on the trained model, if it has not been seen yet."""
+        if self._acted != self._step:
             self._act(dict(logs or {}))
-        if self._writer:
-            self._writer.flush()
 
     def _act(self, logs):
-        self._last = self._step
+        self._acted = self._step
         if self._writer:
             with self._writer.as_default(step=self._step):
                 self.act(self._step, logs)
+            self._writer.flush()
         else:
             self.act(self._step, logs)

@@ -1,5 +1,6 @@
 """Brings what the other callbacks measure to the run directory."""
 
+import math
 import time
 
 import numpy as np
@@ -13,19 +14,21 @@ class Recorder(Periodic):
     """Writes a line of `metrics.jsonl` and adds to `spectra.npz` at every evaluation; the losses also to TensorBoard.
 
     A line holds `step`, `seconds` of training so far (of all sessions), the losses and other scalars of `fit`, averaged
-    since the last line, and what each of `sources` has in `latest`. `spectra.npz` holds `steps` [T], `z` [B, n_z],
+    since the last line, and what `conditioning` has in `latest`. `spectra.npz` holds `steps` [T], `z` [B, n_z],
     `singular_values` [T, B, n_z] and `average_jacobian` [T, n_z].
 
     Args:
       run: `records.RunDirectory`.
       conditioning: the `Conditioning` callback, which stands before this one in the list.
-      sources: other callbacks with a dict `latest`.
-      every: steps between evaluations, as in the sources.
+      every: steps between evaluations, as in `conditioning`.
+
+    Raises:
+      FloatingPointError: a loss is not finite; the line is written first.
     """
 
-    def __init__(self, run, conditioning, sources=(), every=500):
+    def __init__(self, run, conditioning, every=500):
         super().__init__(every, run.tensorboard)
-        self.run, self.conditioning, self.sources = run, conditioning, (conditioning, *sources)
+        self.run, self.conditioning = run, conditioning
         self._began, self._before, self._spectra = time.monotonic(), 0.0, []
 
     def on_train_begin(self, logs=None):
@@ -40,14 +43,15 @@ class Recorder(Periodic):
 
     def act(self, step, logs):
         """Writes the line and the spectra."""
-        row = {"step": step, "seconds": round(self._before + time.monotonic() - self._began, 3)}
+        seconds = round(self._before + time.monotonic() - self._began, 3)
         losses = {name: float(value) for name, value in logs.items() if name not in self.conditioning.latest}
-        for source in self.sources:
-            row.update(source.latest)
         for name, value in losses.items():
             tf.summary.scalar(f"training/{name}", value)
         self._write_spectra(step)
-        self.run.append_metrics({**row, **losses})
+        self.run.append_metrics({"step": step, "seconds": seconds, **self.conditioning.latest, **losses})
+        diverged = [f"{name} = {value}" for name, value in losses.items() if not math.isfinite(value)]
+        if diverged:
+            raise FloatingPointError(f"training diverged by step {step}: {', '.join(diverged)}")
 
     def _write_spectra(self, step):
         spectrum = self.conditioning.spectrum

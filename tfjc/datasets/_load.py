@@ -54,14 +54,17 @@ def load(name, *, split=None, size=None, folder=None, data_dir=None, manual_dir=
     """
     checks.one_of("dataset", name, NAMES)
     _refuse_unused(name, split=split, size=size, folder=folder)
-    size = checks.integer("dataset.size", size or _SIZES.get(name, 64), minimum=1)
+    size = checks.integer("dataset.size", _SIZES.get(name, 64) if size is None else size, minimum=1)
     if name == "digits":
         return Dataset(name, *digits.load(size))
     if name in ("gaussian_ring", "gaussian_grid"):
         return Dataset(name, *gaussians.load(name))
     if name == "image_folder":
         return Dataset(name, *image_folder.load(folder, size))
-    return Dataset(name, *prepared.load(name, split or _SPLITS[name], size, data_dir, manual_dir))
+    split = _SPLITS[name] if split is None else split
+    if not isinstance(split, str):
+        raise ValueError(f"dataset.split must be a string, found {split!r}")
+    return Dataset(name, *prepared.load(name, split, size, data_dir, manual_dir))
 
 
 def _refuse_unused(name, **options):

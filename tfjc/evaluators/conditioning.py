@@ -24,7 +24,7 @@ class ConditioningEvaluator:
     """
 
     def __init__(self, z, *, clamping=None, chunk=None, seed=0):
-        self.z = checks.rank("z", tf.convert_to_tensor(z), 2, "[B, n_z]")
+        self.z = checks.rank("z", tf.cast(z, tf.float32), 2, "[B, n_z]")
         self.clamping = clamping or penalties.JacobianClamping()
         self.chunk = chunk
         self._z_perturbed = self.clamping.perturb(self.z, [checks.integer("seed", seed, minimum=0), 0])

@@ -47,10 +47,10 @@ class GAN(keras.Model):
         super().__init__(name=name)
         self.generator, self.critic = generator, critic
         self.adversarial_loss = losses.get(loss)
-        self.generator_penalties = _callables("generator_penalties", generator_penalties, ("perturb", "measure"))
-        self.critic_penalties = _callables("critic_penalties", critic_penalties)
+        self.generator_penalties = _penalties("generator_penalties", generator_penalties, paired=True)
+        self.critic_penalties = _penalties("critic_penalties", critic_penalties, paired=False)
         self.d_steps = checks.integer("d_steps", d_steps, minimum=1)
-        self.prior = prior if prior is not None else _prior_of(generator)
+        self.prior = prior if prior is not None else architectures.prior_of(generator)
         self.seed = checks.integer("seed", seed, minimum=0)
         self.step = self.add_weight(shape=(), dtype="int64", initializer="zeros", trainable=False, name="step")
         names = ["critic_loss", "generator_loss", *self._check_networks()]
@@ -59,39 +59,53 @@ class GAN(keras.Model):
         self.compile()
 
     def compile(self, generator_optimizer=None, critic_optimizer=None, *, jit_compile=None, **options):
-        """Sets the optimisers, `default_optimizer` where none is given, and XLA, which `numerics.use_xla` decides."""
-        super().compile(jit_compile=numerics.use_xla() if jit_compile is None else jit_compile, **options)
-        self.generator_optimizer = generator_optimizer or default_optimizer()
-        self.critic_optimizer = critic_optimizer or default_optimizer()
+        """Sets the optimisers, `default_optimizer` where none is given, and XLA, which `numerics.use_xla` decides.
+
+        Raises ValueError for one optimiser given for both networks.
+        """
+        if generator_optimizer is critic_optimizer is not None and not isinstance(generator_optimizer, str):
+            raise ValueError("generator and critic need an optimizer each, found one for both")
+        options = {
+            "optimizer": None,
+            "jit_compile": numerics.use_xla() if jit_compile is None else jit_compile,
+            **options,
+        }
+        super().compile(**options)
+        self.generator_optimizer = keras.optimizers.get(generator_optimizer or default_optimizer())
+        self.critic_optimizer = keras.optimizers.get(critic_optimizer or default_optimizer())
         self.generator_optimizer.build(self.generator.trainable_variables)
         self.critic_optimizer.build(self.critic.trainable_variables)
 
     def fit(self, x=None, y=None, batch_size=None, **options):
-        """Keras's `fit`, on an array of images or on a dataset of batches of images (labels beside them are ignored).
+        """Keras's `fit`, on an array of images or on a tf.data.Dataset of batches of images.
 
         Arrays are uint8, or floats in [−1, 1], [N, ...]. `batch_size` (at most 64 by default) counts the generator's
         samples; each step takes d_steps times as many images, in an order that is a function of the GAN's seed and
-        step. A dataset gives batches of d_steps times the batch size. Raises ValueError for images of another range,
-        type or number.
+        step. A dataset gives batches of d_steps times the batch size; what is left over is not used. Labels beside the
+        images are ignored. Raises ValueError for images of another kind, range, type or number.
         """
-        if hasattr(x, "__array__"):
+        if isinstance(x, tf.data.Dataset):
+            if batch_size is not None:
+                raise ValueError(f"a dataset comes in batches already, found batch_size = {batch_size}")
+            for example in x.take(1):
+                self._check_images(_images_of(example))
+        elif hasattr(x, "__array__"):
             images = self._check_images(x)
             batch_size = min(64, len(images) // self.d_steps) if batch_size is None else batch_size
             batch = self.d_steps * checks.integer("batch_size", batch_size, minimum=1)
             options.setdefault("steps_per_epoch", max(1, len(images) // batch))
-            options["shuffle"] = False  # they come in their own order
             x = datasets.batches(images, batch, seed=self.seed, start=int(self.step))
-        elif isinstance(x, tf.data.Dataset):
-            for example in x.take(1):
-                self._check_split(self._check_images(_images_of(example)))
-        return super().fit(x, **options)
+        else:
+            raise ValueError(f"images must be an array or a tf.data.Dataset, found {type(x).__name__}")
+        return super().fit(x, **{"shuffle": False, **options})  # the data are in their order already
 
     def train_step(self, data):
         """Algorithm 1: d_steps critic updates, each on its own part of the images, then one generator update."""
         images = numerics.to_images(_images_of(data))
-        for k, real in enumerate(tf.split(images, self.d_steps)):
+        batch_size = tf.shape(images)[0] // self.d_steps
+        for k, real in enumerate(tf.split(images[: batch_size * self.d_steps], self.d_steps)):
             self._update_critic(real, stream=k)
-        self._update_generator(tf.shape(images)[0] // self.d_steps, stream=self.d_steps)
+        self._update_generator(batch_size, stream=self.d_steps)
         self.step.assign_add(1)
         return {name: tracker.result() for name, tracker in self._trackers.items()}
 
@@ -99,14 +113,15 @@ class GAN(keras.Model):
         z = self._latents(tf.shape(real)[0], stream)
         with tf.GradientTape() as tape:
             fake = tf.stop_gradient(self.generator(z, training=True))
-            loss = tf.reduce_mean(self.adversarial_loss.real(self.critic(real, training=True)))
-            loss += tf.reduce_mean(self.adversarial_loss.fake(self.critic(fake, training=True)))
-            penalised = loss
-            for index, penalty in enumerate(self.critic_penalties):
-                seed = self._seed(stream, _CRITIC_PENALTY, index)
-                penalised += tf.reduce_mean(penalty(self.critic, real, fake, seed))
-        self._descend(tape, penalised, self.critic, self.critic_optimizer)
-        self._track(critic_loss=loss)
+            loss = tf.reduce_mean(self.adversarial_loss.real(self._logits(real)))
+            loss += tf.reduce_mean(self.adversarial_loss.fake(self._logits(fake)))
+            added = [
+                tf.reduce_mean(penalty(self.critic, real, fake, self._seed(stream, _CRITIC_PENALTY, index)))
+                for index, penalty in enumerate(self.critic_penalties)
+            ]
+            objective = self._objective(self.critic, self.critic_optimizer, loss, added)
+        self._descend(tape, objective, self.critic, self.critic_optimizer)
+        self._track(critic_loss=loss, **({"critic_penalty": tf.add_n(added)} if added else {}))
 
     def _update_generator(self, batch_size, stream):
         z = self._latents(batch_size, stream)
@@ -116,14 +131,22 @@ class GAN(keras.Model):
         ]
         with tf.GradientTape() as tape:
             x, *x_perturbed = one_pass(self.generator, [z, *perturbed])
-            loss = tf.reduce_mean(self.adversarial_loss.generator(self.critic(x, training=True)))
+            loss = tf.reduce_mean(self.adversarial_loss.generator(self._logits(x)))
             pairs = [(z, z_p, x, x_p) for z_p, x_p in zip(perturbed, x_perturbed, strict=True)]
             added = [tf.reduce_mean(p(*pair)) for p, pair in zip(self.generator_penalties, pairs, strict=True)]
-            penalised = tf.add_n([loss, *added])
-        self._descend(tape, penalised, self.generator, self.generator_optimizer)
-        self._track(generator_loss=loss)
-        for penalty, pair, value in zip(self.generator_penalties, pairs, added, strict=True):
-            self._track(generator_penalty=value, **penalty.measure(*pair))
+            objective = self._objective(self.generator, self.generator_optimizer, loss, added)
+        self._descend(tape, objective, self.generator, self.generator_optimizer)
+        self._track(generator_loss=loss, **({"generator_penalty": tf.add_n(added)} if added else {}))
+        for penalty, pair in zip(self.generator_penalties, pairs, strict=True):
+            self._track(**penalty.measure(*pair))
+
+    def _logits(self, images):
+        return numerics.full(self.critic(images, training=True))
+
+    def _objective(self, network, optimizer, loss, added):
+        """The loss, its penalties and the weights' own regularisers, scaled as the optimiser asks (16-bit policies)."""
+        weights = [v.regularizer(v) for v in network.trainable_variables if v.regularizer]
+        return optimizer.scale_loss(tf.add_n([tf.cast(term, loss.dtype) for term in (loss, *added, *weights)]))
 
     def _latents(self, batch_size, stream):
         return self.prior.sample(batch_size, seed=self._seed(stream, _PRIOR, 0))
@@ -153,20 +176,25 @@ class GAN(keras.Model):
         if tuple(logits.shape) not in ((2,), (2, 1)):
             raise ValueError(f"the critic must return logits [B, 1] or [B], found {list(logits.shape)} for B = 2")
         self.image_shape = tuple(images.shape[1:])
+        if self.generator_penalties and _noise_states(self.generator) and _normalises(self.generator):
+            warnings.warn(
+                "the generator has batch normalisation and noise of its own (dropout) both: z and z' see the same "
+                "noise but are normalised apart, which lowers the quotients",
+                stacklevel=4,
+            )
         measured = [penalty.measure(z, z + 1.0, images, images) for penalty in self.generator_penalties]
-        return ["generator_penalty" for _ in measured[:1]] + [name for scalars in measured for name in scalars]
+        totals = ["generator_penalty"] * bool(measured) + ["critic_penalty"] * bool(self.critic_penalties)
+        return [*totals, *(name for scalars in measured for name in scalars)]
 
     def _check_images(self, images):
         images = datasets.check_images(images)
         if images.shape[1:] != self.image_shape:
             raise ValueError(f"the generator makes images {self.image_shape}, the data's are {images.shape[1:]}")
+        if len(images) < self.d_steps:
+            raise ValueError(f"d_steps = {self.d_steps} needs as many images at least, found {len(images)}")
         if images.dtype != np.uint8 and images.min() >= 0:
             warnings.warn("the images are floats without a negative value; [-1, 1] is expected", stacklevel=3)
         return images
-
-    def _check_split(self, images):
-        if len(images) % self.d_steps:
-            raise ValueError(f"a batch of {len(images)} images cannot be split for d_steps = {self.d_steps}")
 
 
 def default_optimizer():
@@ -181,7 +209,7 @@ def one_pass(generator, latents):
     draws its own noise (dropout) is instead run once for each mini-batch with the same state of its seeds, so that the
     difference of two outputs measures the step in z and not the noise.
     """
-    states = [v for v in generator.non_trainable_variables if not any(v is w for w in generator.weights)]
+    states = _noise_states(generator)
     if not states or len(latents) == 1:
         return tf.split(generator(tf.concat(latents, axis=0), training=True), len(latents))
     before = [tf.identity(state.value) for state in states]
@@ -193,21 +221,25 @@ def one_pass(generator, latents):
     return outputs
 
 
+def _noise_states(generator):
+    """The states of the seeds that a network's layers draw noise from: its variables that are no weights."""
+    weights = {id(v) for v in generator.weights}
+    return [v for v in generator.non_trainable_variables if id(v) not in weights]
+
+
+def _normalises(network):
+    return any("moving_mean" in v.path for v in network.non_trainable_variables)
+
+
 def _images_of(data):
     return data[0] if isinstance(data, (tuple, list)) else data
 
 
-def _prior_of(generator):
-    shape = getattr(generator, "input_shape", None)
-    if not isinstance(shape, tuple) or len(shape) != 2 or shape[1] is None:
-        raise ValueError(f"prior is needed: the generator's input is {shape}, not [B, n_z] with n_z known")
-    return architectures.standard_normal(shape[1])
-
-
-def _callables(name, penalties, methods=()):
+def _penalties(name, penalties, paired):
+    """`penalties` as a tuple of generator penalties, which compare pairs of images, or of critic penalties."""
     penalties = tuple(penalties) if isinstance(penalties, (list, tuple)) else (penalties,)
     for penalty in penalties:
-        missing = [m for m in methods if not hasattr(penalty, m)]
-        if isinstance(penalty, type) or not callable(penalty) or missing:
-            raise ValueError(f"{name} must be penalty objects such as those of tfjc.penalties, found {penalty!r}")
+        if isinstance(penalty, type) or not callable(penalty) or hasattr(penalty, "perturb") != paired:
+            example = "JacobianClamping()" if paired else "GradientPenalty()"
+            raise ValueError(f"{name} must be penalty objects such as {example}, found {penalty!r}")
     return penalties
