@@ -9,6 +9,7 @@ import tensorflow as tf
 from generators import CASES, latents
 
 from tfjc import jacobian as engine
+from tfjc import numerics
 from tfjc.jacobian import jacobian, metric_tensor
 
 each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -108,6 +109,20 @@ def test_batch_normalisation_is_in_inference_mode():
     layer.set_weights([gamma, np.zeros(3), np.ones(3), variance])
     found = jacobian(generator, tf.random.stateless_normal([4, 3], [1, 1]))
     np.testing.assert_allclose(found, np.tile(np.diag(gamma / np.sqrt(variance + 1e-3)), [4, 1, 1]), rtol=1e-6)
+
+
+@each_case
+@pytest.mark.parametrize("chunk", [None, 4])
+def test_xla_gives_the_same_numbers(case, chunk):
+    """GPUs and TPUs compile the engine by default, so every kind of generator must compile."""
+    generator, z = case.make(), latents(case)
+    expected = jacobian(generator, z).numpy()
+    numerics.choose_xla("on")
+    try:
+        found = jacobian(generator, z, chunk=chunk)
+    finally:
+        numerics.choose_xla("auto")
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6 * np.abs(expected).max())
 
 
 def test_new_weights_are_seen():

@@ -40,7 +40,7 @@ def test_it_ends_with_scores_and_paths(workdir):
         "mean log-condition",
         "quotient",
         str(workdir / "saved_model"),
-        "tensorboard --logdir",
+        "-m tensorboard.main --logdir",
         "conditioning",
     ):
         assert part in printed

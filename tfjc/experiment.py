@@ -3,9 +3,11 @@
 import contextlib
 import datetime
 import functools
+import os
 import pathlib
 import platform
 import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -249,7 +251,7 @@ def summary(run, rows):
         "conditioning curve": run.figure,
         "records": run.metrics,
         "generator": f"{run.saved_model} (tfjc.export.load_generator, or tf.saved_model.load)",
-        "TensorBoard": f"tensorboard --logdir={run.path}",
+        "TensorBoard": f"{os.path.relpath(sys.executable)} -m tensorboard.main --logdir={run.path}",
     }
     table = "\n".join(f"  {name:<20} {value}" for name, value in lines.items())
     return f"\n{last['step']} steps in {last['seconds']:.0f} s\n{table}"

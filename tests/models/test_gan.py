@@ -145,6 +145,14 @@ def test_wasserstein_with_gradient_penalty_pulls_the_slope_to_one():
     assert after < 0.2 * before
 
 
+def test_a_whole_step_compiles_under_xla():
+    """With TensorFlow Probability's prior, both penalties and several critic steps, as on a GPU."""
+    model = gan(d_steps=2, generator_penalties=[JacobianClamping()], critic_penalties=[GradientPenalty()])
+    model.compile(jit_compile=True)
+    history = model.fit(IMAGES, batch_size=8, steps_per_epoch=2, verbose=0).history
+    assert np.isfinite([v[-1] for v in history.values()]).all()
+
+
 @pytest.mark.parametrize("kind", ["uint8", "float", "dataset", "dataset of pairs", "float64 dataset"])
 def test_fit_takes_anybodys_images(kind):
     floats = (IMAGES / 127.5 - 1).astype(np.float32)
