@@ -108,7 +108,17 @@ def test_an_installed_package_finds_its_gin_files(tmp_path):
     """`pip install .` brings gin/ along as tfjc/gin_files, where `directory` looks outside of a checkout."""
     checkout = tmp_path / "checkout"
     shutil.copytree(ROOT, checkout, ignore=shutil.ignore_patterns(".*", "runs", "tests", "build", "*.egg-info"))
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(tmp_path / "site")]
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--no-build-isolation",
+        "--target",
+        str(tmp_path / "site"),
+    ]
     subprocess.run([*pip, str(checkout)], check=True, capture_output=True)
     (tmp_path / "elsewhere").mkdir()
     code = "from tfjc import configurables as c; c.parse(['gin/mnist_small_jc.gin'], []); print(c.find('digits'))"
