@@ -94,6 +94,9 @@ def test_files_are_read_anew_each_time():
         (["digits"], ["dcgan.channels = "], "Unable to parse value"),
         (["digits"], ["dcgan.channels = (3"], "EOF|never closed"),
         (["digits"], ["import nosuchmodule"], "nosuchmodule"),
+        (["digits"], ["steps = 500"], "'steps' names no configurable's parameter; nearest: train_and_evaluate.steps"),
+        (["digits"], ["lambda_max=5"], "nearest: JacobianClamping.lambda_max"),
+        (["digits"], ["dataset.name = mnist"], r"mnist is no value: a string needs quotes \('mnist'\)"),
         (["digits"], ["train_and_evaluate.seed = 3"], "seed is not for gin files: a flag"),
         (["digits"], ["GAN.prior = 'uniform'"], "prior is not for gin files"),
         (["digits"], ["include 'nothing.gin'"], "nothing.gin"),
@@ -102,6 +105,10 @@ def test_files_are_read_anew_each_time():
 def test_mistakes_are_explained(files, bindings, message):
     with pytest.raises(ConfigError, match=message):
         configurables.parse(files, bindings)
+
+
+def test_a_macro_that_is_used_is_fine():
+    configurables.parse(["digits"], ["n = 5", "train_and_evaluate.steps = %n"])
 
 
 def test_an_installed_package_finds_its_gin_files(tmp_path):

@@ -2,6 +2,7 @@
 
 import ast
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -63,3 +64,11 @@ def test_needs_no_tensorflow(module):
 
 def test_the_gin_folder_does_not_shadow_the_gin_package():
     assert not list((ROOT / "gin").rglob("__init__.py"))
+
+
+def test_what_the_documents_link_to_exists():
+    for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
+        text = page.read_text()
+        assert "@@" not in text, page
+        for target in re.findall(r"\]\((?!http)([^)#]+)\)", text):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"

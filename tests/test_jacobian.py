@@ -133,6 +133,11 @@ def test_new_weights_are_seen():
     np.testing.assert_allclose(jacobian(generator, z), 3.0 * before, rtol=1e-6)
 
 
+@pytest.mark.parametrize("unbuilt", [keras.layers.Dense(4), keras.Sequential([keras.layers.Dense(4)])])
+def test_an_unbuilt_generator_is_built(unbuilt):
+    assert jacobian(unbuilt, tf.ones([2, 3])).shape == (2, 4, 3)
+
+
 def test_python_state_of_a_plain_callable_is_seen():
     @dataclasses.dataclass
     class Scale:
@@ -193,6 +198,8 @@ def test_a_generator_is_not_kept_alive():
         ({"z": tf.zeros([3])}, r"z must have shape \[B, n_z\], found \[3\]"),
         ({"z": tf.zeros([2, 3], tf.int32)}, "z must be of floating type, found int32"),
         ({"z": tf.zeros([0, 3])}, "z must hold at least one latent"),
+        ({"generator": "model.keras"}, "the generator must be callable, .* found 'model.keras'"),
+        ({"generator": CASES[0].make()}, r"the generator takes latents \[B, 5\], found z \[2, 3\]"),
         ({"method": "pulback"}, "unknown method 'pulback'; nearest: pullback"),
         ({"chunk": 0}, "chunk must be at least 1, found 0"),
         ({"generator": lambda z: tf.cast(z, tf.uint8)}, "floating type to be differentiated, found uint8"),

@@ -78,6 +78,17 @@ def parse(files, bindings):
         raise ConfigError(explain(error)) from error
     finally:
         logging.disable(logging.NOTSET)
+    _refuse_idle_macros(bindings)
+
+
+def _refuse_idle_macros(bindings):
+    """Raises ConfigError for a binding without a configurable's name: gin takes it as a macro, and nothing uses it."""
+    for binding in bindings:
+        name = re.match(r"\s*(\w+)\s*=", binding)
+        if name and f"%{name[1]}" not in gin.config_str():
+            parameters = {p: f"{c}.{p}" for c, f in _CONFIGURABLES.items() for p in inspect.signature(f).parameters}
+            near = [parameters[p] for p in checks.nearest(name[1], parameters)]
+            raise ConfigError(f"{name[1]!r} names no configurable's parameter; nearest: {', '.join(near) or 'none'}")
 
 
 def texts():
@@ -87,7 +98,11 @@ def texts():
 
 def explain(error):
     """gin's message, without Python's addresses, and the valid names nearest to what it found wrong."""
-    message = re.sub(r" \(<.*? at 0x[0-9a-f]+>\)", "", str(error)).strip()
+    message = re.sub(r" \(<(function|class) .*?>\)|\n *In call to configurable 'train_and_evaluate'", "", str(error))
+    message = re.sub(r"malformed node or string.*\n", "", message).strip()
+    token = re.search(r"Failed to parse token '(.+?)'", message)
+    if token:
+        return f"{message}\n{token[1]} is no value: a string needs quotes ('{token[1]}'), a configurable an @"
     name = re.search(r"No configurable matching (?:reference )?'@?([\w./]+)", message)
     if name:
         return f"{message}\n{checks.unknown('configurable', name[1].rpartition('/')[2], _CONFIGURABLES)}"

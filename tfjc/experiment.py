@@ -91,7 +91,7 @@ def train_and_evaluate(
     run = records.RunDirectory(workdir)
     _check_same(run, seed, config(), resume)
     if _is_finished(run, steps):
-        print(summary(run, run.read_metrics()), flush=True)
+        print(f"{run.path} is finished, {steps} steps asked for\n{summary(run, run.read_metrics())}", flush=True)
         return run.read_metrics()
     with _session(run, seed, config) as run:
         z = networks.prior.sample(eval_latents, seed=numerics.fold([seed, 0], _FIXED_LATENTS))
@@ -130,6 +130,7 @@ def _fit(gan, batches, steps, every, listed):
             epochs=epoch + max(whole, 1),
             steps_per_epoch=every if whole else min(every - behind, steps - done),
             callbacks=listed,
+            verbose=1 if sys.stdout.isatty() else 2,
         )
 
 
@@ -246,7 +247,7 @@ def summary(run, rows):
         f"resolved {last['resolved']:.0%}",
         "quotient, 5 to 95 %": f"{quotient['0.05']:.2f} to {quotient['0.95']:.2f}, "
         f"below λ_min {last['clamped_low']:.0%}, above λ_max {last['clamped_high']:.0%}",
-        **{name.replace("_", " "): f"{last[name]:.3f}" for name in ("generator_loss", "critic_loss") if name in last},
+        **{name.replace("_", " "): f"{last[name]:.4g}" for name in ("generator_loss", "critic_loss") if name in last},
         "samples": run.samples / f"step_{last['step']:08d}.png",
         "conditioning curve": run.figure,
         "records": run.metrics,

@@ -30,7 +30,9 @@ def export_generator(generator, path, *, prior=None):
         raise ValueError(f"{path} is there and is not a SavedModel, so it is not replaced")
     if not getattr(generator, "built", False):
         raise ValueError("export needs a Keras generator that is built: call it once on latents [B, n_z]")
-    prior = prior if prior is not None else architectures.prior_of(generator)
+    prior = architectures.prior_of(generator, prior)
+    if len(prior.event_shape) != 1:
+        raise ValueError(f"prior must be over latents [n_z], found event shape {list(prior.event_shape)}")
     n_z = prior.event_shape[0]
 
     def serve(z):

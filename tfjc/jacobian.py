@@ -5,6 +5,7 @@ inference mode); outputs are flattened to n_x.
 """
 
 import functools
+import weakref
 
 import keras
 import tensorflow as tf
@@ -52,6 +53,7 @@ def blocks(generator, z, *, chunk=None):
 
 def _blocks(generator, z, method, chunk):
     z = _latents(z)
+    _check_generator(generator, z)
     compute = _computation(_METHODS[checks.one_of("method", method, _METHODS)], generator)
     if chunk is None:
         yield compute(z, None)
@@ -74,14 +76,17 @@ def _computation(function, generator):
     if not tf.executing_eagerly():
         return functools.partial(function, generator)  # the function being traced decides, on XLA too
     if isinstance(generator, (keras.Layer, tf.Module)):
-        return functools.partial(_traced(function, numerics.use_xla()), generator)
+        return functools.partial(_traced(function, numerics.use_xla(), generator), generator)
     return tf.function(functools.partial(function, generator), jit_compile=numerics.use_xla(), autograph=False)
 
 
-@functools.cache
-def _traced(function, xla):
-    # One tf.function for all generators: it keeps a weak reference to each, and one trace per generator and shape.
-    return tf.function(function, jit_compile=xla, autograph=False)
+_traces = weakref.WeakKeyDictionary()
+
+
+def _traced(function, xla, generator):
+    # The generator is an argument of the tf.function, which keeps but a weak reference to it.
+    traces = _traces.setdefault(generator, {})
+    return traces.setdefault((function, xla), tf.function(function, jit_compile=xla, autograph=False))
 
 
 def _pullback(generator, z, passes):
@@ -116,6 +121,17 @@ def _latents(z):
     if z.shape[0] == 0:
         raise ValueError("z must hold at least one latent, found none")
     return numerics.full(z)
+
+
+def _check_generator(generator, z):
+    """Builds a Keras model that is not built yet, and raises ValueError where it does not take such latents."""
+    if not callable(generator):
+        raise ValueError(f"the generator must be callable, z [B, n_z] → images, found {generator!r}")
+    shape = getattr(generator, "input_shape", None) if isinstance(generator, keras.Layer) else None
+    if isinstance(shape, tuple) and len(shape) == 2 and shape[1] not in (None, z.shape[1]):
+        raise ValueError(f"the generator takes latents [B, {shape[1]}], found z {list(z.shape)}")
+    if isinstance(generator, keras.Layer) and not generator.built:
+        generator(z[:1])
 
 
 def _flat_output(generator, z):

@@ -50,7 +50,7 @@ class Spectrum:
         """Draws each latent's spectrum and that of E[J] in log scale on `axes` (new ones by default); returns them."""
         from matplotlib import pyplot
 
-        axes = axes or pyplot.subplots()[1]
+        axes = axes or pyplot.subplots(layout="constrained")[1]
         index = np.arange(1, self.singular_values.shape[1] + 1)
         axes.semilogy(index, self.singular_values.T, color="tab:blue", alpha=0.25, linewidth=0.8)
         axes.semilogy(index, self.average_jacobian, color="black", label="average Jacobian")

@@ -51,7 +51,7 @@ def main(argv):
         print(f"tfjc.train: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\ninterrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+        print("\ninterrupted; the same command goes on from the last checkpoint, if there is one", file=sys.stderr)
         return 130
     return 0
 

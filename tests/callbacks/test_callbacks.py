@@ -32,7 +32,11 @@ def test_conditioning_in_a_foreign_fit(tmp_path, capsys):
     model.compile("adam", "mse")
     watch = callbacks.Conditioning(decoder, Z, every=2, log_dir=tmp_path)
     x = IMAGES.reshape(32, 64) / 255.0
-    model.fit(x, x, batch_size=8, epochs=2, verbose=1, callbacks=[watch])
+    history = model.fit(x, x, batch_size=8, epochs=2, verbose=2, callbacks=[watch]).history
+    assert history["mean_log_condition"] == [
+        watch.history[2]["mean_log_condition"],
+        watch.history[4]["mean_log_condition"],
+    ]
     assert [row["step"] for row in watch.history] == [0, 2, 4, 6, 8]
     assert watch.history[-1]["mean_log_condition"] == pytest.approx(watch.spectrum.mean_log_condition)
     assert len({row["mean_log_condition"] for row in watch.history}) == 5

@@ -268,10 +268,14 @@ def test_regularisers_of_the_networks_count():
     assert np.abs(shrunk).max() < 3e-3  # the loss's own step is at most η·E|x| = 1e-3 a pixel
 
 
-def test_a_left_over_part_of_a_batch_is_not_used():
+@pytest.mark.parametrize("count, steps", [(41, 3), (33, 2)])
+def test_a_left_over_part_of_a_batch_is_not_used(count, steps):
+    """Batches of 16, 16 and 9, of which 8 are used; of 16, 16 and 1, which cannot be split for two critic steps."""
     model = gan(d_steps=2)
-    model.fit(tf.data.Dataset.from_tensor_slices(IMAGES[:41]).batch(16), verbose=0)  # 16, 16, 9
-    assert int(model.step) == 3
+    data = tf.data.Dataset.from_tensor_slices((IMAGES[:count], np.zeros(count)))
+    history = model.fit(data.batch(16), verbose=0).history
+    assert int(model.step) == steps
+    assert np.isfinite([v[-1] for v in history.values()]).all()
 
 
 def test_penalties_are_logged_as_what_is_added():
@@ -279,6 +283,24 @@ def test_penalties_are_logged_as_what_is_added():
     logs = gan(generator_penalties=[one, other], critic_penalties=[GradientPenalty()]).train_step(tf.constant(IMAGES))
     assert float(logs["generator_penalty"]) == pytest.approx(50.0**2, rel=0.05)  # Q ≈ 0 against λ_min = 50, and nothing
     assert 0 < float(logs["critic_penalty"]) <= 10.0
+
+
+def test_a_sigmoid_critic_is_pointed_out():
+    critic = keras.Sequential([keras.Input([8, 8, 1]), keras.layers.Flatten(), dense(1, "sigmoid")])
+    with pytest.warns(UserWarning, match="ends in a sigmoid; its losses take logits"):
+        models.GAN(gan().generator, critic)
+
+
+def test_a_dataset_of_unknown_length_makes_no_step_without_data():
+    """Keras finds its end by running into it: neither the generator nor the step may move then."""
+    known = tf.data.Dataset.from_tensor_slices(IMAGES).batch(16, drop_remainder=True)
+    results = []
+    for data in (known, known.filter(lambda batch: True)):
+        model = gan()
+        model.fit(data, epochs=2, verbose=0)
+        results.append(weights(model))
+        assert int(model.step) == 6
+    assert_same(*results)
 
 
 def test_noise_and_batch_normalisation_together_are_pointed_out():
@@ -310,6 +332,13 @@ def test_floats_on_another_scale_are_pointed_out():
             lambda: gan().fit(tf.data.Dataset.from_tensor_slices(IMAGES).batch(4), batch_size=4),
             "comes in batches already, found batch_size = 4",
         ),
+        (
+            lambda: gan().fit(tf.data.Dataset.from_tensor_slices({"image": IMAGES}).batch(4)),
+            r"found dicts with the keys \['image'\]",
+        ),
+        (lambda: gan().fit(tf.data.Dataset.from_tensor_slices(IMAGES)), r"was .batch\(n\) forgotten"),
+        (lambda: gan().compile(optimizer="adam"), "takes generator_optimizer and critic_optimizer"),
+        (lambda: models.GAN(gan().generator, gan().critic, prior=8), "prior must be a distribution .* found 8"),
         (lambda: gan(critic_penalties=[JacobianClamping()]), "critic_penalties must be penalty objects"),
         (lambda: gan().compile(*[keras.optimizers.Adam()] * 2), "need an optimizer each, found one for both"),
         (lambda: gan(loss="hinges"), "unknown loss 'hinges'"),
@@ -322,7 +351,7 @@ def test_floats_on_another_scale_are_pointed_out():
         ),
         (
             lambda: models.GAN(keras.layers.Dense(3), gan().critic),
-            "prior is needed",
+            "name its latents, such as prior=",
         ),
     ],
 )

@@ -20,11 +20,21 @@ def output_dtype():
     return "float64" if keras.config.dtype_policy().compute_dtype == "float64" else "float32"
 
 
-def prior_of(generator):
-    """N(0, I) of a generator's input size; raises ValueError where that is not [B, n_z] with n_z known."""
+def prior_of(generator, prior=None):
+    """`prior`, or where it is None N(0, I) of the generator's input size.
+
+    Raises ValueError where that is not [B, n_z] with n_z known, or where `prior` is no distribution.
+    """
+    example = "prior=tfjc.architectures.standard_normal(n_z)"
+    if prior is not None:
+        if not hasattr(prior, "sample"):
+            raise ValueError(f"prior must be a distribution over latents [n_z], such as {example}; found {prior!r}")
+        return prior
     shape = getattr(generator, "input_shape", None)
     if not isinstance(shape, tuple) or len(shape) != 2 or shape[1] is None:
-        raise ValueError(f"prior is needed: the generator's input is {shape}, not [B, n_z] with n_z known")
+        raise ValueError(
+            f"the generator's input is {shape}, not [B, n_z] with n_z known; name its latents, such as {example}"
+        )
     return standard_normal(shape[1])
 
 

@@ -10,8 +10,8 @@ from tfjc.callbacks._periodic import Periodic
 class Conditioning(Periodic):
     """Measures a generator's spectrum and quotients on fixed latents during any `model.fit`.
 
-    Adds `mean_log_condition` to Keras's progress line, keeps all measurements in `history` and the newest in `latest`,
-    and with `log_dir` writes scalars and a histogram of ln σ for TensorBoard.
+    Adds `mean_log_condition` to Keras's progress line and history, keeps all measurements in `history` and the newest
+    in `latest`, and with `log_dir` writes scalars and a histogram of ln σ for TensorBoard.
 
     Args:
       generator: callable z [B, n_z] → images; a Keras model is called in inference mode.
@@ -38,6 +38,11 @@ class Conditioning(Periodic):
         logs["mean_log_condition"] = self.latest["mean_log_condition"]
         if self._writer:
             self._summarise(q)
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Hands the newest mean on to Keras's line and history of the epoch."""
+        if logs is not None and self.latest:
+            logs["mean_log_condition"] = self.latest["mean_log_condition"]
 
     def _summarise(self, q):
         for name, value in self.latest.items():

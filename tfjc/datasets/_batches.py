@@ -17,7 +17,9 @@ def check_images(images):
         raise ValueError(f"images must be uint8, or floats in [-1, 1], found {images.dtype}")
     low, high = float(images.min()), float(images.max())
     if not (low >= -1.001 and high <= 1.001):  # nan fails this too
-        raise ValueError(f"images of floating type must lie in [-1, 1], found [{low:g}, {high:g}]")
+        raise ValueError(
+            f"images of floating type must lie in [-1, 1], found [{low:g}, {high:g}]; for [0, 255] x / 127.5 - 1"
+        )
     return images
 
 

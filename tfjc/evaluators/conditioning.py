@@ -20,12 +20,14 @@ class ConditioningEvaluator:
       seed: of the steps in z.
 
     Raises:
-      ValueError: z is not [B, n_z].
+      ValueError: z is not [B, n_z], or clamping no `JacobianClamping`.
     """
 
     def __init__(self, z, *, clamping=None, chunk=None, seed=0):
         self.z = checks.rank("z", tf.cast(z, tf.float32), 2, "[B, n_z]")
-        self.clamping = clamping or penalties.JacobianClamping()
+        self.clamping = penalties.JacobianClamping() if clamping is None else clamping
+        if not hasattr(self.clamping, "clamped"):
+            raise ValueError(f"clamping must be a JacobianClamping, found {clamping!r}")
         self.chunk = chunk
         self._z_perturbed = self.clamping.perturb(self.z, [checks.integer("seed", seed, minimum=0), 0])
 

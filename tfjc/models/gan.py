@@ -50,7 +50,7 @@ class GAN(keras.Model):
         self.generator_penalties = _penalties("generator_penalties", generator_penalties, paired=True)
         self.critic_penalties = _penalties("critic_penalties", critic_penalties, paired=False)
         self.d_steps = checks.integer("d_steps", d_steps, minimum=1)
-        self.prior = prior if prior is not None else architectures.prior_of(generator)
+        self.prior = architectures.prior_of(generator, prior)
         self.seed = checks.integer("seed", seed, minimum=0)
         self.step = self.add_weight(shape=(), dtype="int64", initializer="zeros", trainable=False, name="step")
         names = ["critic_loss", "generator_loss", *self._check_networks()]
@@ -61,9 +61,11 @@ class GAN(keras.Model):
     def compile(self, generator_optimizer=None, critic_optimizer=None, *, jit_compile=None, **options):
         """Sets the optimisers, `default_optimizer` where none is given, and XLA, which `numerics.use_xla` decides.
 
-        Raises ValueError for one optimiser given for both networks.
+        Raises ValueError for one optimiser given for both networks, and for Keras's own `optimizer` and `loss`.
         """
-        if generator_optimizer is critic_optimizer is not None and not isinstance(generator_optimizer, str):
+        if {"optimizer", "loss"} & options.keys():
+            raise ValueError("compile takes generator_optimizer and critic_optimizer; the loss is given to GAN(loss=)")
+        if isinstance(generator_optimizer, keras.Optimizer) and generator_optimizer is critic_optimizer:
             raise ValueError("generator and critic need an optimizer each, found one for both")
         options = {
             "optimizer": None,
@@ -89,6 +91,8 @@ class GAN(keras.Model):
                 raise ValueError(f"a dataset comes in batches already, found batch_size = {batch_size}")
             for example in x.take(1):
                 self._check_images(_images_of(example))
+            if self.d_steps > 1:  # a last batch may be too small to be split
+                x = x.filter(lambda *batch: tf.shape(batch[0])[0] >= self.d_steps)
         elif hasattr(x, "__array__"):
             images = self._check_images(x)
             batch_size = min(64, len(images) // self.d_steps) if batch_size is None else batch_size
@@ -103,10 +107,11 @@ class GAN(keras.Model):
         """Algorithm 1: d_steps critic updates, each on its own part of the images, then one generator update."""
         images = numerics.to_images(_images_of(data))
         batch_size = tf.shape(images)[0] // self.d_steps
-        for k, real in enumerate(tf.split(images[: batch_size * self.d_steps], self.d_steps)):
-            self._update_critic(real, stream=k)
-        self._update_generator(batch_size, stream=self.d_steps)
-        self.step.assign_add(1)
+        with tf.control_dependencies([images]):  # Keras ends a dataset of unknown length with a step that gets none
+            for k, real in enumerate(tf.split(images[: batch_size * self.d_steps], self.d_steps)):
+                self._update_critic(real, stream=k)
+            self._update_generator(batch_size, stream=self.d_steps)
+            self.step.assign_add(1)
         return {name: tracker.result() for name, tracker in self._trackers.items()}
 
     def _update_critic(self, real, stream):
@@ -176,6 +181,9 @@ class GAN(keras.Model):
         if tuple(logits.shape) not in ((2,), (2, 1)):
             raise ValueError(f"the critic must return logits [B, 1] or [B], found {list(logits.shape)} for B = 2")
         self.image_shape = tuple(images.shape[1:])
+        last = (getattr(self.critic, "layers", None) or [None])[-1]
+        if getattr(last, "activation", None) is keras.activations.sigmoid:
+            warnings.warn("the critic ends in a sigmoid; its losses take logits, so leave that out", stacklevel=4)
         if self.generator_penalties and _noise_states(self.generator) and _normalises(self.generator):
             warnings.warn(
                 "the generator has batch normalisation and noise of its own (dropout) both: z and z' see the same "
@@ -189,7 +197,8 @@ class GAN(keras.Model):
     def _check_images(self, images):
         images = datasets.check_images(images)
         if images.shape[1:] != self.image_shape:
-            raise ValueError(f"the generator makes images {self.image_shape}, the data's are {images.shape[1:]}")
+            hint = "; was .batch(n) forgotten?" if images.shape == self.image_shape else ""
+            raise ValueError(f"the generator makes images {self.image_shape}, the data's are {images.shape[1:]}{hint}")
         if len(images) < self.d_steps:
             raise ValueError(f"d_steps = {self.d_steps} needs as many images at least, found {len(images)}")
         if images.dtype != np.uint8 and images.min() >= 0:
@@ -232,6 +241,10 @@ def _normalises(network):
 
 
 def _images_of(data):
+    if isinstance(data, dict):
+        raise ValueError(
+            f"a dataset of images is needed, found dicts with the keys {sorted(data)}; map it to its images"
+        )
     return data[0] if isinstance(data, (tuple, list)) else data
 
 
