@@ -80,10 +80,8 @@ def train_and_evaluate(
     data = _make("dataset", dataset, datasets.Dataset, data_dir=data_dir, manual_dir=manual_dir)
     networks = _make("architecture", architecture, architectures.Networks, data.image_shape, seed=seed)
     gan = _make("model", model, models.GAN, *networks[:2], prior=networks.prior, seed=seed)
-    gan.compile(
-        _make("generator_optimizer", generator_optimizer, keras.Optimizer),
-        _make("critic_optimizer", critic_optimizer, keras.Optimizer),
-    )
+    optimizers = {"generator_optimizer": generator_optimizer, "critic_optimizer": critic_optimizer}
+    gan.compile(**{name: _make(name, function, keras.Optimizer) for name, function in optimizers.items()})
     batches = functools.partial(datasets.batches, data.images, gan.d_steps * batch_size, seed=seed)
     batches()  # which checks that there are images enough
     if dry_run:
@@ -93,17 +91,21 @@ def train_and_evaluate(
     if _is_finished(run, steps):
         print(f"{run.path} is finished, {steps} steps asked for\n{summary(run, run.read_metrics())}", flush=True)
         return run.read_metrics()
-    with _session(run, seed, config) as run:
-        z = networks.prior.sample(eval_latents, seed=numerics.fold([seed, 0], _FIXED_LATENTS))
-        listed = _callbacks(run, gan, z, eval_every, chunk)
-        if listed[-1].restore():
-            print(f"going on from step {int(gan.step)} of {run.path}", flush=True)
-        _fit(gan, batches, steps, eval_every, listed)
-        rows = run.read_metrics()
-        figures.conditioning(rows, run.figure)
-        export.export_generator(gan.generator, run.saved_model, prior=networks.prior)
-    print(summary(run, rows), flush=True)
-    return rows
+    z = networks.prior.sample(eval_latents, seed=numerics.fold([seed, 0], _FIXED_LATENTS))
+    with _session(run, seed, config):
+        _train(run, gan, batches, steps, _callbacks(run, gan, z, eval_every, chunk))
+    print(summary(run, run.read_metrics()), flush=True)
+    return run.read_metrics()
+
+
+def _train(run, gan, batches, steps, listed):
+    """Trains from the newest checkpoint on, then leaves what a finished run leaves."""
+    *_, checkpoints = listed
+    if checkpoints.restore():
+        print(f"going on from step {int(gan.step)} of {run.path}", flush=True)
+    _fit(gan, batches, steps, checkpoints.every, listed)
+    figures.conditioning(run.read_metrics(), run.figure)
+    export.export_generator(gan.generator, run.saved_model, prior=gan.prior)
 
 
 def _callbacks(run, gan, z, every, chunk):
@@ -169,7 +171,7 @@ def _session(run, seed, config):
     run.update_run(seed=seed, status="running", sessions=sessions)
     status = "failed"
     try:
-        yield run
+        yield
         status = "finished"
     except KeyboardInterrupt:
         status = "interrupted"
