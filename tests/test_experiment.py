@@ -9,7 +9,7 @@ import tensorflow as tf
 from PIL import Image
 from runs import train, without_time
 
-from tfjc import export, spectrum
+from tfjc import experiment, export, spectrum
 
 
 def weights(run):
@@ -186,6 +186,16 @@ def test_divergence_stops_the_run_and_is_named(tmp_path):
     with pytest.raises(FloatingPointError, match=r"training diverged by step 2: .*_loss = (nan|inf)"):
         train(tmp_path / "run", "Adam.learning_rate = 1e30")
     assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "diverged"
+
+
+def test_a_failure_after_the_start_is_not_taken_for_a_mistake_in_the_call(tmp_path, monkeypatch):
+    def full(rows, path):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("tfjc.figures.conditioning", full)
+    with pytest.raises(experiment.TrainingError, match=r"run failed: .*No space left on device"):
+        train(tmp_path / "run", "train_and_evaluate.steps = 2")
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "failed"
 
 
 def test_a_dry_run_describes_and_writes_nothing(tmp_path, capsys):

@@ -179,7 +179,7 @@ def _session(run, seed, config):
     except FloatingPointError:
         status = "diverged"
         raise
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OSError) as error:
         raise TrainingError(f"the run in {run.path} failed: {error}") from error
     finally:
         _write(run, config())  # the operative configuration is known in full only now

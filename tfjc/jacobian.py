@@ -86,7 +86,9 @@ _traces = weakref.WeakKeyDictionary()
 def _traced(function, xla, generator):
     # The generator is an argument of the tf.function, which keeps but a weak reference to it.
     traces = _traces.setdefault(generator, {})
-    return traces.setdefault((function, xla), tf.function(function, jit_compile=xla, autograph=False))
+    if (function, xla) not in traces:
+        traces[function, xla] = tf.function(function, jit_compile=xla, autograph=False)
+    return traces[function, xla]
 
 
 def _pullback(generator, z, passes):
