@@ -33,9 +33,10 @@ setup(
         "numpy>=2.0",
         "scipy",
         "matplotlib",
+        "psutil",
         "scikit-learn",
         "pillow",
         "tensorboard",
     ],
-    extras_require={"dev": ["pytest", "ruff"]},
+    extras_require={"dev": ["pytest", "ruff"], "bench": ["torch", "jax"]},
 )

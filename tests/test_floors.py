@@ -22,7 +22,12 @@ FLOORS = [
 ]
 FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 # Within a floor only these: each is one-way.
-SAME_FLOOR = {("spectrum", "jacobian"), ("numerics", "checks"), ("configurables", "experiment")}
+SAME_FLOOR = {
+    ("spectrum", "jacobian"),
+    ("spectrum", "figures"),
+    ("numerics", "checks"),
+    ("configurables", "experiment"),
+}
 FILES = sorted(path for path in (ROOT / "tfjc").rglob("*.py") if path != ROOT / "tfjc" / "__init__.py")
 
 

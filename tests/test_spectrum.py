@@ -1,12 +1,13 @@
 """Spectra against closed forms, invariances, and the cases in which there is no finite answer."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from generators import CASES, latents
 
-from tfjc.jacobian import jacobian
-from tfjc.spectrum import Spectrum, singular_values, spectrum
+from tfjc.jacobian import in_float64, jacobian, metric_tensor
+from tfjc.spectrum import Spectrum, eigenvectors, singular_values, spectrum
 
 
 def orthonormal(rows, columns, seed=0):
@@ -127,3 +128,118 @@ def test_plot_shows_every_latent_and_the_average():
     axes = Spectrum(np.array([[3.0, 1.0], [2.0, 1.0]]), np.array([2.0, 1.0])).plot()
     assert len(axes.lines) == 3
     assert axes.get_yscale() == "log"
+
+
+class Curved:
+    """G(z) = U·diag(s)·sinh(Vᵀz) with orthonormal U, V, in Keras layers: σ_k(z) are s_k·cosh(v_kᵀz), sorted.
+
+    Known at every z, and reached through rounding in two dense layers and a nonlinearity.
+    """
+
+    def __init__(self, s, rows=60, dtype="float32"):
+        self.s, n = np.asarray(s, np.float64), len(s)
+        self.left, self.right = orthonormal(rows, n, 3), orthonormal(n, n, 4)
+        first, last = (keras.layers.Dense(units, use_bias=False, dtype=dtype) for units in (n, rows))
+        sinh = keras.layers.Activation(keras.ops.sinh, dtype=dtype)
+        self.model = keras.Sequential([keras.Input([n], dtype=dtype), first, sinh, last])
+        first.set_weights([self.right])
+        last.set_weights([(self.left * self.s).T])
+
+    def singular_values(self, z):
+        return -np.sort(-self.s * np.cosh(np.asarray(z, np.float64) @ self.right), axis=1)
+
+    def log_condition(self, z):
+        values = self.singular_values(z)
+        return 2.0 * np.log(values[:, 0] / values[:, -1])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("condition", [1.0, 1e2, 1e4, 1e6])
+def test_a_known_spectrum_through_layers_is_right_to_one_percent_where_resolved(condition, dtype):
+    generator = Curved(np.geomspace(1.0, 1.0 / condition, 12), dtype=dtype)
+    z = tf.cast(0.5 * tf.random.stateless_normal([20, 12], [1, 1]), dtype)
+    found, expected = spectrum(generator.model, z), generator.log_condition(z)
+    assert found.resolved.mean() >= (1.0 if condition <= 1e4 or dtype == "float64" else 0.3)
+    resolved = found.resolved
+    np.testing.assert_allclose(found.log_condition[resolved], expected[resolved], rtol=0.01)
+    np.testing.assert_allclose(found.sigma_max, generator.singular_values(z)[:, 0], rtol=1e-5)
+    assert (found.sigma_min[~resolved] < found.floor[~resolved]).all()
+
+
+@pytest.mark.parametrize("smallest", [1e-7, 1e-9, 0.0])
+def test_below_the_floor_it_is_flagged_and_float64_decides(smallest):
+    """Condition 1e7 and more, and rank-deficient: flagged in float32; the float64 copy resolves what there is."""
+    generator = Curved([1.0, 0.7, 0.5, 0.3, smallest])
+    z = 0.5 * tf.random.stateless_normal([8, 5], [1, 1])
+    found = spectrum(generator.model, z)
+    assert not found.resolved.any()
+    referee, wide = in_float64(generator.model), tf.cast(z, tf.float64)
+    exact = spectrum(referee, wide)
+    if smallest:
+        # The copy has the float32 weights, which are those of a generator a rounding error of 1e-7 away.
+        weights = [np.asarray(w, np.float64) for w in referee.get_weights()]
+        slopes = np.cosh(wide.numpy() @ weights[0])
+        values = np.linalg.svd(np.einsum("hx,bh,zh->bxz", weights[1], slopes, weights[0]), compute_uv=False)
+        np.testing.assert_allclose(exact.log_condition, 2 * np.log(values[:, 0] / values[:, -1]), rtol=1e-5)
+        assert exact.resolved.all()
+    else:
+        np.testing.assert_array_equal(exact.log_condition, np.inf)
+        assert not exact.resolved.any()
+
+
+def test_quantities_beyond_the_condition_number():
+    """σ = (4, 2, 1): ln det M = 2 ln 8; p = (4, 2, 1)/7; ‖J‖_F²/σ_max² = 21/16."""
+    found = spectrum(linear(with_singular_values([4.0, 2.0, 1.0])), Z[:, :3])
+    np.testing.assert_allclose(found.log_determinant, 2 * np.log(8.0), rtol=1e-6)
+    p = np.array([4, 2, 1]) / 7
+    np.testing.assert_allclose(found.effective_rank, np.prod(p**-p), rtol=1e-6)
+    np.testing.assert_allclose(found.stable_rank, 21 / 16, rtol=1e-6)
+    np.testing.assert_allclose((found.sigma_max, found.sigma_min), ([4] * 3, [1] * 3), rtol=1e-6)
+    np.testing.assert_allclose(found.floor, 4 * 2.0**-23 * np.sqrt(21.0), rtol=1e-6)
+
+
+@pytest.mark.parametrize("n, used", [(6, 6), (6, 2)])
+def test_ranks_of_an_isometry_count_the_directions_in_use(n, used):
+    found = spectrum(lambda z: 5.0 * z[:, :used], Z[:, :n])
+    np.testing.assert_allclose(found.effective_rank, used, rtol=1e-6)
+    np.testing.assert_allclose(found.stable_rank, used, rtol=1e-6)
+    expected = 2 * n * np.log(5.0) if used == n else -np.inf
+    np.testing.assert_allclose(found.log_determinant, expected, rtol=1e-6)
+
+
+def test_a_zero_jacobian_has_no_ranks():
+    found = spectrum(lambda z: tf.zeros([tf.shape(z)[0], 9]), Z)
+    assert np.isnan(found.effective_rank).all()
+    assert np.isnan(found.stable_rank).all()
+    np.testing.assert_array_equal(found.log_determinant, -np.inf)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize("chunk", [None, 4])
+def test_vectors_are_directions_of_that_length(case, chunk):
+    """M v_k = σ_k² v_k, VᵀV = I; and without them the values are the same."""
+    generator, z = case.make("float64"), latents(case, count=5, dtype="float64")
+    found, m = spectrum(generator, z, chunk=chunk, vectors=True), metric_tensor(generator, z).numpy()
+    squares = np.square(found.singular_values)
+    np.testing.assert_allclose(m @ found.vectors, found.vectors * squares[:, None], atol=1e-10 * squares.max())
+    identity = np.broadcast_to(np.eye(case.n_z), m.shape)
+    np.testing.assert_allclose(found.vectors.swapaxes(1, 2) @ found.vectors, identity, atol=1e-10)
+    bare = spectrum(generator, z, chunk=chunk)
+    assert bare.vectors is None
+    np.testing.assert_allclose(bare.singular_values, found.singular_values, rtol=1e-9)
+    np.testing.assert_allclose(found.average_metric_tensor, m.mean(axis=0), rtol=1e-10, atol=1e-14)
+
+
+def test_eigenvectors_are_ordered_from_most_to_least():
+    """M = diag(1, 9, 4): the image moves most along e₂, then e₃, then e₁."""
+    np.testing.assert_allclose(np.abs(eigenvectors(np.diag([1.0, 9.0, 4.0]))), np.eye(3)[[1, 2, 0]].T, atol=1e-12)
+
+
+def test_sixteen_bits_raise_the_floor():
+    case = CASES[1]
+    z = latents(case)
+    floors = {policy: spectrum(case.make(policy), z).floor for policy in ("float32", "mixed_float16", "mixed_bfloat16")}
+    np.testing.assert_allclose(floors["mixed_float16"] / floors["float32"], 2**13, rtol=0.05)
+    np.testing.assert_allclose(floors["mixed_bfloat16"] / floors["float32"], 2**16, rtol=0.05)
+    wide = spectrum(case.make("float64"), tf.cast(z, tf.float64)).floor
+    np.testing.assert_allclose(floors["float32"] / wide, 2**29, rtol=1e-3)

@@ -27,3 +27,16 @@ def conditioning(rows, path):
     right.legend()
     with records.replacing(path) as temporary:
         figure.savefig(os.fspath(temporary), format="png", dpi=120)
+
+
+def spectra(axes, singular_values, average_jacobian):
+    """Draws each latent's singular values [B, n_z] and those of E[J] in log scale on `axes`, and returns these.
+
+    Odena et al. 2018, figures 3 and 4. Zeros are left out.
+    """
+    index = range(1, singular_values.shape[1] + 1)
+    axes.semilogy(index, singular_values.T, color="tab:blue", alpha=0.25, linewidth=0.8)
+    axes.semilogy(index, average_jacobian, color="black", label="average Jacobian E[J]")
+    axes.set(xlabel="index k", ylabel="singular value σ_k of J_z", title=f"Spectra at {len(singular_values)} latents")
+    axes.legend()
+    return axes

@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+import tensorflow as tf
 
 from tfjc import jacobian
 
@@ -19,10 +20,28 @@ class Spectrum:
     Attributes:
       singular_values: σ of J_z, [B, n_z] float64, descending; with fewer outputs than latents the rest are 0.
       average_jacobian: singular values of E_z[J_z], [n_z] float64, descending (figures 3 and 4).
+      average_metric_tensor: E_z[M_z], [n_z, n_z] float64; its eigenvectors are directions that move the image much or
+        little wherever z is (Wang and Ponce 2021).
+      vectors: right singular vectors of J_z = eigenvectors of M_z, [B, n_z, n_z] float64, or None if not asked for;
+        vectors[b, :, k] belongs to singular_values[b, k]: a step ε along it moves the image by ε·σ_k (eq. 5).
+      epsilon: machine epsilon of the coarsest type that the generator computes in.
     """
 
     singular_values: np.ndarray
     average_jacobian: np.ndarray
+    average_metric_tensor: np.ndarray | None = None
+    vectors: np.ndarray | None = None
+    epsilon: float = float(np.finfo(np.float32).eps)
+
+    @property
+    def sigma_max(self):
+        """σ_max of J_z, [B]: the most that a unit step in z moves the image."""
+        return self.singular_values[:, 0]
+
+    @property
+    def sigma_min(self):
+        """σ_min of J_z, [B]: the least that a unit step in z moves the image."""
+        return self.singular_values[:, -1]
 
     @property
     def log_condition(self):
@@ -30,9 +49,8 @@ class Spectrum:
 
         nan where J_z itself is not finite.
         """
-        largest, smallest = self.singular_values[:, 0], self.singular_values[:, -1]
-        full_rank = smallest != 0
-        ratio = np.divide(largest, smallest, out=np.ones_like(largest), where=full_rank)
+        full_rank = self.sigma_min != 0
+        ratio = np.divide(self.sigma_max, self.sigma_min, out=np.ones_like(self.sigma_max), where=full_rank)
         return np.where(full_rank, 2.0 * np.log(ratio), np.inf)
 
     @property
@@ -41,36 +59,82 @@ class Spectrum:
         return float(np.mean(self.log_condition))
 
     @property
+    def log_determinant(self):
+        """ln det M_z = 2·Σ_k ln σ_k, [B]; −inf where J_z is rank-deficient.
+
+        √det M_z is the volume of the image of a unit cube in z (the magnification factor of Arvanitidis et al. 2018).
+        """
+        with np.errstate(divide="ignore"):
+            return 2.0 * np.sum(np.log(self.singular_values), axis=1)
+
+    @property
+    def effective_rank(self):
+        """exp(−Σ_k p_k ln p_k) with p_k = σ_k/Σσ, [B], 1 to n_z; nan for J_z = 0 (Roy and Vetterli 2007)."""
+        p = _ratio(self.singular_values, np.sum(self.singular_values, axis=1, keepdims=True))
+        return np.exp(-np.sum(p * np.log(np.where(p > 0, p, 1.0)), axis=1))
+
+    @property
+    def stable_rank(self):
+        """‖J_z‖_F²/σ_max², [B], 1 to n_z; nan for J_z = 0 (Rudelson and Vershynin 2007)."""
+        return _ratio(np.sum(np.square(self.singular_values), axis=1), np.square(self.sigma_max))
+
+    @property
+    def floor(self):
+        """The rounding error that σ_min has to stand above, 4·ε·‖J_z‖_F with the machine epsilon ε, [B]."""
+        return _FLOOR * self.epsilon * np.sqrt(np.sum(np.square(self.singular_values), axis=1))
+
+    @property
     def resolved(self):
-        """Whether σ_min stands above the rounding error of a float32 Jacobian, 4·eps·‖J_z‖_F: [B] of bool."""
-        frobenius = np.sqrt(np.sum(np.square(self.singular_values), axis=1))
-        return self.singular_values[:, -1] > _FLOOR * np.finfo(np.float32).eps * frobenius
+        """Whether σ_min stands above `floor`, [B] of bool: else ln κ is a lower bound at best."""
+        return self.sigma_min > self.floor
 
     def plot(self, axes=None):
         """Draws each latent's spectrum and that of E[J] in log scale on `axes` (new ones by default); returns them."""
         from matplotlib import pyplot
 
+        from tfjc import figures
+
         axes = axes or pyplot.subplots(layout="constrained")[1]
-        index = np.arange(1, self.singular_values.shape[1] + 1)
-        axes.semilogy(index, self.singular_values.T, color="tab:blue", alpha=0.25, linewidth=0.8)
-        axes.semilogy(index, self.average_jacobian, color="black", label="average Jacobian")
-        axes.set(xlabel="index k", ylabel="singular value σ_k of J_z")
-        axes.set_title(f"mean ln κ(M_z) = {self.mean_log_condition:.2f} over {len(self.singular_values)} latents")
-        axes.legend()
-        return axes
+        return figures.spectra(axes, self.singular_values, self.average_jacobian)
 
 
-def spectrum(generator, z, *, chunk=None):
-    """The `Spectrum` of a generator at latents z [B, n_z], from float64 Gram matrices and `eigvalsh`.
+def _ratio(numerator, denominator):
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(denominator > 0, numerator / denominator, np.nan)
 
-    Arguments and errors as `tfjc.jacobian.jacobian`. Source: Odena et al. 2018, sections 2 and 3.
+
+def spectrum(generator, z, *, labels=None, chunk=None, vectors=False):
+    """The `Spectrum` of a generator at latents z [B, n_z], from float64 Gram matrices and LAPACK's symmetric solver.
+
+    Float64 latents (see `tfjc.jacobian.in_float64`) are the referee: there J_z itself is decomposed, which resolves
+    condition numbers that a float64 Gram matrix could not (κ(J) above 1e7). `vectors=True` keeps the eigenvectors of
+    each M_z, too. Other arguments and errors as `tfjc.jacobian.jacobian`. Source: Odena et al. 2018, sections 2 and 3.
     """
-    values, total, samples = [], 0.0, 0
-    for block in jacobian.blocks(generator, z, chunk=chunk):
-        values.append(singular_values(block))
-        total += np.sum(block, axis=0, dtype=np.float64)
-        samples += block.shape[0]
-    return Spectrum(np.concatenate(values), singular_values(total[None] / samples)[0])
+    decompose = _decompose if tf.convert_to_tensor(z).dtype == tf.float64 else _decompose_gram
+    decomposed, metric, total = [], 0.0, 0.0
+    for block in jacobian.blocks(generator, z, labels=labels, chunk=chunk):
+        grams = jacobian.gram(block).numpy()
+        decomposed.append(decompose(block, grams, vectors))
+        metric += grams.sum(axis=0)
+        total = _accumulate(total, block.numpy())
+    samples = len(z)
+    values, directions = zip(*decomposed, strict=True)
+    average = np.divide(total, samples, out=total)[None]
+    return Spectrum(
+        singular_values=np.concatenate(values),
+        average_jacobian=decompose(average, jacobian.gram(average).numpy(), vectors=False)[0][0],
+        average_metric_tensor=metric / samples,
+        vectors=np.concatenate(directions) if vectors else None,
+        epsilon=jacobian.inspect(generator, z, labels).epsilon,
+    )
+
+
+def _accumulate(total, block):
+    """total + Σ_b block[b] in float64, without a float64 copy of the block."""
+    total = np.zeros(block.shape[1:]) if np.ndim(total) == 0 else total
+    for matrix in block:
+        total += matrix
+    return total
 
 
 def singular_values(matrices):
@@ -79,9 +143,36 @@ def singular_values(matrices):
     Eigenvalues that float64 cannot tell from zero, λ ≤ n·eps·λ_max, become exactly 0; all are nan for a matrix that is
     not finite.
     """
-    grams = jacobian.gram(matrices).numpy()
+    return _decompose_gram(matrices, jacobian.gram(matrices).numpy(), vectors=False)[0]
+
+
+def eigenvectors(metric_tensors):
+    """Eigenvectors of metric tensors [..., n, n] in columns, by descending eigenvalue.
+
+    The first moves the image most, the last least (Odena et al. 2018, eq. 5).
+    """
+    return np.linalg.eigh(metric_tensors)[1][..., ::-1]
+
+
+def _decompose(matrices, grams, vectors):
+    """(singular values [B, n], right singular vectors [B, n, n] or None) of float64 matrices, descending."""
+    matrices = np.asarray(matrices)
+    (rows, n), eps = matrices.shape[1:], np.finfo(np.float64).eps
+    finite = np.isfinite(matrices).all(axis=(1, 2), keepdims=True)
+    _, found, rotations = np.linalg.svd(np.where(finite, matrices, 0.0), full_matrices=rows < n)
+    values = np.zeros([len(matrices), n])
+    values[:, : found.shape[1]] = np.where(found > max(rows, n) * eps * found[:, :1], found, 0.0)
+    values = np.where(finite[:, 0], values, np.nan)
+    return values, np.where(finite, rotations.swapaxes(1, 2), np.nan) if vectors else None
+
+
+def _decompose_gram(matrices, grams, vectors):
+    """As `_decompose`, of matrices whose own rounding is coarser, from their float64 Gram matrices: much faster."""
     finite = np.isfinite(grams).all(axis=(1, 2), keepdims=True)
-    eigenvalues = np.linalg.eigvalsh(np.where(finite, grams, 0.0))[:, ::-1]
+    grams = np.where(finite, grams, 0.0)
+    eigenvalues, columns = np.linalg.eigh(grams) if vectors else (np.linalg.eigvalsh(grams), None)
+    eigenvalues = eigenvalues[:, ::-1]
     zero = eigenvalues.shape[1] * np.finfo(np.float64).eps * eigenvalues[:, :1]
     values = np.sqrt(np.where(eigenvalues > zero, eigenvalues, 0.0))
-    return np.where(finite[:, 0], values, np.nan)
+    values = np.where(finite[:, 0], values, np.nan)
+    return values, np.where(finite, columns[:, :, ::-1], np.nan) if vectors else None

@@ -1,0 +1,192 @@
+"""Generators that TensorFlow cannot differentiate in the fast way, or at all, and what is said of them."""
+
+import re
+import warnings
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfjc.jacobian import _engine, inspect, jacobian, operator
+from tfjc.spectrum import spectrum
+
+Z = tf.random.stateless_normal([3, 8], [1, 1])
+
+
+def lanczos(z):
+    """Linear, by an operation (ScaleAndTranslate) whose gradient TensorFlow knows but not the gradient of that."""
+    return tf.image.resize(tf.reshape(z, [-1, 2, 2, 2]), [5, 5], method="lanczos3")
+
+
+def exact(linear, z):
+    """The Jacobian of a linear map, from what it makes of the unit vectors."""
+    columns = tf.reshape(linear(tf.eye(z.shape[1], dtype=z.dtype)), [z.shape[1], -1])
+    return np.broadcast_to(tf.transpose(columns), [len(z), columns.shape[1], z.shape[1]])
+
+
+@pytest.mark.parametrize("chunk", [None, 3])
+def test_without_a_second_derivative_the_reference_is_taken_and_named(chunk):
+    with pytest.warns(RuntimeWarning, match="'batch_jacobian'.*no derivative of the operation ScaleAndTranslateGrad"):
+        found = jacobian(lanczos, Z, chunk=chunk)
+    np.testing.assert_allclose(found, exact(lanczos, Z), atol=1e-6)
+
+
+def test_a_model_is_warned_about_once_and_its_method_kept(monkeypatch):
+    model = keras.Sequential([keras.Input([8]), keras.layers.Reshape([2, 2, 2]), keras.layers.Lambda(lanczos)])
+    tried = []
+    differentiate = _engine._differentiate
+    monkeypatch.setattr(_engine, "_differentiate", lambda *a: tried.append(a[3]) or differentiate(*a))
+    with pytest.warns(RuntimeWarning) as caught:
+        first = spectrum(model, Z)
+    assert len([w for w in caught if "slower method" in str(w.message)]) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        second = spectrum(model, Z)
+    np.testing.assert_array_equal(first.singular_values, second.singular_values)
+    assert tried == ["pullback", "batch_jacobian", "batch_jacobian"]
+
+
+def test_forward_is_the_last_resort(monkeypatch):
+    """Where pfor refuses both, the columns come from forward accumulation."""
+
+    def refuse(*arguments):
+        raise ValueError("No pfor vectorization defined for Frobnicate")
+
+    monkeypatch.setitem(_engine.METHODS, "pullback", refuse)
+    monkeypatch.setitem(_engine.METHODS, "batch_jacobian", refuse)
+    with pytest.warns(RuntimeWarning, match="'forward'.*pullback: no derivative of the operation Frobnicate; batch_j"):
+        found = jacobian(tf.square, Z)
+    np.testing.assert_allclose(found, tf.linalg.diag(2.0 * Z), rtol=1e-6)
+
+
+def test_where_nothing_works_every_reason_is_given():
+    def area(z):
+        return tf.image.resize(tf.reshape(z, [-1, 2, 2, 2]), [5, 5], method="area")
+
+    message = "pullback: no derivative of the operation ResizeArea; batch_jacobian: .*ResizeArea; forward: .*ResizeArea"
+    with pytest.raises(ValueError, match=message):
+        jacobian(area, Z)
+
+
+def test_a_gradient_without_a_gradient_does_not_give_zeros():
+    """A custom gradient that hides its dependence on u from the tape."""
+
+    @tf.custom_gradient
+    def hidden(z):
+        return z * z, lambda u: tf.ensure_shape(tf.numpy_function(lambda a, b: 2 * a * b, [z, u], tf.float32), z.shape)
+
+    with pytest.warns(RuntimeWarning, match="'batch_jacobian'.*gradient has itself no gradient"):
+        found = jacobian(hidden, Z)
+    np.testing.assert_allclose(found, tf.linalg.diag(2.0 * Z), rtol=1e-6)
+
+
+def test_memory_that_runs_out_is_no_reason_to_take_a_slower_method(monkeypatch):
+    def exhausted(*arguments):
+        raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
+
+    monkeypatch.setitem(_engine.METHODS, "pullback", exhausted)
+    with pytest.raises(tf.errors.ResourceExhaustedError):
+        jacobian(tf.identity, Z)
+
+
+@pytest.mark.parametrize(
+    "generator",
+    [
+        lambda z: tf.ensure_shape(tf.numpy_function(lambda a: a * a, [z], tf.float32), [None, 8]),
+        lambda z: tf.round(5.0 * z),
+        lambda z: tf.cast(tf.cast(100.0 * z, tf.int32), tf.float32),
+        lambda z: tf.stop_gradient(z),
+    ],
+    ids=["numpy_function", "round", "integers", "stop_gradient"],
+)
+@pytest.mark.parametrize("method", ["pullback", "batch_jacobian", "forward"])
+def test_a_generator_that_is_not_differentiable_does_not_pass_for_a_constant_one(generator, method):
+    with pytest.raises(ValueError, match="changes with z, but through operations without derivatives"):
+        jacobian(generator, Z, method=method)
+
+
+@pytest.mark.parametrize("method", ["pullback", "batch_jacobian", "forward"])
+def test_a_constant_generator_has_a_zero_jacobian(method):
+    found = jacobian(lambda z: tf.ones([tf.shape(z)[0], 7]), tf.zeros([2, 3]), method=method)
+    np.testing.assert_array_equal(found, np.zeros([2, 7, 3]))
+
+
+class Noisy(keras.Model):
+    """G(z) = z·(1 + n) with noise n drawn for each sample and pixel at each call, in inference too, as in StyleGAN."""
+
+    def __init__(self):
+        super().__init__()
+        self.seeds = keras.random.SeedGenerator(0)
+
+    def call(self, z):
+        return z * (1.0 + keras.random.normal(tf.shape(z), seed=self.seeds))
+
+
+@pytest.mark.parametrize("method", ["pullback", "batch_jacobian"])
+@pytest.mark.parametrize("chunk", [None, 3])
+def test_noise_is_the_same_draw_for_all_columns(method, chunk):
+    """J = diag(1 + n): a column with a draw of its own would still be diagonal, so the sum along z = 1 is compared."""
+    z = tf.ones([4, 8])
+    stateless = keras.random.SeedGenerator(5)
+    model = Noisy()
+    model.seeds = stateless
+    state = stateless.state.numpy()
+    j = jacobian(model, z, method=method, chunk=chunk).numpy()
+    diagonal = np.diagonal(j, axis1=1, axis2=2)
+    np.testing.assert_array_equal(j, diagonal[:, :, None] * np.eye(8))
+    if chunk is None:
+        draws = []
+        for _ in range(6):  # inspection and tracing advance the state as well: one of the next draws is the one
+            stateless.state.assign(state)
+            draws.append(model(z).numpy())
+            state = stateless.state.numpy()
+        assert any(np.allclose(diagonal, draw, rtol=1e-6) for draw in draws)
+
+
+def test_forward_refuses_noise_and_so_does_the_operator():
+    with pytest.raises(ValueError, match="draws noise of its own, another in each column"):
+        jacobian(Noisy(), Z, method="forward")
+    with pytest.raises(ValueError, match="draws noise of its own"):
+        operator(Noisy(), Z)
+
+
+@pytest.mark.parametrize(
+    "generator, message",
+    [
+        (lambda z: z @ tf.ones([3, 2]), r"does not work on z \[3, 8\]: .*"),
+        (lambda z: {"images": z}, "must return one tensor .*, found a dict"),
+        (lambda z: z.nothing, "does not work on z .*nothing"),
+        (lambda z, labels: z, "does not work on z .*labels"),
+    ],
+    ids=["other size", "dictionary", "attribute", "labels missing"],
+)
+def test_a_generator_that_fails_is_quoted(generator, message):
+    with pytest.raises(ValueError, match=message):
+        inspect(generator, Z)
+
+
+def test_the_operator_names_what_it_cannot_differentiate():
+    with pytest.raises(ValueError, match=re.escape("ScaleAndTranslateGrad); tfjc.jacobian.jacobian(..., method")):
+        operator(lanczos, Z).matvec(Z)
+
+
+def test_labels_travel_with_their_latents():
+    """G(z, c) = (c + 1)·z: J = (c + 1)·I, whatever the method and the chunk."""
+    labels = tf.constant([0, 4, 2])
+    model_z, model_c = keras.Input([8]), keras.Input([], dtype="int32")
+    scaled = keras.layers.Lambda(lambda x: x[0] * (tf.cast(x[1], tf.float32)[:, None] + 1.0))([model_z, model_c])
+    for generator in (
+        lambda z, c: z * (tf.cast(c, tf.float32)[:, None] + 1.0),
+        keras.Model([model_z, model_c], scaled),
+    ):
+        for method in ("pullback", "batch_jacobian", "forward"):
+            for chunk in (None, 8, 3):
+                found = jacobian(generator, Z, labels=labels, method=method, chunk=chunk)
+                np.testing.assert_allclose(found, np.array([1.0, 5.0, 3.0])[:, None, None] * np.eye(8), rtol=1e-6)
+        np.testing.assert_allclose(spectrum(generator, Z, labels=labels).sigma_max, [1.0, 5.0, 3.0], rtol=1e-6)
+
+
+def test_labels_must_match_the_latents():
+    with pytest.raises(ValueError, match=r"labels must be \[B, ...\] with one for each latent, found \(2,\) for z"):
+        jacobian(lambda z, c: z, Z, labels=[1, 2])

@@ -1,0 +1,70 @@
+"""How much is computed at once."""
+
+import types
+
+import pytest
+import tensorflow as tf
+from generators import CASES, latents
+
+from tfjc import architectures
+from tfjc.jacobian import _memory, inspect, jacobian
+from tfjc.jacobian._generator import Inspection
+
+
+@pytest.mark.parametrize(
+    "chunk, expected",
+    [
+        (None, (8, None)),
+        (80, (8, None)),
+        (79, (7, None)),
+        (10, (1, None)),
+        (9, (1, 5)),  # 10 passes in two rounds of 5, not of 9 and 1
+        (3, (1, 3)),
+        (1, (1, 2)),  # TensorFlow's loop takes two at least
+    ],
+)
+def test_pairs_are_split_over_samples_first(chunk, expected):
+    assert _memory.split(8, 10, Inspection(4, 16, 1e-7), chunk) == expected
+
+
+@pytest.mark.parametrize("free, expected", [(4 * 400, (1, 4)), (4 * 1000, (1, None)), (4 * 10**9, (8, None))])
+def test_free_memory_decides_where_chunk_does_not(monkeypatch, free, expected):
+    """A quarter of it, at 100 bytes a pair: 4 pairs, 10 pairs, and all 80."""
+    monkeypatch.setattr(_memory, "_free_on_host", lambda: free)
+    assert _memory.split(8, 10, Inspection(4, 100, 1e-7), None) == expected
+
+
+def test_a_containers_limit_counts(monkeypatch, tmp_path):
+    monkeypatch.setattr(_memory.psutil, "virtual_memory", lambda: types.SimpleNamespace(available=5000))
+    monkeypatch.setattr(_memory, "_GROUP", tmp_path)
+    assert _memory._free_on_host() == 5000
+    (tmp_path / "memory.max").write_text("max\n")
+    (tmp_path / "memory.current").write_text("100\n")
+    assert _memory._free_on_host() == 5000
+    (tmp_path / "memory.max").write_text("3000\n")
+    assert _memory._free_on_host() == 2900
+
+
+def test_activations_are_counted_by_sample():
+    """5 → 12 linear: one MatMul of 12 float32, whatever the batch. And in a function called by a function."""
+    case = CASES[0]
+    generator = case.make()
+    for count in (1, 7):
+        assert inspect(generator, latents(case, count)) == Inspection(12, 48, pytest.approx(1.19e-7, rel=1e-2))
+    nested = tf.function(lambda z: tf.function(generator)(z))
+    assert inspect(nested, latents(case)).activation_bytes >= 48
+
+
+@pytest.mark.parametrize("policy, epsilon", [("float32", 2**-23), ("mixed_float16", 2**-10), ("mixed_bfloat16", 2**-7)])
+def test_the_coarsest_type_is_found(policy, epsilon):
+    case = CASES[3]
+    assert inspect(case.make(policy), latents(case)).epsilon == epsilon
+
+
+def test_free_memory_that_is_short_changes_no_number(monkeypatch):
+    generator = architectures.dcgan((16, 16, 3), n_z=12, channels=4).generator
+    z = tf.random.stateless_normal([5, 12], [1, 2])
+    whole = jacobian(generator, z)
+    monkeypatch.setattr(_memory, "_free_on_host", lambda: 4 * 7 * inspect(generator, z).activation_bytes)
+    assert _memory.split(5, 12, inspect(generator, z), None) == (1, 6)
+    tf.debugging.assert_near(jacobian(generator, z), whole, rtol=1e-5, atol=1e-7)

@@ -1,0 +1,26 @@
+"""The Jacobian engine: J_z = ∂G(z)/∂z of a generator and its metric tensor M_z = J_zᵀJ_z (Odena et al. 2018, §2).
+
+A generator is any callable z [B, n_z] → x [B, ...] that treats its samples independently (batch normalisation in
+inference mode); outputs are flattened to n_x. A class-conditional one takes labels [B, ...] beside z: as a second
+argument, or as the second input of a functional Keras model.
+"""
+
+from tfjc.jacobian._engine import blocks, gram, jacobian, metric_tensor
+from tfjc.jacobian._float64 import in_float64
+from tfjc.jacobian._generator import call, inspect
+from tfjc.jacobian._lanczos import Extremes, extremes
+from tfjc.jacobian._operator import JacobianOperator, operator
+
+__all__ = [
+    "Extremes",
+    "JacobianOperator",
+    "blocks",
+    "call",
+    "extremes",
+    "gram",
+    "in_float64",
+    "inspect",
+    "jacobian",
+    "metric_tensor",
+    "operator",
+]

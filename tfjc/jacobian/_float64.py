@@ -1,0 +1,57 @@
+"""Generators in float64: the referee of the float32 ones."""
+
+import keras
+import tensorflow as tf
+
+from tfjc.jacobian import _generator
+
+
+def in_float64(generator):
+    """A copy of a Keras generator that computes in float64 with the same weights; takes float64 latents.
+
+    Raises ValueError for anything but a built Keras model that can be made again from its configuration.
+    """
+    if not isinstance(generator, keras.Layer) or not generator.built:
+        raise ValueError(f"only a built Keras model can be cloned in float64, found {type(generator).__name__}")
+    floatx, policy = keras.config.floatx(), keras.config.dtype_policy()
+    keras.config.set_floatx("float64")
+    keras.config.set_dtype_policy("float64")
+    try:
+        clone = _clone(generator)
+    except (ValueError, TypeError, NotImplementedError) as error:
+        name, reason = type(generator).__name__, _generator.summary(error)
+        raise ValueError(f"{name} cannot be made again from its configuration: {reason}") from error
+    finally:
+        keras.config.set_floatx(floatx)
+        keras.config.set_dtype_policy(policy)
+    clone.set_weights([tf.cast(weight, "float64") for weight in generator.weights])
+    return clone
+
+
+def _clone(generator):
+    wide = _widen(keras.saving.serialize_keras_object(generator))
+    # Whatever code it holds is in memory already, so that safe_mode would protect from nothing.
+    clone = keras.saving.deserialize_keras_object(wide, custom_objects=_own_code(generator), safe_mode=False)
+    if not clone.built:
+        clone.build(generator.input_shape)
+    return clone
+
+
+def _own_code(generator):
+    """Classes and activations of a generator by name: they need not be registered with Keras to be cloned."""
+    layers = generator._flatten_layers()
+    classes = {type(layer).__name__: type(layer) for layer in layers}
+    functions = [getattr(layer, "activation", None) for layer in layers]
+    return classes | {f.__name__: f for f in functions if hasattr(f, "__name__")}
+
+
+_FLOATS = ("float16", "bfloat16", "float32", "mixed_float16", "mixed_bfloat16")
+
+
+def _widen(config):
+    """A configuration with every floating type, and every policy of such, made float64."""
+    if isinstance(config, dict):
+        return {key: _widen(value) for key, value in config.items()}
+    if isinstance(config, (list, tuple)):
+        return type(config)(_widen(value) for value in config)
+    return "float64" if config in _FLOATS else config

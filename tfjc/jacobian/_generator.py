@@ -1,0 +1,154 @@
+"""What a generator is: how it is called, and what can be known of it before any number is computed."""
+
+import functools
+import math
+import weakref
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfjc import checks, numerics
+
+
+class Inspection(NamedTuple):
+    """What a trace of a generator tells: n_x, the bytes of all its activations for one sample, and its precision.
+
+    `epsilon` is the machine epsilon of the coarsest floating type that it computes in.
+    """
+
+    n_x: int
+    activation_bytes: int
+    epsilon: float
+
+
+def call(generator, z, labels=None):
+    """x = G(z) or G(z, labels), flattened: [B, n_x]; raises ValueError where the output is no batch of floats."""
+    if labels is None:
+        x = generator(z)
+    elif isinstance(generator, keras.Model) and len(getattr(generator, "inputs", None) or ()) == 2:
+        x = generator([z, labels])
+    else:
+        x = generator(z, labels)
+    if not tf.is_tensor(x) and not isinstance(x, np.ndarray):
+        raise ValueError(f"the generator must return one tensor [B, ...], found a {type(x).__name__}")
+    x = tf.convert_to_tensor(x)
+    if not x.dtype.is_floating:
+        raise ValueError(f"the generator's output must be of floating type to be differentiated, found {x.dtype.name}")
+    if x.shape.rank is None or x.shape.rank < 1 or not z.shape[:1].is_compatible_with(x.shape[:1]):
+        raise ValueError(f"the generator must return [B, ...] for z {list(z.shape)}, found {x.shape}")
+    width = x.shape[1:].num_elements()
+    return tf.reshape(x, [tf.shape(z)[0], -1 if width is None else width])
+
+
+def latents(z):
+    """`z` as a tensor [B, n_z] of float32 or float64; raises ValueError for anything else."""
+    z = tf.convert_to_tensor(z)
+    checks.rank("z", z, 2, "[B, n_z]")
+    if not z.dtype.is_floating:
+        raise ValueError(f"z must be of floating type, found {z.dtype.name}")
+    if z.shape[0] == 0:
+        raise ValueError("z must hold at least one latent, found none")
+    return numerics.full(z)
+
+
+def conditions(labels, z):
+    """`labels` as a tensor [B, ...] beside z; None stays None."""
+    if labels is None:
+        return None
+    labels = tf.convert_to_tensor(labels)
+    if labels.shape.rank == 0 or not labels.shape[:1].is_compatible_with(z.shape[:1]):
+        raise ValueError(f"labels must be [B, ...] with one for each latent, found {labels.shape} for z {z.shape}")
+    return labels
+
+
+def check(generator, z, labels=None):
+    """Builds a Keras model that is not built yet, and raises ValueError where it cannot take such latents."""
+    if not callable(generator):
+        raise ValueError(f"the generator must be callable, z [B, n_z] → images, found {generator!r}")
+    shape = getattr(generator, "input_shape", None) if isinstance(generator, keras.Layer) else None
+    if isinstance(shape, tuple) and len(shape) == 2 and shape[1] not in (None, z.shape[1]):
+        raise ValueError(f"the generator takes latents [B, {shape[1]}], found z {list(z.shape)}")
+    if isinstance(generator, keras.Layer) and not generator.built:
+        call(generator, z[:1], None if labels is None else labels[:1])
+
+
+def inspect(generator, z, labels=None):
+    """The `Inspection` of a generator for latents z [B, n_z].
+
+    Raises ValueError where the generator does not work on them, with what it said.
+    """
+    z = latents(z)
+    labels = conditions(labels, z)
+    check(generator, z, labels)
+    if not isinstance(generator, (keras.Layer, tf.Module)):
+        return _inspect(generator, z, labels)
+    known = _known.setdefault(generator, {})
+    key = (z.shape, z.dtype, labels is None or labels.shape)
+    if key not in known:
+        known[key] = _inspect(generator, z, labels)
+    return known[key]
+
+
+_known = weakref.WeakKeyDictionary()
+
+
+def _inspect(generator, z, labels):
+    arguments = [tf.TensorSpec(t.shape, t.dtype) for t in (z, labels) if t is not None]
+    function = tf.function(functools.partial(call, generator), autograph=False, jit_compile=False)
+    try:
+        graph = function.get_concrete_function(*arguments).graph
+    except (ValueError, TypeError, LookupError, AttributeError, NotImplementedError, tf.errors.OpError) as error:
+        raise ValueError(f"the generator does not work on z {list(z.shape)}: {summary(error)}") from error
+    n_x = graph.outputs[0].shape[1]
+    tensors = list(_activations(graph, z.shape[0]))
+    size = sum(math.prod(shape) * dtype.size for shape, dtype in tensors)
+    kinds = [dtype for _, dtype in tensors if dtype.is_floating] + [graph.outputs[0].dtype]
+    coarsest = max(float(np.finfo(z.dtype.as_numpy_dtype).eps), *(_epsilon(dtype) for dtype in kinds))
+    return Inspection(n_x, size, coarsest)
+
+
+def _epsilon(dtype):
+    return 2.0**-7 if dtype == tf.bfloat16 else float(np.finfo(dtype.as_numpy_dtype).eps)
+
+
+_NO_ACTIVATION = {"ReadVariableOp", "Const", "Placeholder", "Identity", "Reshape"}
+
+
+def _activations(graph, batch):
+    """(shape of one sample, dtype) of each tensor that a graph and the functions that it calls compute by sample."""
+    definition = graph.as_graph_def(add_shapes=True)
+    for nodes in (definition.node, *(function.node_def for function in definition.library.function)):
+        for node in nodes:
+            if node.op not in _NO_ACTIVATION:
+                yield from _outputs(node, batch)
+
+
+def _outputs(node, batch):
+    kind = next((node.attr[name].type for name in ("T", "dtype", "DstT") if node.attr[name].type), None)
+    for shape in node.attr["_output_shapes"].list.shape:
+        sizes = [max(axis.size, 1) for axis in shape.dim]
+        by_sample = len(sizes) >= 2 and shape.dim[0].size in (-1, batch or -1)
+        if by_sample and kind:
+            yield sizes[1:], tf.dtypes.as_dtype(kind)
+
+
+def draws_noise(generator, z, labels=None):
+    """Whether G differs between two samples, or two calls, at the same latent: it draws noise of its own."""
+    twice = tf.repeat(z[:1], 2, axis=0), None if labels is None else tf.repeat(labels[:1], 2, axis=0)
+    first, second = call(generator, *twice), call(generator, *twice)
+    rows = np.asarray(tf.cast(tf.concat([first, second], axis=0), tf.float64))
+    return not np.allclose(rows, rows[:1], rtol=1e-3, atol=1e-5 * max(1e-30, np.abs(rows).max()))
+
+
+def is_constant(generator, z, labels=None):
+    """Whether G(z) is the same at other latents, too."""
+    moved = np.asarray(tf.cast(call(generator, z + 1.0, labels), tf.float64))
+    return np.array_equal(np.asarray(tf.cast(call(generator, z, labels), tf.float64)), moved)
+
+
+def summary(error):
+    """The first telling line of an error."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
