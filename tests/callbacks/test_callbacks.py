@@ -136,3 +136,57 @@ def test_checkpoints_bring_everything_back(tmp_path):
 def test_every_must_be_a_whole_number():
     with pytest.raises(ValueError, match="every must be at least 1, found 0"):
         callbacks.Conditioning(tf.identity, Z, every=0)
+
+
+class Shrinking(keras.Model):
+    """z ↦ diag(c, 1)·z with c set step by step: quotient and condition number are what a test wants them to be."""
+
+    def __init__(self, scales):
+        super().__init__()
+        self.scales, self.seen = tf.constant(scales), self.add_weight(shape=(), initializer="zeros", name="seen")
+
+    def call(self, z):
+        return z * tf.gather(self.scales, tf.cast(self.seen, tf.int32))
+
+    def train_step(self, data):
+        self.seen.assign_add(1.0)
+        return {"seen": self.seen}
+
+
+def warnings_of(caplog, scales, **thresholds):
+    model = Shrinking(scales)
+    model.compile(jit_compile=False)
+    model.built = True
+    watch = callbacks.Conditioning(model, tf.random.stateless_normal([8, 2], [1, 1]), every=1, **thresholds)
+    with caplog.at_level("WARNING", logger="tfjc"):
+        model.fit(np.zeros([len(scales) - 1, 1]), batch_size=1, verbose=0, callbacks=[watch])
+    return [record.getMessage() for record in caplog.records if record.name == "tfjc"]
+
+
+def test_a_collapse_is_warned_of_when_it_happens_and_again_after_recovery(caplog):
+    scales = [[s, s] for s in (0.001, 1.0, 0.01, 0.001, 1.0, 0.04)]  # too small at the start: nothing fell there
+    found = warnings_of(caplog, scales)
+    assert [line.split(":")[0] for line in found] == ["step 2", "step 5"]
+    assert "fell to 0.01, below 0.05" in found[0]
+    assert "JacobianClamping" in found[0]
+
+
+def test_a_log_condition_that_passes_its_threshold_is_warned_of(caplog):
+    """κ(J) = 10, 1000, inf: 2·ln 1000 = 13.8."""
+    scales = [[0.1, 1.0], [0.001, 1.0], [0.1, 1.0], [0.0, 1.0]]
+    found = warnings_of(caplog, scales, alarm_log_condition=10, alarm_quotient=None)
+    assert [line.split(":")[0] for line in found] == ["step 1", "step 3"]
+    assert "rose to 13.8, above 10" in found[0]
+    assert "move the image 1.0e+03 times less" in found[0]
+    assert "rose to inf" in found[1]
+    assert warnings_of(caplog, scales, alarm_quotient=None)[2:] == []
+
+
+def test_a_conditional_generator_is_measured_with_its_labels():
+    """G(z, c) = (c + 1)·z: σ_max averages the labels' scales, and so do the quotients."""
+    watch = callbacks.Conditioning(lambda z, c: z * (c[:, None] + 1.0), Z, labels=[0.0, 1.0, 2.0, 3.0, 4.0])
+    watch.act(0, {})
+    assert watch.latest["sigma_max"] == pytest.approx(3.0)
+    assert watch.latest["quotient_quantiles"]["1.0"] == pytest.approx(5.0, rel=1e-5)
+    with pytest.raises(ValueError, match=r"labels must be \[5, ...\], one for each latent, found \(3,\)"):
+        callbacks.Conditioning(tf.identity, Z, labels=[0, 1, 2])

@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from tfjc import checks, penalties
+from tfjc import checks, jacobian, penalties
 from tfjc.spectrum import spectrum
 
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
@@ -16,15 +16,19 @@ class ConditioningEvaluator:
       z: latents [B, n_z], which stay fixed.
       clamping: `JacobianClamping` that gives ε, and the interval for the clamped fractions; the paper's by default,
         so that unclamped runs can be compared with clamped ones.
+      labels: [B, ...] for a class-conditional generator, which stay with their latents.
       chunk: as in `tfjc.jacobian.jacobian`.
       seed: of the steps in z.
 
     Raises:
-      ValueError: z is not [B, n_z], or clamping no `JacobianClamping`.
+      ValueError: z is not [B, n_z], labels do not fit it, or clamping is no `JacobianClamping`.
     """
 
-    def __init__(self, z, *, clamping=None, chunk=None, seed=0):
+    def __init__(self, z, *, labels=None, clamping=None, chunk=None, seed=0):
         self.z = checks.rank("z", tf.cast(z, tf.float32), 2, "[B, n_z]")
+        self.labels = None if labels is None else tf.convert_to_tensor(labels)
+        if labels is not None and self.labels.shape[:1] != self.z.shape[:1]:
+            raise ValueError(f"labels must be [{len(self.z)}, ...], one for each latent, found {self.labels.shape}")
         self.clamping = penalties.JacobianClamping() if clamping is None else clamping
         if not hasattr(self.clamping, "clamped"):
             raise ValueError(f"clamping must be a JacobianClamping, found {clamping!r}")
@@ -37,9 +41,10 @@ class ConditioningEvaluator:
 
     def measure(self, generate):
         """(the `Spectrum` at z, the quotients Q [B] in inference mode) of the generator `generate`."""
-        both = generate(tf.concat([self.z, self._z_perturbed], axis=0))
+        labels = None if self.labels is None else tf.concat([self.labels, self.labels], axis=0)
+        both = jacobian.call(generate, tf.concat([self.z, self._z_perturbed], axis=0), labels)
         q = penalties.quotient(self.z, self._z_perturbed, *tf.split(both, 2))
-        return spectrum(generate, self.z, chunk=self.chunk), q.numpy()
+        return spectrum(generate, self.z, labels=self.labels, chunk=self.chunk), q.numpy()
 
     def summary(self, spectrum, q):
         """The flat dict for a `Spectrum` and quotients [B]."""
