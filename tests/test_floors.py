@@ -15,9 +15,9 @@ FLOORS = [
     {"penalties", "layers", "datasets"},
     {"architectures"},
     {"models"},
-    {"evaluators", "export", "strategies"},
+    {"evaluators", "export", "loading", "strategies"},
     {"callbacks"},
-    {"experiment", "configurables"},
+    {"analysis", "experiment", "configurables"},
     {"train", "evaluate", "analyze", "study"},
 ]
 FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names}

@@ -9,6 +9,7 @@ import importlib
 __version__ = "0.1.0"
 
 _MODULES = (
+    "analysis",
     "architectures",
     "callbacks",
     "checks",
@@ -18,6 +19,7 @@ _MODULES = (
     "export",
     "figures",
     "jacobian",
+    "loading",
     "losses",
     "models",
     "numerics",

@@ -93,6 +93,7 @@ def train_and_evaluate(
         return run.read_metrics()
     z = networks.prior.sample(eval_latents, seed=numerics.fold([seed, 0], _FIXED_LATENTS))
     with _session(run, seed, config):
+        records.write_text(run.generator, gan.generator.to_json())
         _train(run, gan, batches, steps, _callbacks(run, gan, z, eval_every, chunk))
     print(summary(run, run.read_metrics()), flush=True)
     return run.read_metrics()

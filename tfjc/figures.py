@@ -2,6 +2,7 @@
 
 import os
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from tfjc import records
@@ -25,6 +26,10 @@ def conditioning(rows, path):
     right.plot(steps, quantiles["0.5"], color="black", label="median")
     right.set(xlabel="step", ylabel="Q = ‖G(z) − G(z')‖ / ‖z − z'‖", title="Quotient", ylim=(0, None))
     right.legend()
+    _save(figure, path)
+
+
+def _save(figure, path):
     with records.replacing(path) as temporary:
         figure.savefig(os.fspath(temporary), format="png", dpi=120)
 
@@ -40,3 +45,45 @@ def spectra(axes, singular_values, average_jacobian):
     axes.set(xlabel="index k", ylabel="singular value σ_k of J_z", title=f"Spectra at {len(singular_values)} latents")
     axes.legend()
     return axes
+
+
+def analysis(spectrum, path):
+    """Draws a `Spectrum` as a picture (PNG, 120 dpi): all spectra, the log-condition numbers, the spectrum of E[J]."""
+    figure = Figure(figsize=(15, 4.2), layout="constrained")
+    left, middle, right = figure.subplots(1, 3)
+    spectra(left, spectrum.singular_values, spectrum.average_jacobian)
+    left.axhline(np.mean(spectrum.floor), color="tab:red", linestyle=":", linewidth=0.8, label="rounding (mean)")
+    left.legend()
+    _log_condition_histogram(middle, spectrum)
+    right.semilogy(range(1, len(spectrum.average_jacobian) + 1), spectrum.average_jacobian, "k.-", markersize=3)
+    right.set(xlabel="index k", ylabel="singular value of E[J_z]", title="Spectrum of the average Jacobian")
+    _save(figure, path)
+
+
+def _log_condition_histogram(axes, spectrum):
+    values = spectrum.log_condition
+    finite = np.isfinite(values)
+    sure, flagged = values[finite & spectrum.resolved], values[finite & ~spectrum.resolved]
+    axes.hist(
+        [sure, flagged], bins=20, stacked=True, color=["tab:blue", "tab:red"], label=["resolved", "below rounding"]
+    )
+    without = f", {np.sum(~finite)} infinite" if not finite.all() else ""
+    mean = f"mean {np.mean(values[finite]):.2f}" if finite.any() else "none finite"
+    axes.set(xlabel="ln κ(M_z)", ylabel="latents", title=f"Log-condition number: {mean}{without}")
+    axes.legend()
+
+
+def walks(rows, titles, offsets, path):
+    """Draws walks in z as strips of images: rows [R, steps, height, width, colours] in [0, 1], titled, at `offsets`."""
+    count, steps, height, width = rows.shape[:4]
+    figure = Figure(figsize=(1.6 + 1.1 * steps, 0.4 + 1.1 * count * height / width), layout="constrained")
+    grid = figure.subplots(count, steps, squeeze=False)
+    for axes in grid.flat:
+        axes.set(xticks=[], yticks=[])
+    for row, (images, title) in enumerate(zip(rows, titles, strict=True)):
+        grid[row, 0].set_ylabel(title, rotation=0, ha="right", va="center")
+        for axes, image in zip(grid[row], images, strict=True):
+            axes.imshow(image, cmap="gray", vmin=0.0, vmax=1.0)
+    for axes, offset in zip(grid[0], offsets, strict=True):
+        axes.set_title(f"{offset:+.1f}")
+    _save(figure, path)

@@ -22,6 +22,7 @@ class RunDirectory:
         self.samples = self.path / "samples"
         self.checkpoints = self.path / "checkpoints"
         self.tensorboard = self.path / "tensorboard"
+        self.generator = self.path / "generator.json"
         self.saved_model = self.path / "saved_model"
         self.figure = self.path / "conditioning.png"
 

@@ -103,12 +103,13 @@ def _ratio(numerator, denominator):
         return np.where(denominator > 0, numerator / denominator, np.nan)
 
 
-def spectrum(generator, z, *, labels=None, chunk=None, vectors=False):
+def spectrum(generator, z, *, labels=None, chunk=None, vectors=False, progress=None):
     """The `Spectrum` of a generator at latents z [B, n_z], from float64 Gram matrices and LAPACK's symmetric solver.
 
     Float64 latents (see `tfjc.jacobian.in_float64`) are the referee: there J_z itself is decomposed, which resolves
     condition numbers that a float64 Gram matrix could not (κ(J) above 1e7). `vectors=True` keeps the eigenvectors of
-    each M_z, too. Other arguments and errors as `tfjc.jacobian.jacobian`. Source: Odena et al. 2018, sections 2 and 3.
+    each M_z, too; `progress` is called with the number of latents of each block that is done. Other arguments and
+    errors as `tfjc.jacobian.jacobian`. Source: Odena et al. 2018, sections 2 and 3.
     """
     decompose = _decompose if tf.convert_to_tensor(z).dtype == tf.float64 else _decompose_gram
     decomposed, metric, total = [], 0.0, 0.0
@@ -117,6 +118,8 @@ def spectrum(generator, z, *, labels=None, chunk=None, vectors=False):
         decomposed.append(decompose(block, grams, vectors))
         metric += grams.sum(axis=0)
         total = _accumulate(total, block.numpy())
+        if progress:
+            progress(len(block))
     samples = len(z)
     values, directions = zip(*decomposed, strict=True)
     average = np.divide(total, samples, out=total)[None]

@@ -5,13 +5,15 @@ import tensorflow as tf
 from tfjc import numerics
 
 
-def prepare(jit_compile="auto"):
-    """Makes operations deterministic, lets GPUs allocate memory as they need it, and decides on XLA; before first use.
+def prepare(jit_compile="auto", *, deterministic=True):
+    """Lets GPUs allocate memory as they need it, decides on XLA, and makes operations deterministic; before first use.
 
+    `deterministic=False` leaves that out: some operations have no deterministic form, and fail then.
     Raises ValueError for a `jit_compile` other than those of `numerics.choose_xla`.
     """
     numerics.choose_xla(jit_compile)
-    tf.config.experimental.enable_op_determinism()
+    if deterministic:
+        tf.config.experimental.enable_op_determinism()
     for gpu in tf.config.list_physical_devices("GPU"):
         try:
             tf.config.experimental.set_memory_growth(gpu, True)
