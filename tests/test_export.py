@@ -11,6 +11,7 @@ import tensorflow_probability as tfp
 from generators import with_statistics
 
 from tfjc import architectures, export, jacobian, numerics
+from tfjc.jacobian import _gradients
 
 
 @pytest.fixture(scope="module")
@@ -130,3 +131,17 @@ def test_a_foreign_saved_model_is_named(tmp_path):
 def test_latents_of_another_shape_are_named(exported):
     with pytest.raises(ValueError, match=r"z must have shape \[B, n_z\], found \[3\]"):
         export.load_generator(exported)(tf.zeros([3]))
+
+
+def test_the_exported_metric_tensor_is_whole_where_tensorflow_lacks_a_second_derivative(tmp_path, monkeypatch):
+    """Bilinear resizing beside another path, without the engine's own gradients: the trace must take the reference."""
+    z = keras.Input([8])
+    x = keras.layers.Reshape([2, 2, 2])(z)
+    both = keras.layers.Add()([keras.layers.UpSampling2D(interpolation="bilinear")(x), keras.layers.UpSampling2D()(x)])
+    generator = keras.Model(z, both)
+    j = tf.reshape(generator(tf.eye(8)), [8, -1]).numpy().astype(np.float64)  # linear: row k is J·e_k
+    monkeypatch.setattr(_gradients, "_GRADIENTS", {})
+    with pytest.warns(RuntimeWarning, match="a second derivative is missing"):
+        path = export.export_generator(generator, tmp_path / "g")
+    found = export.load_generator(path).metric_tensor(tf.ones([2, 8]))
+    np.testing.assert_allclose(found, np.broadcast_to(j @ j.T, [2, 8, 8]), rtol=1e-5)

@@ -42,6 +42,7 @@ def export_generator(generator, path, *, prior=None):
         return numerics.to_uint8(serve(prior.sample(n, seed=tf.stack([seed, 0]))))
 
     latents, scalar = tf.TensorSpec([None, n_z], tf.float32, name="z"), tf.TensorSpec([], tf.int32)
+    jacobian.jacobian(generator, prior.sample(1, seed=0))  # settles by which method, which a trace alone could not
     archive = keras.export.ExportArchive()
     archive.track(generator)
     archive.add_endpoint("serve", serve, [latents])

@@ -8,15 +8,16 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfjc.jacobian import _engine, inspect, jacobian, operator
+from tfjc.jacobian import _engine, _gradients, inspect, jacobian, operator
 from tfjc.spectrum import spectrum
 
 Z = tf.random.stateless_normal([3, 8], [1, 1])
 
 
-def lanczos(z):
-    """Linear, by an operation (ScaleAndTranslate) whose gradient TensorFlow knows but not the gradient of that."""
-    return tf.image.resize(tf.reshape(z, [-1, 2, 2, 2]), [5, 5], method="lanczos3")
+def crop(z):
+    """Linear, by an operation whose gradient TensorFlow knows but not the gradient of that."""
+    whole = tf.tile([[0.0, 0.0, 1.0, 1.0]], [tf.shape(z)[0], 1])
+    return tf.image.crop_and_resize(tf.reshape(z, [-1, 2, 2, 2]), whole, tf.range(tf.shape(z)[0]), [5, 5])
 
 
 def exact(linear, z):
@@ -27,13 +28,13 @@ def exact(linear, z):
 
 @pytest.mark.parametrize("chunk", [None, 3])
 def test_without_a_second_derivative_the_reference_is_taken_and_named(chunk):
-    with pytest.warns(RuntimeWarning, match="'batch_jacobian'.*no derivative of the operation ScaleAndTranslateGrad"):
-        found = jacobian(lanczos, Z, chunk=chunk)
-    np.testing.assert_allclose(found, exact(lanczos, Z), atol=1e-6)
+    with pytest.warns(RuntimeWarning, match="'batch_jacobian'.*no derivative of the operation CropAndResizeGradImage"):
+        found = jacobian(crop, Z, chunk=chunk)
+    np.testing.assert_allclose(found, exact(crop, Z), atol=1e-6)
 
 
 def test_a_model_is_warned_about_once_and_its_method_kept(monkeypatch):
-    model = keras.Sequential([keras.Input([8]), keras.layers.Reshape([2, 2, 2]), keras.layers.Lambda(lanczos)])
+    model = keras.Sequential([keras.Input([8]), keras.layers.Reshape([2, 2, 2]), keras.layers.Lambda(crop)])
     tried = []
     differentiate = _engine._differentiate
     monkeypatch.setattr(_engine, "_differentiate", lambda *a: tried.append(a[3]) or differentiate(*a))
@@ -67,6 +68,21 @@ def test_where_nothing_works_every_reason_is_given():
     message = "pullback: no derivative of the operation ResizeArea; batch_jacobian: .*ResizeArea; forward: .*ResizeArea"
     with pytest.raises(ValueError, match=message):
         jacobian(area, Z)
+
+
+def test_a_derivative_that_is_missing_on_one_path_of_two_is_noticed(monkeypatch):
+    """TensorFlow takes the gradient of bilinear resizing for constant: J would be that of the other path alone."""
+
+    def two_paths(z):
+        x = tf.reshape(z, [-1, 2, 2, 2])
+        return tf.image.resize(x, [4, 4]) + tf.repeat(tf.repeat(x, 2, axis=1), 2, axis=2)
+
+    monkeypatch.setattr(_gradients, "_GRADIENTS", {})
+    with pytest.warns(RuntimeWarning, match="'batch_jacobian'.*a second derivative is missing somewhere"):
+        found = jacobian(two_paths, Z)
+    np.testing.assert_allclose(found, exact(two_paths, Z), atol=1e-6)
+    with pytest.raises(ValueError, match="Jv is not the adjoint of Jᵀu"):
+        operator(two_paths, Z)
 
 
 def test_a_gradient_without_a_gradient_does_not_give_zeros():
@@ -167,8 +183,8 @@ def test_a_generator_that_fails_is_quoted(generator, message):
 
 
 def test_the_operator_names_what_it_cannot_differentiate():
-    with pytest.raises(ValueError, match=re.escape("ScaleAndTranslateGrad); tfjc.jacobian.jacobian(..., method")):
-        operator(lanczos, Z).matvec(Z)
+    with pytest.raises(ValueError, match=re.escape("CropAndResizeGradImage); tfjc.jacobian.jacobian(..., method")):
+        operator(crop, Z).matvec(Z)
 
 
 def test_labels_travel_with_their_latents():

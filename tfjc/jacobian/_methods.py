@@ -1,10 +1,13 @@
-"""The ways to J_z. Each is a graph function (generator, z, labels, passes) → J [B, n_x, n_z].
+"""The ways to J_z. Each is a graph function (generator, z, labels, passes) → (J [B, n_x, n_z], defect [B]).
 
-`passes` bounds how many of a method's passes run side by side (2 at least); None runs them all at once.
+`passes` bounds how many of a method's passes run side by side (2 at least); None runs them all at once. The defect is
+‖Jᵀu − Jᵀ(u)‖/‖Jᵀ(u)‖, where Jᵀ(u) is TensorFlow's own gradient along one u drawn at random: it is rounding error,
+unless a second derivative that a method goes through is missing, which TensorFlow may pass over in silence.
 """
 
 import tensorflow as tf
 
+from tfjc import numerics
 from tfjc.jacobian import _generator
 
 
@@ -19,25 +22,35 @@ def pullback(generator, z, labels, passes):
     if not _connected(outer, pulled, u):
         raise LookupError("the generator's gradient has itself no gradient")
     transposed = outer.batch_jacobian(pulled, u, parallel_iterations=passes)
-    return tf.linalg.matrix_transpose(tf.cast(transposed, z.dtype))
-
-
-def _connected(tape, target, source):
-    # batch_jacobian itself returns zeros where there is no connection; this gradient is computed by nobody.
-    return tape.gradient(target, source) is not None
+    j = tf.linalg.matrix_transpose(tf.cast(transposed, z.dtype))
+    return j, _defect(j, pulled, u)
 
 
 def pull(generator, z, labels, watch, u=None):
-    """(Jᵀu [B, n_z], u [B, n_x]): the pullback at z, with `watch` called on u before; u is 0 by default."""
+    """(Jᵀu [B, n_z], u [B, n_x]): the pullback at z, with `watch` called on u before; u is drawn where it is None."""
     with tf.GradientTape(watch_accessed_variables=False) as inner:
         inner.watch(z)
         x = _generator.call(generator, z, labels)
-    u = tf.zeros_like(x) if u is None else tf.cast(u, x.dtype)
+    u = tf.cast(_direction(x) if u is None else u, x.dtype)
     watch(u)
     pulled = inner.gradient(x, z, output_gradients=u)
     if pulled is None:
         raise UnconnectedError
     return pulled, u
+
+
+def _direction(x):
+    return tf.random.stateless_normal(tf.shape(x), [0, 0])
+
+
+def _defect(j, pulled, u):
+    missing = numerics.safe_norm(tf.linalg.matvec(j, tf.cast(u, j.dtype), transpose_a=True) - tf.cast(pulled, j.dtype))
+    return tf.math.divide_no_nan(missing, numerics.safe_norm(pulled))
+
+
+def _connected(tape, target, source):
+    # batch_jacobian itself returns zeros where there is no connection; this gradient is computed by nobody.
+    return tape.gradient(target, source) is not None
 
 
 def batch_jacobian(generator, z, labels, passes):
@@ -47,11 +60,13 @@ def batch_jacobian(generator, z, labels, passes):
         x = _generator.call(generator, z, labels)
     if not _connected(tape, x, z):
         raise UnconnectedError
-    return tf.cast(tape.batch_jacobian(x, z, parallel_iterations=passes), z.dtype)
+    j = tape.batch_jacobian(x, z, parallel_iterations=passes)
+    return tf.cast(j, z.dtype), tf.zeros([tf.shape(z)[0]], z.dtype)
 
 
 def forward(generator, z, labels, passes):
     """The columns J·e_k by forward accumulation, each on a copy of z of its own: B·n_z samples through G."""
+    pulled, u = pull(generator, z, labels, lambda u: None)
     size, n_z = tf.shape(z)[0], z.shape[1]
     width = n_z if passes is None else min(passes, n_z)
     blocks = tf.reshape(tf.eye(-(-n_z // width) * width, n_z, dtype=z.dtype), [-1, width, n_z])
@@ -62,14 +77,16 @@ def forward(generator, z, labels, passes):
             x = _generator.call(generator, *tiled)
         pushed = accumulator.jvp(x)
         if pushed is None:
-            raise UnconnectedError
+            raise LookupError("TensorFlow has no forward derivative of the generator")
         return tf.cast(tf.reshape(pushed, [size, width, -1]), z.dtype)
 
     if blocks.shape[0] == 1:
-        return tf.linalg.matrix_transpose(columns(blocks[0]))
-    transposed = tf.transpose(tf.map_fn(columns, blocks, parallel_iterations=1), [1, 0, 2, 3])
-    transposed = tf.reshape(transposed, [size, blocks.shape[0] * width, tf.shape(transposed)[3]])
-    return tf.linalg.matrix_transpose(transposed[:, :n_z])
+        transposed = columns(blocks[0])
+    else:
+        transposed = tf.transpose(tf.map_fn(columns, blocks, parallel_iterations=1), [1, 0, 2, 3])
+        transposed = tf.reshape(transposed, [size, blocks.shape[0] * width, tf.shape(transposed)[3]])[:, :n_z]
+    j = tf.linalg.matrix_transpose(transposed)
+    return j, _defect(j, pulled, u)
 
 
 METHODS = {"pullback": pullback, "batch_jacobian": batch_jacobian, "forward": forward}
