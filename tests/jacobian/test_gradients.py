@@ -103,3 +103,35 @@ def test_the_gradient_of_tile_sums_the_copies(multiples):
         found = gradient(x, u)
     expected = sum(u[i * 2 : i * 2 + 2, j * 4 : j * 4 + 4, k * 3 : k * 3 + 3] for i, j, k in np.ndindex(*multiples))
     np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("kernel", [(5, 5), (4, 4), (3, 3), (2, 2), (1, 1), (7, 4)])
+@pytest.mark.parametrize("stride", [2, 3])
+def test_sub_pixel_convolution_is_the_transposed_one(kernel, stride):
+    x = tf.random.stateless_normal([2, 3, 4, 6], [1, 1], dtype=tf.float64)
+    weights = tf.random.stateless_normal([*kernel, 3, 6], [2, 2], dtype=tf.float64)
+    expected = tf.nn.conv2d_transpose(x, weights, [2, 3 * stride, 4 * stride, 3], stride, "SAME")
+    np.testing.assert_allclose(_gradients._sub_pixel(x, weights, stride), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("colours", [1, 3, 5])
+@pytest.mark.parametrize("padding", ["same", "valid"])
+@pytest.mark.parametrize("stride", [1, 2, (1, 2)])
+def test_transposed_convolutions_of_any_kind_keep_their_jacobian(colours, padding, stride):
+    """Linear but for a bias: J is what the map makes of the unit vectors, less what it makes of 0."""
+    last = keras.layers.Conv2DTranspose(colours, 5, stride, padding=padding)
+    generator = keras.Sequential([keras.Input([8]), keras.layers.Reshape([2, 2, 2]), last])
+    expected = tf.reshape(generator(tf.eye(8)) - generator(tf.zeros([1, 8])), [8, -1]).numpy().T
+    found = jacobian(generator, Z)
+    np.testing.assert_allclose(found, np.broadcast_to(expected, found.shape), atol=1e-6)
+
+
+@pytest.mark.parametrize("activation", ["relu", "leaky_relu", "sigmoid", "tanh", "elu", "selu", "gelu", "swish"])
+def test_activations_have_their_slopes_on_the_diagonal(activation):
+    function = keras.activations.get(activation)
+    z = tf.random.stateless_normal([2, 8], [1, 1], dtype=tf.float64)
+    with tf.GradientTape() as tape:
+        tape.watch(z)
+        x = function(z)
+    found = jacobian(lambda z: function(z), z)
+    np.testing.assert_allclose(found, tf.linalg.diag(tape.gradient(x, z)), rtol=1e-12, atol=1e-14)
