@@ -152,7 +152,7 @@ def test_python_state_of_a_plain_callable_is_seen():
     np.testing.assert_allclose(jacobian(generator, tf.ones([1, 2])), 5.0 * before)
 
 
-def test_models_are_traced_once(monkeypatch):
+def test_models_are_traced_at_their_first_use_alone(monkeypatch):
     case = CASES[1]
     generator, calls = case.make(), []
     call = type(generator).call
@@ -173,7 +173,7 @@ def test_it_works_inside_a_function_with_an_unknown_batch():
     generator = CASES[1].make()
     traced = tf.function(lambda z: metric_tensor(generator, z), input_signature=[tf.TensorSpec([None, 4])])
     z = latents(CASES[1])
-    np.testing.assert_allclose(traced(z), metric_tensor(generator, z), rtol=1e-6)
+    np.testing.assert_allclose(traced(z), metric_tensor(generator, z), rtol=1e-5)
 
 
 def test_a_generator_is_not_kept_alive():

@@ -36,8 +36,8 @@ def test_without_a_second_derivative_the_reference_is_taken_and_named(chunk):
 def test_a_model_is_warned_about_once_and_its_method_kept(monkeypatch):
     model = keras.Sequential([keras.Input([8]), keras.layers.Reshape([2, 2, 2]), keras.layers.Lambda(crop)])
     tried = []
-    differentiate = _engine._differentiate
-    monkeypatch.setattr(_engine, "_differentiate", lambda *a: tried.append(a[3]) or differentiate(*a))
+    by = _engine._Differentiation._by
+    monkeypatch.setattr(_engine._Differentiation, "_by", lambda *a: tried.append(a[1]) or by(*a))
     with pytest.warns(RuntimeWarning) as caught:
         first = spectrum(model, Z)
     assert len([w for w in caught if "slower method" in str(w.message)]) == 1

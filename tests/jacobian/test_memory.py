@@ -16,7 +16,8 @@ from tfjc.jacobian._generator import Inspection
     [
         (None, (8, None)),
         (80, (8, None)),
-        (79, (7, None)),
+        (79, (4, None)),  # 8 samples in two blocks of 4, not of 7 and 1
+        (30, (3, None)),
         (10, (1, None)),
         (9, (1, 5)),  # 10 passes in two rounds of 5, not of 9 and 1
         (3, (1, 3)),

@@ -70,16 +70,16 @@ def blocks(generator, z, *, labels=None, method="pullback", chunk=None):
     z = _generator.latents(z)
     labels = _generator.conditions(labels, z)
     _generator.check(generator, z, labels)
-    parts, passes = _plan(generator, z, labels, chunk)
+    inspection = _generator.inspect(generator, z, labels) if tf.executing_eagerly() else None
+    parts, passes = _plan(z, inspection, chunk)
+    differentiate = _Differentiation(generator, method, inspection)
     for part in parts:
-        yield _compute(generator, z[part], None if labels is None else labels[part], method, passes)
+        yield differentiate(z[part], None if labels is None else labels[part], passes)
 
 
-def _plan(generator, z, labels, chunk):
+def _plan(z, inspection, chunk):
     """(slices of the samples, passes at once or None for all)."""
-    eager = tf.executing_eagerly()
-    inspection = _generator.inspect(generator, z, labels) if eager else None
-    if not eager and chunk is None:
+    if inspection is None and chunk is None:
         return [slice(None)], None  # what a graph will run on is not known here
     if z.shape[0] is None:
         raise ValueError("chunk needs a known number of latents, found z with an unknown first axis")
@@ -87,31 +87,67 @@ def _plan(generator, z, labels, chunk):
     return [slice(start, start + size) for start in range(0, z.shape[0], size)], passes
 
 
-def _compute(generator, z, labels, method, passes):
-    """J of one block, by `method` or, where that is the pullback and TensorFlow cannot take it, by the next."""
-    failures = {}
-    for name in _candidates(generator, method):
-        try:
-            j = _differentiate(generator, z, labels, name, passes)
-        except UnconnectedError:
-            return _zeros(generator, z, labels)
-        except _REFUSALS as error:
-            failures[name] = _reason(error)
-            continue
-        if failures:
-            _settle(generator, name, failures)
-        return j
-    reasons = "; ".join(f"{name}: {reason}" for name, reason in failures.items())
-    raise ValueError(f"TensorFlow cannot differentiate the generator ({reasons})")
+class _Differentiation:
+    """J of one generator, block after block, by a method or, where TensorFlow cannot take the pullback, by the next."""
+
+    def __init__(self, generator, method, inspection):
+        self._generator, self._functions, self._failures = generator, {}, {}
+        known = _working.get(generator) if _is_kept(generator) else None
+        self._names = [method] if method != "pullback" else [known] if known else list(METHODS)
+        self._tolerance = max(_DEFECT, 64 * inspection.epsilon) if inspection else None
+
+    def __call__(self, z, labels, passes):
+        """J [B, n_x, n_z] of a block; ValueError with every reason where no method works."""
+        while self._names:
+            try:
+                j = self._by(self._names[0], z, labels, passes)
+            except UnconnectedError:
+                return _zeros(self._generator, z, labels)
+            except _REFUSALS as error:
+                self._failures[self._names.pop(0)] = _reason(error)
+            else:
+                self._settle()
+                return j
+        raise ValueError(f"TensorFlow cannot differentiate the generator ({self._reasons()})")
+
+    def _by(self, name, z, labels, passes):
+        if name == "forward" and self._tolerance is not None:
+            _check_without_noise(self._generator, z, labels)
+        if name not in self._functions:
+            self._functions[name] = _computation(METHODS[name], self._generator)
+        with _gradients.completed():
+            if not _is_kept(self._generator):
+                j, defect = self._functions[name](z, labels, passes, self._tolerance is not None)
+                self._verify(defect)
+                return j
+            self._verify_once(name, z[:1], None if labels is None else labels[:1], passes)
+            return self._functions[name](z, labels, passes, False)[0]
+
+    def _verify_once(self, name, z, labels, passes):
+        # What is missing is missing from the graph: for a model, looking once is enough.
+        known = _whole.setdefault(self._generator, set())
+        if self._tolerance is not None and name not in known:
+            self._verify(self._functions[name](z, labels, passes, True)[1])
+            known.add(name)
+
+    def _verify(self, defect):
+        if self._tolerance is not None and np.any(defect > self._tolerance):
+            raise LookupError("a second derivative is missing somewhere: J is not that of TensorFlow's own gradient")
+
+    def _settle(self):
+        """Stays with the method that worked, and says so if it is not the one asked for."""
+        if self._failures:
+            if _is_kept(self._generator):
+                _working[self._generator] = self._names[0]
+            text = f"the Jacobian is taken by the slower method {self._names[0]!r} ({self._reasons()})"
+            warnings.warn(text, RuntimeWarning, stacklevel=5)
+        self._names, self._failures = self._names[:1], {}
+
+    def _reasons(self):
+        return "; ".join(f"{name}: {reason}" for name, reason in self._failures.items())
 
 
-def _candidates(generator, method):
-    if method != "pullback":
-        return [method]
-    known = _working.get(generator) if _is_kept(generator) else None
-    return [known] if known else list(METHODS)
-
-
+_DEFECT = 1e-2  # rounding makes 1e-6 in float32, and 1e-3 on GPUs that round products to TF32
 # What TensorFlow raises where it lacks a derivative or cannot vectorise one. Memory that runs out is none of these.
 _REFUSALS = (
     *(LookupError, ValueError, TypeError, NotImplementedError, AttributeError),
@@ -121,28 +157,13 @@ _REFUSALS = (
     tf.errors.InternalError,
 )
 _working = weakref.WeakKeyDictionary()  # the method that works for a model, where that is not the pullback
-
-
-def _settle(generator, name, failures):
-    if _is_kept(generator):
-        _working[generator] = name
-    reasons = "; ".join(f"{failed}: {reason}" for failed, reason in failures.items())
-    warnings.warn(f"the Jacobian is taken by the slower method {name!r} ({reasons})", RuntimeWarning, stacklevel=5)
+_whole = weakref.WeakKeyDictionary()  # the methods by which no derivative of a model is missing
+_without_noise = weakref.WeakSet()  # models of which that is known
 
 
 def _reason(error):
     operation = re.search(r"(?:no entry for|No pfor vectorization defined for|op type)[: ]+'?(\w+)", str(error))
     return f"no derivative of the operation {operation[1]}" if operation else _generator.summary(error)
-
-
-def _differentiate(generator, z, labels, name, passes):
-    if name == "forward" and tf.executing_eagerly():
-        _check_without_noise(generator, z, labels)
-    with _gradients.completed():
-        j, defect = _computation(METHODS[name], generator)(z, labels, passes)
-    if tf.executing_eagerly() and np.any(defect > max(_DEFECT, 64 * _generator.inspect(generator, z, labels).epsilon)):
-        raise LookupError("a second derivative is missing somewhere: J is not that of TensorFlow's own gradient")
-    return j
 
 
 def _check_without_noise(generator, z, labels):
@@ -152,10 +173,6 @@ def _check_without_noise(generator, z, labels):
         raise ValueError("the generator draws noise of its own, another in each column")
     if _is_kept(generator):
         _without_noise.add(generator)
-
-
-_without_noise = weakref.WeakSet()
-_DEFECT = 1e-2  # rounding makes 1e-6 in float32, and 1e-3 on GPUs that round products to TF32
 
 
 def _zeros(generator, z, labels):
@@ -170,7 +187,7 @@ def _zeros(generator, z, labels):
 
 
 def _computation(function, generator):
-    """`function` of a generator as a graph (z, labels, passes) → J.
+    """A method on a generator as a graph (z, labels, passes, check) → (J, defect).
 
     Traces are kept for models and modules, whose state is in variables, and only as long as these live. Any other
     callable is traced at each call, since whatever it holds may have changed.

@@ -1,8 +1,9 @@
-"""The ways to J_z. Each is a graph function (generator, z, labels, passes) → (J [B, n_x, n_z], defect [B]).
+"""The ways to J_z. Each is a graph function (generator, z, labels, passes, check) → (J [B, n_x, n_z], defect [B]).
 
 `passes` bounds how many of a method's passes run side by side (2 at least); None runs them all at once. The defect is
 ‖Jᵀu − Jᵀ(u)‖/‖Jᵀ(u)‖, where Jᵀ(u) is TensorFlow's own gradient along one u drawn at random: it is rounding error,
-unless a second derivative that a method goes through is missing, which TensorFlow may pass over in silence.
+unless a second derivative that a method goes through is missing, which TensorFlow may pass over in silence. It costs a
+reverse pass, and is 0 unless `check` asks for it.
 """
 
 import tensorflow as tf
@@ -15,7 +16,7 @@ class UnconnectedError(Exception):
     """No chain of derivatives leads from the output to z."""
 
 
-def pullback(generator, z, labels, passes):
+def pullback(generator, z, labels, passes, check):
     """Jᵀ as the batch Jacobian of the pullback u ↦ Jᵀu, which is linear in u: n_z passes over one primal."""
     with tf.GradientTape(persistent=True, watch_accessed_variables=False) as outer:
         pulled, u = pull(generator, z, labels, outer.watch)
@@ -23,7 +24,7 @@ def pullback(generator, z, labels, passes):
         raise LookupError("the generator's gradient has itself no gradient")
     transposed = outer.batch_jacobian(pulled, u, parallel_iterations=passes)
     j = tf.linalg.matrix_transpose(tf.cast(transposed, z.dtype))
-    return j, _defect(j, pulled, u)
+    return j, _defect(j, pulled, u, check)
 
 
 def pull(generator, z, labels, watch, u=None):
@@ -43,7 +44,9 @@ def _direction(x):
     return tf.random.stateless_normal(tf.shape(x), [0, 0])
 
 
-def _defect(j, pulled, u):
+def _defect(j, pulled, u, check):
+    if not check:
+        return tf.zeros([tf.shape(j)[0]], j.dtype)
     missing = numerics.safe_norm(tf.linalg.matvec(j, tf.cast(u, j.dtype), transpose_a=True) - tf.cast(pulled, j.dtype))
     return tf.math.divide_no_nan(missing, numerics.safe_norm(pulled))
 
@@ -53,7 +56,7 @@ def _connected(tape, target, source):
     return tape.gradient(target, source) is not None
 
 
-def batch_jacobian(generator, z, labels, passes):
+def batch_jacobian(generator, z, labels, passes, check):
     """The Jacobian by one reverse pass a pixel (tf.GradientTape.batch_jacobian of G itself)."""
     with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
         tape.watch(z)
@@ -61,10 +64,10 @@ def batch_jacobian(generator, z, labels, passes):
     if not _connected(tape, x, z):
         raise UnconnectedError
     j = tape.batch_jacobian(x, z, parallel_iterations=passes)
-    return tf.cast(j, z.dtype), tf.zeros([tf.shape(z)[0]], z.dtype)
+    return tf.cast(j, z.dtype), tf.zeros([tf.shape(z)[0]], z.dtype)  # TensorFlow's own gradient, by definition
 
 
-def forward(generator, z, labels, passes):
+def forward(generator, z, labels, passes, check):
     """The columns J·e_k by forward accumulation, each on a copy of z of its own: B·n_z samples through G."""
     pulled, u = pull(generator, z, labels, lambda u: None)
     size, n_z = tf.shape(z)[0], z.shape[1]
@@ -86,7 +89,7 @@ def forward(generator, z, labels, passes):
         transposed = tf.transpose(tf.map_fn(columns, blocks, parallel_iterations=1), [1, 0, 2, 3])
         transposed = tf.reshape(transposed, [size, blocks.shape[0] * width, tf.shape(transposed)[3]])[:, :n_z]
     j = tf.linalg.matrix_transpose(transposed)
-    return j, _defect(j, pulled, u)
+    return j, _defect(j, pulled, u, check)
 
 
 METHODS = {"pullback": pullback, "batch_jacobian": batch_jacobian, "forward": forward}

@@ -23,8 +23,8 @@ def build(name):
     keras.utils.set_random_seed(0)
     if architecture == "resnet32":
         return resnet(int(n_z), *map(int, channels))
-    shape = {"dcgan28": (28, 28, 1), "dcgan32": (32, 32, 3)}[architecture]
-    return dcgan(shape, n_z=int(n_z), channels=int(*channels or [64])).generator
+    size = int(architecture.removeprefix("dcgan"))
+    return dcgan((size, size, 1 if size == 28 else 3), n_z=int(n_z), channels=int(*channels or [64])).generator
 
 
 def resnet(n_z, channels=128):

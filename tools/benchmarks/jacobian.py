@@ -81,8 +81,10 @@ def _installed(method):
 
 
 def _network(name):
-    if not re.fullmatch(r"(dcgan28|dcgan32|resnet32)(-[1-9]\d*){1,2}", name):
-        raise argparse.ArgumentTypeError(f"must be dcgan28, dcgan32 or resnet32 with -n_z, found {name!r}")
+    if not re.fullmatch(r"(dcgan[1-9]\d*|resnet32)(-[1-9]\d*){1,2}", name):
+        raise argparse.ArgumentTypeError(
+            f"must be dcgan28, dcgan32, another size, or resnet32, with -n_z, found {name!r}"
+        )
     return name
 
 
