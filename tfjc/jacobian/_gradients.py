@@ -167,11 +167,10 @@ def _sub_pixel(x, kernel, s):
     rows, columns = (_taps(size, s) for size in kernel.shape[:2])
     reach = max(abs(m) for m, _ in (*rows, *columns))
     shifts = 2 * reach + 1
-    taps = tf.zeros([shifts, s, shifts, s, *kernel.shape[2:]], kernel.dtype)
-    place = [[[reach - m, p, reach - n, q] for n, q in columns] for m, p in rows]
-    taps = tf.tensor_scatter_nd_update(taps, place, kernel)
-    taps = tf.reshape(tf.transpose(taps, [0, 2, 5, 1, 3, 4]), [shifts, shifts, kernel.shape[3], -1])
-    return tf.nn.depth_to_space(tf.nn.conv2d(x, taps, 1, "SAME"), s)
+    place = [[[reach - m, reach - n, p, q] for n, q in columns] for m, p in rows]
+    taps = tf.zeros([shifts, shifts, s, s, *kernel.shape[2:]], kernel.dtype)
+    taps = tf.reshape(tf.tensor_scatter_nd_update(taps, place, kernel), [shifts, shifts, -1, kernel.shape[3]])
+    return tf.nn.depth_to_space(tf.nn.conv2d(x, tf.linalg.matrix_transpose(taps), 1, "SAME"), s)
 
 
 def _taps(size, s):

@@ -1,0 +1,33 @@
+"""The scripts outside the package, run as their readers run them, but small."""
+
+import os
+import re
+import subprocess
+import sys
+
+from conftest import ROOT
+
+
+def run(*command, cwd):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, *map(str, command)], cwd=cwd, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+def test_the_foreign_gan_of_the_documents(tmp_path):
+    printed = run(ROOT / "docs/examples/foreign_gan.py", "--epochs=2", "--log_dir=logs", cwd=tmp_path)
+    assert re.search(r"mean_log_condition: \d", printed)
+    assert re.search(r"step +100 +mean ln κ\(M_z\) +\d", printed)
+    assert any(path.name.startswith("events") for path in (tmp_path / "logs").iterdir())
+
+
+def test_the_jacobian_benchmark(tmp_path):
+    """Two latents of a tiny network: its values must agree, and its table be whole; its times mean nothing."""
+    flags = ["--networks", "dcgan8-4-2", "--methods", "pullback", "batch_jacobian", "--samples", "2", "--rounds", "1"]
+    run(ROOT / "tools/benchmarks/jacobian.py", *flags, "--output", tmp_path / "t.md", cwd=tmp_path)
+    rows = [line for line in (tmp_path / "t.md").read_text().splitlines() if line.startswith("| dcgan8-4-2")]
+    assert ["pullback" in rows[0], "batch_jacobian" in rows[1], len(rows)] == [True, True, 2]
+    assert float(re.search(r"to (\S+) \|$", rows[1])[1]) < 1e-5
