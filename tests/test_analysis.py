@@ -116,11 +116,13 @@ def test_pictures_are_scaled_by_the_range_that_holds_them(low, high, grey):
     "generator, remark",
     [
         (lambda z: tf.reshape(127.5 * (z @ STRETCH.T + 1.0), [-1, 8, 8, 1]), "not over"),
-        (lambda z: z[:, :2] @ np.ones([2, 5], np.float32), "below the rounding"),
+        (lambda z: z[:, :2] @ np.ones([2, 5], np.float32), "rank-deficient"),
+        (lambda z: z * tf.constant([1.0, 1.0, 1e-7]), "below the rounding"),
+        (lambda z: 0.0 * z, "does not depend on z"),
         (lambda z: 1e-4 * tf.tanh(z) - tf.constant([1.0, 0.0, 1.0]) * tf.constant([0.9, 1.0, -0.9]), "looks collapsed"),
         (lambda z: z + 10.0 * tf.stop_gradient(z), "% off: the generator is not smooth"),
     ],
-    ids=["range", "rank", "collapse", "wrong gradient"],
+    ids=["range", "rank", "rounding", "constant", "collapse", "wrong gradient"],
 )
 def test_what_a_reader_should_know_is_remarked(tmp_path, generator, remark):
     found = analysis.analyze(generator, analysis.prior("normal", [8, 3], 0), tmp_path)

@@ -44,3 +44,8 @@ def test_one_place_decides_on_xla():
     assert answers == {"on": True, "off": False, "auto": bool(tf.config.list_physical_devices("GPU"))}
     with pytest.raises(ValueError, match="unknown jit_compile 'yes'"):
         numerics.choose_xla("yes")
+
+
+def test_norms_of_what_is_not_finite_are_not_finite():
+    found = numerics.safe_norm(tf.constant([[np.nan, 1.0], [np.inf, 1.0], [3.0, 4.0]]))
+    np.testing.assert_array_equal(found, [np.nan, np.inf, 5.0])

@@ -1,6 +1,7 @@
 """What a generator is doing, measured once: spectra, quotients, directions; as records, figures and a table."""
 
 import json
+import os
 import pathlib
 import time
 
@@ -53,11 +54,9 @@ def analyze(generate, z, output, *, labels=None, chunk=None, seed=0, about=None,
       ValueError: as `tfjc.jacobian.jacobian`; or the generator has more latent numbers than outputs.
     """
     began = time.monotonic()
-    n_x = jacobian.inspect(generate, z, labels).n_x
-    if n_x < z.shape[1]:
-        raise ValueError(f"expected a generator with n_x ≥ n_z, found n_z = {z.shape[1]} and n_x = {n_x}")
+    images, epsilon = _look(generate, z, labels)
+    run = _make(output)
     found = spectrum(generate, z, labels=labels, chunk=chunk, vectors=True, progress=progress)
-    images = np.asarray(tf.cast(_generate(generate, z, labels), tf.float32))
     result = {
         **(about or {}),
         "tfjc": tfjc.__version__,
@@ -67,9 +66,8 @@ def analyze(generate, z, output, *, labels=None, chunk=None, seed=0, about=None,
         "output_range": [float(images.min()), float(images.max())],
         **_measurements(generate, z, labels, seed, found),
         "finite_differences": _check(generate, z, labels, found),
+        "epsilon": epsilon,
     }
-    run = pathlib.Path(output)
-    run.mkdir(parents=True, exist_ok=True)
     _write_spectra(run / "spectra.npz", z, found)
     figures.analysis(found, run / "spectra.png")
     if as_pictures(images[:1]) is not None:
@@ -79,8 +77,31 @@ def analyze(generate, z, output, *, labels=None, chunk=None, seed=0, about=None,
     return result
 
 
-def _generate(generate, z, labels):
-    return generate(z) if labels is None else generate(z, labels)
+def _look(generate, z, labels):
+    """(images at z, machine epsilon); ValueError where this is no generator whose spectra could be measured."""
+    inspection = jacobian.inspect(generate, z, labels)
+    if inspection.n_x < z.shape[1]:
+        found = f"n_z = {z.shape[1]} and n_x = {inspection.n_x}, as classifiers have"
+        raise ValueError(f"expected a generator, with n_x ≥ n_z, found {found}")
+    try:
+        images = np.asarray(tf.cast(jacobian.run(generate, z, labels), tf.float32))
+    except tf.errors.OpError as error:
+        raise ValueError(f"the generator fails on these latents: {jacobian.summary(error)}") from error
+    if not np.isfinite(images).any():
+        raise ValueError("the generator makes nothing finite: its weights have diverged")
+    return images, inspection.epsilon
+
+
+def _make(output):
+    """The directory `output`, made; before anything is computed."""
+    run = pathlib.Path(output)
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"output {run} cannot be made: {error.strerror}") from error
+    if not os.access(run, os.W_OK):
+        raise ValueError(f"output {run} cannot be written")
+    return run
 
 
 def _measurements(generate, z, labels, seed, found):
@@ -95,8 +116,9 @@ def _measurements(generate, z, labels, seed, found):
     }
 
 
-def _check(generate, z, labels, found, h=1e-2):
+def _check(generate, z, labels, found):
     """Median over latents of |‖G(z + hv) − G(z − hv)‖/(2hσ_max) − 1| along v_max (eq. 5): errors of order h²."""
+    h = max(1e-2, found.epsilon ** (1 / 3))
     step = tf.cast(h * found.vectors[:, :, 0], z.dtype)
     ends = [jacobian.call(generate, z + sign * step, labels) for sign in (1, -1)]
     moved = numerics.safe_norm(ends[0] - ends[1]).numpy() / (2 * h)
@@ -124,7 +146,9 @@ def _write_walks(path, generate, z, labels, found, images):
     for b in range(min(WALKS, len(z))):
         for name, k in (("most", 0), ("least", -1)):
             along = tf.cast(np.asarray(z)[b] + offsets[:, None] * found.vectors[b, :, k], z.dtype)
-            walk = _generate(generate, along, None if labels is None else tf.repeat(labels[b : b + 1], STEPS, axis=0))
+            walk = jacobian.run(
+                generate, along, None if labels is None else tf.repeat(labels[b : b + 1], STEPS, axis=0)
+            )
             rows.append(as_pictures(np.asarray(tf.cast(walk, tf.float32)), images))
             titles.append(f"z{b} {name}\nσ = {found.singular_values[b, k]:.3g}")
     figures.walks(np.stack(rows), titles, offsets, path)
@@ -177,21 +201,36 @@ def table(result):
 
 def remarks(result):
     """What a reader should know before believing the numbers: a sentence each."""
+    if not result["sigma_max"] > 0.0:
+        yield "J_z is 0 or not finite: the output does not depend on z, or the weights have diverged."
+        return
+    yield from _on_precision(result)
     low, high = result["output_range"]
     if not (-1.01 <= low < -0.01 and high <= 1.01):
         yield (
             f"outputs run from {low:.3g} to {high:.3g}, not over [−1, 1]: condition numbers are the same on any scale, "
             "but σ and Q are not (over [0, 1] they are half, over [0, 255] 127.5 times those on [−1, 1])."
         )
-    if result["resolved"] < 1.0:
-        yield (
-            f"at {1 - result['resolved']:.0%} of the latents σ_min is below the rounding of the Jacobian, and ln κ no "
-            "more than a rough value there; --float64 decides, for Keras models."
-        )
-    if not result["finite_differences"] <= 0.1:
+    if result["finite_differences"] > 0.1:
         yield (
             f"finite differences along v_max are {result['finite_differences']:.0%} off: the generator is not smooth "
             "there, draws noise of its own, or its gradients are not those of its outputs."
         )
     if result["quotient_quantiles"]["0.5"] < 0.05 * (high - low) / 2.0:
         yield "images hardly change with z: the generator looks collapsed."
+
+
+def _on_precision(result):
+    if result["epsilon"] > 1e-4:
+        yield (
+            f"the generator computes in 16 bits (ε = {result['epsilon']:.1g}): small σ, Q and finite differences are "
+            "rounded; --float64 tells, where it can be had."
+        )
+    infinite = np.mean(np.isinf(result["log_condition"]))
+    if infinite:
+        yield f"at {infinite:.0%} of the latents J_z is rank-deficient: some directions in z do nothing at all."
+    if 1.0 - result["resolved"] > infinite:
+        yield (
+            f"at {1.0 - result['resolved'] - infinite:.0%} of the latents σ_min is below the rounding of the Jacobian, "
+            "and ln κ no more than a rough value; --float64 decides, where it can be had."
+        )

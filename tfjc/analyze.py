@@ -8,7 +8,7 @@ from absl import app, flags
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow reads it when it is imported, below
 
-_MODEL = flags.DEFINE_string("model", None, "A SavedModel directory, a .keras file, or one of our run directories.")
+_MODEL = flags.DEFINE_string("model", None, "A SavedModel directory, a .keras or .h5 file, or a run directory.")
 _STEP = flags.DEFINE_integer("step", None, "The checkpoint of a run directory; the newest by default.", lower_bound=0)
 _SAMPLES = flags.DEFINE_integer("samples", 64, "How many latents to measure at.", lower_bound=1)
 _OUTPUT = flags.DEFINE_string("output", None, "The directory to write; analysis/NAME by default.")
@@ -25,6 +25,9 @@ _CHUNK = flags.DEFINE_integer("chunk", None, "(Sample, pass) pairs held at once;
 _FLOAT64 = flags.DEFINE_boolean("float64", False, "Compute all in float64: the referee, for Keras models.")
 _TRUST = flags.DEFINE_boolean("trust", False, "Load a .keras file even if it holds Python code, which can do anything.")
 _JIT = flags.DEFINE_enum("jit_compile", "auto", ["auto", "on", "off"], "XLA; auto: on for GPU and TPU, off for CPU.")
+
+
+_MANY = 2048  # latent numbers from which a full spectrum takes minutes
 
 
 def main(argv):
@@ -64,6 +67,11 @@ def _analyze():
     output = pathlib.Path(_OUTPUT.value or pathlib.Path("analysis") / pathlib.Path(_MODEL.value).resolve().stem)
     about = {"model": loaded.source, "prior": _PRIOR.value, "seed": _SEED.value, "float64": _FLOAT64.value}
     print(f"{loaded.source}: latents of shape {list(loaded.latent_shape)}, {_PRIOR.value} prior", flush=True)
+    if labels is not None:
+        print(f"labels {loaded.labels.name}: {'one class' if _LABEL.value is not None else 'classes drawn uniformly'}")
+    if loaded.n_z > _MANY:
+        print(f"note: n_z = {loaded.n_z} takes as many passes a latent, and a decomposition that grows as n_z³; fewer")
+        print("--samples help, and tfjc.jacobian.operator(...).extremes() in Python finds the ends of a spectrum alone")
     with tqdm(total=_SAMPLES.value, unit=" latents", leave=False) as bar:
         result = analysis.analyze(
             generate,

@@ -70,7 +70,7 @@ def load_generator(path):
     return LoadedGenerator(tf.saved_model.load(path), path)
 
 
-class LoadedGenerator(tf.Module):
+class LoadedGenerator(jacobian.Frozen):
     """A generator z → images from a SavedModel, with `sample` and `metric_tensor` as in `export_generator`."""
 
     def __init__(self, archive, path):

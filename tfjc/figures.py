@@ -40,8 +40,10 @@ def spectra(axes, singular_values, average_jacobian):
     Odena et al. 2018, figures 3 and 4. Zeros are left out.
     """
     index = range(1, singular_values.shape[1] + 1)
-    axes.semilogy(index, singular_values.T, color="tab:blue", alpha=0.25, linewidth=0.8)
-    axes.semilogy(index, average_jacobian, color="black", label="average Jacobian E[J]")
+    singular_values, average_jacobian = (np.where(v > 0, v, np.nan) for v in (singular_values, average_jacobian))
+    axes.set_yscale("log")
+    axes.plot(index, singular_values.T, color="tab:blue", alpha=0.25, linewidth=0.8)
+    axes.plot(index, average_jacobian, color="black", label="average Jacobian E[J]")
     axes.set(xlabel="index k", ylabel="singular value σ_k of J_z", title=f"Spectra at {len(singular_values)} latents")
     axes.legend()
     return axes
@@ -52,10 +54,13 @@ def analysis(spectrum, path):
     figure = Figure(figsize=(15, 4.2), layout="constrained")
     left, middle, right = figure.subplots(1, 3)
     spectra(left, spectrum.singular_values, spectrum.average_jacobian)
-    left.axhline(np.mean(spectrum.floor), color="tab:red", linestyle=":", linewidth=0.8, label="rounding (mean)")
+    if np.mean(spectrum.floor) > 0:
+        left.axhline(np.mean(spectrum.floor), color="tab:red", linestyle=":", linewidth=0.8, label="rounding (mean)")
     left.legend()
     _log_condition_histogram(middle, spectrum)
-    right.semilogy(range(1, len(spectrum.average_jacobian) + 1), spectrum.average_jacobian, "k.-", markersize=3)
+    average = np.where(spectrum.average_jacobian > 0, spectrum.average_jacobian, np.nan)
+    right.set_yscale("log")
+    right.plot(range(1, len(average) + 1), average, "k.-", markersize=3)
     right.set(xlabel="index k", ylabel="singular value of E[J_z]", title="Spectrum of the average Jacobian")
     _save(figure, path)
 

@@ -3,6 +3,7 @@
 import math
 import pathlib
 import re
+import zipfile
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -72,6 +73,10 @@ def load(path, *, step=None, signature=None, latent=None, latent_shape=None, tru
     if (path / "saved_model.pb").exists():
         return _from_saved_model(path, signature, latent, latent_shape)
     if path.suffix in (".keras", ".h5"):
+        if signature is not None:
+            raise ValueError(f"signature is for SavedModels, and {path} is none")
+        if path.suffix == ".keras" and not zipfile.is_zipfile(path):
+            raise ValueError(f"{path} cannot be loaded: it is no zip archive, as .keras files are; is it cut off?")
         model = _reading(path, lambda: keras.models.load_model(path, compile=False, safe_mode=not trust))
         return _from_keras(model, str(path), latent, latent_shape)
     raise ValueError(
@@ -90,6 +95,12 @@ def _reading(path, read):
             raise ValueError(
                 f"{path} holds Python code in a Lambda layer, which loading would run: it could do anything. "
                 "If you trust whoever made it, say so (--trust)"
+            ) from error
+        if "Could not locate" in text:
+            missing = re.search(r"Could not locate (\w+ '\w+')", text)
+            raise ValueError(
+                f"{path} needs {missing[1] if missing else 'code'} of its maker's, which is not here: where that is, "
+                "export the model as a SavedModel (model.export('DIR')) and give that directory"
             ) from error
         lines = [line.strip() for line in text.splitlines() if line.strip()] or [type(error).__name__]
         raise ValueError(f"{path} cannot be loaded: {lines[0][:300]}") from error
@@ -162,7 +173,7 @@ def _shape(spec):
     return (None,) if spec.shape.rank is None else tuple(spec.shape[1:])
 
 
-class _Module(tf.Module):
+class _Module(jacobian.Frozen):
     """A function of a SavedModel, with the archive that it belongs to: the engine keeps its traces by module."""
 
     def __init__(self, function, archive):
@@ -224,6 +235,10 @@ def draw_labels(loaded, count, *, classes=None, label=None, seed=0):
             raise ValueError(f"{loaded.source} takes no labels, but they were asked for")
         return None
     shape, dtype = loaded.labels.shape, loaded.labels.dtype
+    if not (dtype.is_integer or dtype.is_floating):
+        raise ValueError(
+            f"{loaded.source} takes {_described([loaded.labels])} beside z: labels of that type are unknown"
+        )
     one_hot = len(shape) == 1 and shape[0] not in (None, 1)
     classes = shape[0] if one_hot else classes
     if classes is None and label is None:

@@ -13,12 +13,13 @@ def full(x):
 def safe_norm(x):
     """Euclidean norm of each sample, ‖x_b‖₂ over all axes but the first: [B, ...] → [B].
 
-    Formed in float32 or better. The gradient at x_b = 0, where the norm has none, is 0 and not nan.
+    Formed in float32 or better. The gradient at x_b = 0, where the norm has none, is 0 and not nan; the norm of an x_b
+    that is not finite is not finite.
     """
     x = full(x)
     squared = tf.reduce_sum(tf.square(x), axis=list(range(1, x.shape.rank)))
-    positive = squared > 0
-    return tf.where(positive, tf.sqrt(tf.where(positive, squared, tf.ones_like(squared))), tf.zeros_like(squared))
+    zero = tf.equal(squared, 0)
+    return tf.where(zero, tf.zeros_like(squared), tf.sqrt(tf.where(zero, tf.ones_like(squared), squared)))
 
 
 def unit_directions(shape, seed, dtype=tf.float32):

@@ -152,9 +152,10 @@ def singular_values(matrices):
 def eigenvectors(metric_tensors):
     """Eigenvectors of metric tensors [..., n, n] in columns, by descending eigenvalue.
 
-    The first moves the image most, the last least (Odena et al. 2018, eq. 5).
+    The first moves the image most, the last least (Odena et al. 2018, eq. 5). nan where the tensor is not finite.
     """
-    return np.linalg.eigh(metric_tensors)[1][..., ::-1]
+    finite = np.isfinite(metric_tensors).all(axis=(-2, -1), keepdims=True)
+    return np.where(finite, np.linalg.eigh(np.where(finite, metric_tensors, 0.0))[1][..., ::-1], np.nan)
 
 
 def _decompose(matrices, grams, vectors):

@@ -177,9 +177,18 @@ def test_a_log_condition_that_passes_its_threshold_is_warned_of(caplog):
     found = warnings_of(caplog, scales, alarm_log_condition=10, alarm_quotient=None)
     assert [line.split(":")[0] for line in found] == ["step 1", "step 3"]
     assert "rose to 13.8, above 10" in found[0]
-    assert "move the image 1.0e+03 times less" in found[0]
-    assert "rose to inf" in found[1]
-    assert warnings_of(caplog, scales, alarm_quotient=None)[2:] == []
+    assert "rose to inf, above 10" in found[1]
+    caplog.clear()
+    found = warnings_of(caplog, scales, alarm_quotient=None)  # an infinite one is warned of whatever the threshold
+    assert [line.split(" tend")[0] for line in found] == [found[0].split(" tend")[0]]
+    assert "step 3" in found[0]
+    assert "rose to inf: some" in found[0]
+
+
+def test_weights_that_diverge_are_not_taken_for_a_collapse(caplog):
+    found = warnings_of(caplog, [[1.0, 1.0], [np.nan, 1.0]])
+    assert [line.split(":")[0] for line in found] == ["step 1", "step 1"]
+    assert all("not finite any more" in line and "collapse" not in line for line in found)
 
 
 def test_a_conditional_generator_is_measured_with_its_labels():

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tfjc import numerics
 from tfjc.jacobian import _engine, _gradients, inspect, jacobian, operator
 from tfjc.spectrum import spectrum
 
@@ -206,3 +207,90 @@ def test_labels_travel_with_their_latents():
 def test_labels_must_match_the_latents():
     with pytest.raises(ValueError, match=r"labels must be \[B, ...\] with one for each latent, found \(2,\) for z"):
         jacobian(lambda z, c: z, Z, labels=[1, 2])
+
+
+class Trained(keras.Model):
+    """A model whose `call` is in training mode unless told otherwise."""
+
+    def __init__(self):
+        super().__init__()
+        self.dense, self.norm = keras.layers.Dense(6), keras.layers.BatchNormalization()
+
+    def call(self, z, training=True):
+        return self.norm(self.dense(z), training=training)
+
+
+def test_a_model_that_trains_by_default_is_measured_in_inference_mode():
+    """J = Wᵀ/√(1 + ε) with the moving statistics, which stay as they are."""
+    model = Trained()
+    model(Z, training=False)
+    j = jacobian(model, Z)
+    expected = model.dense.kernel.numpy().T / np.sqrt(1.0 + model.norm.epsilon)
+    np.testing.assert_allclose(j, np.broadcast_to(expected, j.shape), rtol=1e-5)
+    np.testing.assert_array_equal(model.norm.moving_mean, np.zeros(6))
+
+
+def test_python_state_and_new_layers_are_seen():
+    class Truncated(tf.Module):
+        psi = 1.0
+
+        def __call__(self, z):
+            return z * self.psi
+
+    module = Truncated()
+    assert jacobian(module, Z)[0, 0, 0] == 1.0
+    module.psi = 0.5
+    assert jacobian(module, Z)[0, 0, 0] == 0.5
+    model = keras.Sequential([keras.Input([8]), keras.layers.Dense(4)])
+    assert jacobian(model, Z).shape == (3, 4, 8)
+    model.add(keras.layers.Dense(7))
+    assert jacobian(model, Z).shape == (3, 7, 8)
+
+
+@pytest.mark.parametrize("small", [0.04, 0.002])
+def test_a_small_derivative_that_is_missing_is_noticed(small):
+    """The last direction moves the output by 2·small alone, through a gradient without a gradient."""
+
+    @tf.custom_gradient
+    def hidden(x):
+        return 2.0 * x, lambda u: tf.stop_gradient(2.0 * u)
+
+    def generator(z):
+        return tf.concat([2.0 * z[:, :7], small * hidden(z[:, 7:])], axis=1)
+
+    with pytest.warns(RuntimeWarning, match="a second derivative is missing"):
+        found = spectrum(generator, Z)
+    np.testing.assert_allclose(found.sigma_min, 2.0 * small, rtol=1e-5)
+
+
+def test_what_xla_cannot_compile_is_measured_without():
+    def bicubic(z):
+        return tf.image.resize(tf.reshape(z, [-1, 2, 2, 2]), [5, 5], method="bicubic")
+
+    numerics.choose_xla("on")
+    try:
+        with pytest.warns(RuntimeWarning, match="XLA cannot compile the generator"):
+            found = jacobian(bicubic, Z)
+    finally:
+        numerics.choose_xla("auto")
+    np.testing.assert_allclose(found, exact(bicubic, Z), atol=1e-6)
+
+
+def test_an_output_whose_shape_is_not_known_is_looked_at():
+    def generator(z):
+        n = tf.cast(tf.reduce_sum(0.0 * z), tf.int32) + 2
+        return tf.reshape(z, tf.stack([tf.shape(z)[0], n, n, n]))
+
+    assert inspect(generator, Z).n_x == 8
+    np.testing.assert_array_equal(jacobian(generator, Z), np.broadcast_to(np.eye(8), [3, 8, 8]))
+
+
+def test_operators_refuse_what_jacobians_refuse():
+    with pytest.raises(ValueError, match="changes with z, but through operations without derivatives"):
+        operator(lambda z: tf.round(10.0 * z), Z)
+
+
+def test_labels_for_a_model_that_takes_none_are_refused():
+    model = keras.Sequential([keras.Input([8]), keras.layers.Dense(4)])
+    with pytest.raises(ValueError, match="takes no labels"):
+        jacobian(model, Z, labels=[1, 2, 3])

@@ -11,28 +11,33 @@ from tfjc.jacobian import _memory, inspect, jacobian
 from tfjc.jacobian._generator import Inspection
 
 
+@pytest.mark.parametrize("pairs, expected", [(80, 8), (1000, 8), (79, 4), (30, 3), (10, 1), (3, 1)])
+def test_blocks_are_of_even_size(pairs, expected):
+    """8 samples of 10 passes: 79 pairs take two blocks of 4, not of 7 and 1."""
+    assert _memory.samples(8, 10, pairs) == expected
+
+
 @pytest.mark.parametrize(
-    "chunk, expected",
+    "size, columns, pairs, expected",
     [
-        (None, (8, None)),
-        (80, (8, None)),
-        (79, (4, None)),  # 8 samples in two blocks of 4, not of 7 and 1
-        (30, (3, None)),
-        (10, (1, None)),
-        (9, (1, 5)),  # 10 passes in two rounds of 5, not of 9 and 1
-        (3, (1, 3)),
-        (1, (1, 2)),  # TensorFlow's loop takes two at least
+        (8, 10, None, None),
+        (8, 10, 80, None),
+        (1, 10, 9, 5),  # two rounds of 5, not of 9 and 1
+        (1, 10, 3, 3),
+        (1, 10, 1, 2),  # TensorFlow's loop takes two at least
+        (4, 20000, 80, 20),  # n_x passes of batch_jacobian
     ],
 )
-def test_pairs_are_split_over_samples_first(chunk, expected):
-    assert _memory.split(8, 10, Inspection(4, 16, 1e-7), chunk) == expected
+def test_passes_are_bounded_by_the_pairs(size, columns, pairs, expected):
+    assert _memory.passes(size, columns, pairs) == expected
 
 
-@pytest.mark.parametrize("free, expected", [(4 * 400, (1, 4)), (4 * 1000, (1, None)), (4 * 10**9, (8, None))])
+@pytest.mark.parametrize("free, expected", [(0, 2), (4 * 500, 4), (4 * 1000, 8), (4 * 7900, 64)])
 def test_free_memory_decides_where_chunk_does_not(monkeypatch, free, expected):
-    """A quarter of it, at 100 bytes a pair: 4 pairs, 10 pairs, and all 80."""
+    """A quarter of it, at 100 bytes a pair, rounded down to a power of two; 2 at least."""
     monkeypatch.setattr(_memory, "_free_on_host", lambda: free)
-    assert _memory.split(8, 10, Inspection(4, 100, 1e-7), None) == expected
+    assert _memory.pairs(Inspection(4, 100, 1e-7), None) == expected
+    assert _memory.pairs(None, 7) == 7
 
 
 def test_a_containers_limit_counts(monkeypatch, tmp_path):
@@ -40,7 +45,8 @@ def test_a_containers_limit_counts(monkeypatch, tmp_path):
     monkeypatch.setattr(_memory, "_GROUP", tmp_path)
     assert _memory._free_on_host() == 5000
     (tmp_path / "memory.max").write_text("max\n")
-    (tmp_path / "memory.current").write_text("100\n")
+    (tmp_path / "memory.current").write_text("1100\n")
+    (tmp_path / "memory.stat").write_text("anon 100\ninactive_file 1000\n")
     assert _memory._free_on_host() == 5000
     (tmp_path / "memory.max").write_text("3000\n")
     assert _memory._free_on_host() == 2900
@@ -66,6 +72,6 @@ def test_free_memory_that_is_short_changes_no_number(monkeypatch):
     generator = architectures.dcgan((16, 16, 3), n_z=12, channels=4).generator
     z = tf.random.stateless_normal([5, 12], [1, 2])
     whole = jacobian(generator, z)
-    monkeypatch.setattr(_memory, "_free_on_host", lambda: 4 * 7 * inspect(generator, z).activation_bytes)
-    assert _memory.split(5, 12, inspect(generator, z), None) == (1, 6)
+    monkeypatch.setattr(_memory, "_free_on_host", lambda: 4 * 9 * inspect(generator, z).activation_bytes)
+    assert _memory.pairs(inspect(generator, z), None) == 8
     tf.debugging.assert_near(jacobian(generator, z), whole, rtol=1e-5, atol=1e-7)

@@ -134,3 +134,27 @@ def test_what_cannot_be_cloned_in_float64_is_named():
     bare(tf.ones([1, 2]))
     with pytest.raises(ValueError, match="Bare cannot be made again from its configuration"):
         in_float64(bare)
+
+
+def test_a_copy_that_is_another_function_is_refused():
+    """Two activations of one name: by name alone the second would stand for both."""
+
+    def times(factor):
+        def act(x):
+            return factor * x
+
+        return act
+
+    layers = [keras.layers.Dense(4, activation=times(a)) for a in (2.0, 5.0)]
+    with pytest.raises(ValueError, match="is another function: do its layers share names"):
+        in_float64(keras.Sequential([keras.Input([3]), *layers]))
+
+
+def test_extremes_of_degenerate_maps():
+    zero = extremes(operator(lambda z: 0.0 * z, tf.ones([4])), k=2)
+    np.testing.assert_array_equal((zero.largest, zero.smallest, zero.smallest_residuals), np.zeros([3, 2]))
+    null = extremes(aslinearoperator(np.diag([3.0, 2.0, 1.0, 1.0, 0.5, 0.2, 0.0, 0.0])), k=3)
+    np.testing.assert_allclose(null.smallest, [0.2, 0.0, 0.0], atol=1e-12)
+    assert null.smallest_residuals.max() < 1e-10
+    with pytest.raises(ValueError, match="not finite"):
+        extremes(operator(lambda z: z / 0.0, tf.ones([4])), k=2)

@@ -1,7 +1,8 @@
 """Watches the conditioning of a generator while it trains."""
 
 import logging
-import operator
+import math
+import sys
 
 import numpy as np
 import tensorflow as tf
@@ -10,35 +11,36 @@ from tfjc import checks, evaluators
 from tfjc.callbacks._periodic import Periodic
 
 _COLLAPSE = (
-    "the median quotient ‖G(z) − G(z')‖/‖z − z'‖ fell to {value:.3g}, below {threshold:g}: images hardly change with z "
-    "any more, as when a generator collapses. Look at samples; go back to an earlier checkpoint and train on with "
+    "the median quotient ‖G(z) − G(z')‖/‖z − z'‖ fell to {value:.3g}{bound}: images hardly change with z any more, as "
+    "when a generator collapses. Look at samples; go back to an earlier checkpoint and train on with "
     "tfjc.penalties.JacobianClamping (its λ_min holds the quotient up), or a lower learning rate."
 )
 _ILL = (
-    "the generator's mean log-condition number rose to {value:.3g}, above {threshold:g}: some directions in z move "
-    "the image {ratio:.1e} times less than others, and such generators tend to miss modes. Look at the spectrum "
-    "(spectrum.plot()); try tfjc.penalties.JacobianClamping, whose interval squeezes it, or a lower learning rate."
+    "the generator's mean log-condition number rose to {value:.3g}{bound}: some directions in z hardly move the image "
+    "any more, beside others, and such generators tend to miss modes. Look at the spectrum (spectrum.plot()); try "
+    "tfjc.penalties.JacobianClamping, whose interval squeezes it, or a lower learning rate."
 )
+_LOST = "the generator's Jacobian or images are not finite any more ({name} is nan): its weights have diverged."
 
 
 class _Alarm:
-    """Logs a warning when a measurement goes past a threshold that it kept before."""
+    """Logs a warning when a measurement that was well goes past a threshold, or is nan."""
 
-    def __init__(self, name, threshold, past, read, message):
-        self.threshold = None if threshold is None else checks.real(name, threshold)
-        self._past, self._read, self._message, self._armed = past, read, message, False
+    def __init__(self, name, read, message, *, least=-math.inf, most=math.inf):
+        self._name, self._read, self._message = name, read, message
+        self._least, self._most, self._armed = least, most, False
 
     def check(self, step, measured):
         """Warns on the way out; is armed again by the way back."""
-        if self.threshold is None:
-            return
         value = self._read(measured)
-        outside = self._past(value, self.threshold)
-        if outside and self._armed:
-            ratio = float(np.exp(value / 2.0))
-            message = self._message.format(value=value, threshold=self.threshold, ratio=ratio)
+        well = self._least <= value <= self._most
+        if self._armed and not well:
+            limit = self._least if value < self._least else self._most
+            bound = "" if limit == sys.float_info.max else f", {'below' if limit == self._least else 'above'} {limit:g}"
+            message = _LOST if math.isnan(value) else self._message
+            message = message.format(value=value, bound=bound, name=self._name)
             logging.getLogger("tfjc").warning("step %d: %s", step, message)
-        self._armed = not outside
+        self._armed = well
 
 
 class Conditioning(Periodic):
@@ -54,8 +56,8 @@ class Conditioning(Periodic):
       every: steps between measurements.
       log_dir: TensorBoard's directory.
       alarm_quotient: the median quotient below which the generator is taken to collapse; None for no such alarm.
-      alarm_log_condition: the mean log-condition number above which to warn; None, the default, for no such alarm: what
-        is much depends on the network.
+      alarm_log_condition: the mean log-condition number above which to warn; None, the default, warns only where it is
+        infinite: what is much depends on the network.
       labels, clamping, chunk, seed: as in `tfjc.evaluators.ConditioningEvaluator`.
 
     Raises:
@@ -79,9 +81,13 @@ class Conditioning(Periodic):
         super().__init__(every, log_dir)
         self.generator = generator
         self.evaluator = evaluators.ConditioningEvaluator(z, labels=labels, clamping=clamping, chunk=chunk, seed=seed)
+        least = -math.inf if alarm_quotient is None else checks.real("alarm_quotient", alarm_quotient, minimum=0)
+        most = sys.float_info.max  # which only an infinite value is above
+        if alarm_log_condition is not None:
+            most = checks.real("alarm_log_condition", alarm_log_condition, minimum=0)
         self._alarms = [
-            _Alarm("alarm_quotient", alarm_quotient, operator.lt, lambda m: m["quotient_quantiles"]["0.5"], _COLLAPSE),
-            _Alarm("alarm_log_condition", alarm_log_condition, operator.gt, lambda m: m["mean_log_condition"], _ILL),
+            _Alarm("the quotient", lambda m: m["quotient_quantiles"]["0.5"], _COLLAPSE, least=least),
+            _Alarm("the log-condition number", lambda m: m["mean_log_condition"], _ILL, most=most),
         ]
         self.history, self.latest, self.spectrum = [], {}, None
 

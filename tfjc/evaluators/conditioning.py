@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from tfjc import checks, jacobian, numerics, penalties
+from tfjc import checks, jacobian, penalties
 from tfjc.spectrum import spectrum
 
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
@@ -25,7 +25,7 @@ class ConditioningEvaluator:
     """
 
     def __init__(self, z, *, labels=None, clamping=None, chunk=None, seed=0):
-        self.z = checks.rank("z", numerics.full(tf.convert_to_tensor(z)), 2, "[B, n_z]")
+        self.z = checks.rank("z", tf.cast(z, tf.float32), 2, "[B, n_z]")
         self.labels = None if labels is None else tf.convert_to_tensor(labels)
         if labels is not None and self.labels.shape[:1] != self.z.shape[:1]:
             raise ValueError(f"labels must be [{len(self.z)}, ...], one for each latent, found {self.labels.shape}")

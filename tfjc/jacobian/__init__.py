@@ -7,12 +7,13 @@ argument, or as the second input of a functional Keras model.
 
 from tfjc.jacobian._engine import blocks, gram, jacobian, metric_tensor
 from tfjc.jacobian._float64 import in_float64
-from tfjc.jacobian._generator import call, inspect
+from tfjc.jacobian._generator import Frozen, call, inspect, run, summary
 from tfjc.jacobian._lanczos import Extremes, extremes
 from tfjc.jacobian._operator import JacobianOperator, operator
 
 __all__ = [
     "Extremes",
+    "Frozen",
     "JacobianOperator",
     "blocks",
     "call",
@@ -23,4 +24,6 @@ __all__ = [
     "jacobian",
     "metric_tensor",
     "operator",
+    "run",
+    "summary",
 ]

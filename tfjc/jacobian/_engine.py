@@ -3,9 +3,7 @@
 import functools
 import re
 import warnings
-import weakref
 
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -71,74 +69,91 @@ def blocks(generator, z, *, labels=None, method="pullback", chunk=None):
     labels = _generator.conditions(labels, z)
     _generator.check(generator, z, labels)
     inspection = _generator.inspect(generator, z, labels) if tf.executing_eagerly() else None
-    parts, passes = _plan(z, inspection, chunk)
-    differentiate = _Differentiation(generator, method, inspection)
-    for part in parts:
-        yield differentiate(z[part], None if labels is None else labels[part], passes)
-
-
-def _plan(z, inspection, chunk):
-    """(slices of the samples, passes at once or None for all)."""
-    if inspection is None and chunk is None:
-        return [slice(None)], None  # what a graph will run on is not known here
-    if z.shape[0] is None:
+    if inspection is None and chunk is not None and z.shape[0] is None:
         raise ValueError("chunk needs a known number of latents, found z with an unknown first axis")
-    size, passes = _memory.split(*z.shape, inspection, chunk)
-    return [slice(start, start + size) for start in range(0, z.shape[0], size)], passes
+    # What a graph will run on is not known while it is traced.
+    pairs = None if inspection is None and chunk is None else _memory.pairs(inspection, chunk)
+    differentiate = _Differentiation(generator, method, inspection, pairs)
+    size = z.shape[0] if pairs is None else _memory.samples(*z.shape, pairs)
+    for start in range(0, z.shape[0] or 1, size or 1):
+        part = slice(start, start + size) if size else slice(None)
+        yield differentiate(z[part], None if labels is None else labels[part])
 
 
 class _Differentiation:
     """J of one generator, block after block, by a method or, where TensorFlow cannot take the pullback, by the next."""
 
-    def __init__(self, generator, method, inspection):
-        self._generator, self._functions, self._failures = generator, {}, {}
-        known = _working.get(generator) if _is_kept(generator) else None
+    def __init__(self, generator, method, inspection, pairs):
+        self._generator, self._inspection, self._pairs = generator, inspection, pairs
+        self._kept = _generator.kept(generator)
+        self._xla = numerics.use_xla() and not (self._kept and self._kept.without_xla)
+        known = self._kept.working if self._kept else None
         self._names = [method] if method != "pullback" else [known] if known else list(METHODS)
-        self._tolerance = max(_DEFECT, 64 * inspection.epsilon) if inspection else None
+        self._functions, self._failures = {}, {}
 
-    def __call__(self, z, labels, passes):
+    def __call__(self, z, labels):
         """J [B, n_x, n_z] of a block; ValueError with every reason where no method works."""
         while self._names:
             try:
-                j = self._by(self._names[0], z, labels, passes)
+                j = self._by(self._names[0], z, labels)
             except UnconnectedError:
                 return _zeros(self._generator, z, labels)
             except _REFUSALS as error:
-                self._failures[self._names.pop(0)] = _reason(error)
+                self._give_up(error)
             else:
                 self._settle()
                 return j
         raise ValueError(f"TensorFlow cannot differentiate the generator ({self._reasons()})")
 
-    def _by(self, name, z, labels, passes):
-        if name == "forward" and self._tolerance is not None:
-            _check_without_noise(self._generator, z, labels)
+    def _by(self, name, z, labels):
+        if name == "forward" and self._inspection:
+            self._check_without_noise(z, labels)
         if name not in self._functions:
-            self._functions[name] = _computation(METHODS[name], self._generator)
+            self._functions[name] = _computation(METHODS[name], self._generator, self._kept, self._xla)
+        columns = self._inspection.n_x if name == "batch_jacobian" and self._inspection else z.shape[1]
+        passes = _memory.passes(z.shape[0], columns, self._pairs)
         with _gradients.completed():
-            if not _is_kept(self._generator):
-                j, defect = self._functions[name](z, labels, passes, self._tolerance is not None)
+            if not self._kept:
+                j, defect = self._functions[name](z, labels, passes, self._inspection is not None)
                 self._verify(defect)
                 return j
             self._verify_once(name, z[:1], None if labels is None else labels[:1], passes)
             return self._functions[name](z, labels, passes, False)[0]
 
     def _verify_once(self, name, z, labels, passes):
-        # What is missing is missing from the graph: for a model, looking once is enough.
-        known = _whole.setdefault(self._generator, set())
-        if self._tolerance is not None and name not in known:
+        # What is missing is missing from the graph: where that is fixed, looking once is enough.
+        if self._inspection and name not in self._kept.whole:
             self._verify(self._functions[name](z, labels, passes, True)[1])
-            known.add(name)
+            self._kept.whole.add(name)
 
     def _verify(self, defect):
-        if self._tolerance is not None and np.any(defect > self._tolerance):
+        if self._inspection and np.any(defect > _generator.tolerance(self._inspection.epsilon)):
             raise LookupError("a second derivative is missing somewhere: J is not that of TensorFlow's own gradient")
+
+    def _check_without_noise(self, z, labels):
+        if self._kept and self._kept.without_noise:
+            return
+        if _generator.draws_noise(self._generator, z, labels):
+            raise ValueError("the generator draws noise of its own, another in each column")
+        if self._kept:
+            self._kept.without_noise = True
+
+    def _give_up(self, error):
+        """Goes on without XLA where that is what failed, else by the next method."""
+        if self._xla and "XLA" in str(error):
+            self._xla, self._functions = False, {}
+            if self._kept:
+                self._kept.without_xla = True
+            text = f"XLA cannot compile the generator, which is measured without: {_generator.summary(error)}"
+            warnings.warn(text, RuntimeWarning, stacklevel=5)
+        else:
+            self._failures[self._names.pop(0)] = _reason(error)
 
     def _settle(self):
         """Stays with the method that worked, and says so if it is not the one asked for."""
         if self._failures:
-            if _is_kept(self._generator):
-                _working[self._generator] = self._names[0]
+            if self._kept:
+                self._kept.working = self._names[0]
             text = f"the Jacobian is taken by the slower method {self._names[0]!r} ({self._reasons()})"
             warnings.warn(text, RuntimeWarning, stacklevel=5)
         self._names, self._failures = self._names[:1], {}
@@ -147,7 +162,6 @@ class _Differentiation:
         return "; ".join(f"{name}: {reason}" for name, reason in self._failures.items())
 
 
-_DEFECT = 1e-2  # rounding makes 1e-6 in float32, and 1e-3 on GPUs that round products to TF32
 # What TensorFlow raises where it lacks a derivative or cannot vectorise one. Memory that runs out is none of these.
 _REFUSALS = (
     *(LookupError, ValueError, TypeError, NotImplementedError, AttributeError),
@@ -156,9 +170,6 @@ _REFUSALS = (
     tf.errors.UnknownError,
     tf.errors.InternalError,
 )
-_working = weakref.WeakKeyDictionary()  # the method that works for a model, where that is not the pullback
-_whole = weakref.WeakKeyDictionary()  # the methods by which no derivative of a model is missing
-_without_noise = weakref.WeakSet()  # models of which that is known
 
 
 def _reason(error):
@@ -166,49 +177,27 @@ def _reason(error):
     return f"no derivative of the operation {operation[1]}" if operation else _generator.summary(error)
 
 
-def _check_without_noise(generator, z, labels):
-    if _is_kept(generator) and generator in _without_noise:
-        return
-    if _generator.draws_noise(generator, z, labels):
-        raise ValueError("the generator draws noise of its own, another in each column")
-    if _is_kept(generator):
-        _without_noise.add(generator)
-
-
 def _zeros(generator, z, labels):
     """J = 0, which is true of a generator without a chain of derivatives only where it is constant."""
     if tf.executing_eagerly() and not _generator.is_constant(generator, z, labels):
-        raise ValueError(
-            "the generator's output changes with z, but through operations without derivatives (rounding, integers, "
-            "numpy_function, ...)"
-        )
+        raise ValueError(_generator.NOT_DIFFERENTIABLE)
     x = _generator.call(generator, z, labels)
     return tf.zeros([tf.shape(z)[0], tf.shape(x)[1], z.shape[1]], z.dtype)
 
 
-def _computation(function, generator):
+def _computation(function, generator, kept, xla):
     """A method on a generator as a graph (z, labels, passes, check) → (J, defect).
 
-    Traces are kept for models and modules, whose state is in variables, and only as long as these live. Any other
-    callable is traced at each call, since whatever it holds may have changed.
+    Traces are kept where the generator's graph is fixed, and only as long as it lives. Any other callable is traced at
+    each call, since whatever it holds may have changed.
     """
     if not tf.executing_eagerly():
         return functools.partial(function, generator)  # the function being traced decides, on XLA too
-    if _is_kept(generator):
-        return functools.partial(_traced(function, numerics.use_xla(), generator), generator)
-    return tf.function(functools.partial(function, generator), jit_compile=numerics.use_xla(), autograph=False)
-
-
-def _is_kept(generator):
-    return isinstance(generator, (keras.Layer, tf.Module))
-
-
-_traces = weakref.WeakKeyDictionary()
-
-
-def _traced(function, xla, generator):
-    # The generator is an argument of the tf.function, which keeps but a weak reference to it.
-    traces = _traces.setdefault(generator, {})
-    if (function, xla) not in traces:
-        traces[function, xla] = tf.function(function, jit_compile=xla, autograph=False)
-    return traces[function, xla]
+    if kept:
+        # The generator is an argument of the tf.function, which keeps but a weak reference to it.
+        if (function, xla) not in kept.traces:
+            kept.traces[function, xla] = tf.function(function, jit_compile=xla, autograph=False)
+        return functools.partial(kept.traces[function, xla], generator)
+    graph = tf.function(functools.partial(function, generator), jit_compile=xla, autograph=False)
+    graph._omit_frequent_tracing_warning = True  # it is meant
+    return graph

@@ -1,6 +1,7 @@
 """Generators in float64: the referee of the float32 ones."""
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfjc.jacobian import _generator
@@ -25,7 +26,26 @@ def in_float64(generator):
         keras.config.set_floatx(floatx)
         keras.config.set_dtype_policy(policy)
     clone.set_weights([tf.cast(weight, "float64") for weight in generator.weights])
+    _check_same(clone, generator)
     return clone
+
+
+def _check_same(clone, generator):
+    """Raises ValueError where the copy is another function, as when two of the generator's classes share a name."""
+    shape = getattr(generator, "input_shape", None)
+    if not isinstance(shape, tuple) or None in shape[1:]:
+        return
+    z = tf.random.stateless_normal([4, *shape[1:]], [0, 0])
+    wide, narrow = (np.asarray(tf.cast(_generator.run(g, x), "float64")) for g, x in _both(clone, generator, z))
+    epsilon = _generator.inspect(generator, z).epsilon if len(shape) == 2 else 2.0**-7
+    if not np.linalg.norm(wide - narrow) <= 1e4 * epsilon * np.linalg.norm(narrow) + 1e-30:
+        raise ValueError(
+            f"the float64 copy of {type(generator).__name__} is another function: do its layers share names?"
+        )
+
+
+def _both(clone, generator, z):
+    return (clone, tf.cast(z, "float64")), (generator, z)
 
 
 def _clone(generator):

@@ -2,7 +2,9 @@
 
 import functools
 import math
+import re
 import weakref
+from inspect import signature
 from typing import NamedTuple
 
 import keras
@@ -23,14 +25,52 @@ class Inspection(NamedTuple):
     epsilon: float
 
 
+class Frozen(tf.Module):
+    """A callable whose graph never changes, whatever its weights: what is traced of it is kept."""
+
+
+class Kept:
+    """What the engine keeps of a generator whose graph is fixed."""
+
+    def __init__(self, layers):
+        self.layers, self.inspections, self.traces, self.whole = layers, {}, {}, set()
+        self.working, self.without_noise, self.without_xla = None, False, False
+
+
+_kept = weakref.WeakKeyDictionary()
+
+
+def kept(generator):
+    """The `Kept` of a functional or sequential Keras model, or of a `Frozen`; None of any other callable.
+
+    Python state of those (a subclassed model's attributes, what a function closes over) may change from call to call.
+    """
+    functional = isinstance(generator, keras.Model) and type(generator).__module__.startswith("keras.")
+    if not (functional and generator.inputs) and not isinstance(generator, Frozen):
+        return None
+    layers = [id(layer) for layer in generator.layers] if functional else []
+    if generator not in _kept or _kept[generator].layers != layers:
+        _kept[generator] = Kept(layers)
+    return _kept[generator]
+
+
+def run(generator, z, labels=None):
+    """x = G(z) or G(z, labels) as the generator gives it; Keras models in inference mode."""
+    functional = isinstance(generator, keras.Model) and getattr(generator, "inputs", None)
+    if labels is not None and functional and len(generator.inputs) == 1:
+        raise ValueError("the generator takes no labels: it has one input")
+    arguments = [z] if labels is None else [[z, labels]] if functional else [z, labels]
+    return generator(*arguments, **_inference_mode(generator))
+
+
+def _inference_mode(generator):
+    takes = isinstance(generator, keras.Layer) and "training" in signature(generator.call).parameters
+    return {"training": False} if takes else {}
+
+
 def call(generator, z, labels=None):
     """x = G(z) or G(z, labels), flattened: [B, n_x]; raises ValueError where the output is no batch of floats."""
-    if labels is None:
-        x = generator(z)
-    elif isinstance(generator, keras.Model) and len(getattr(generator, "inputs", None) or ()) == 2:
-        x = generator([z, labels])
-    else:
-        x = generator(z, labels)
+    x = run(generator, z, labels)
     if not tf.is_tensor(x) and not isinstance(x, np.ndarray):
         raise ValueError(f"the generator must return one tensor [B, ...], found a {type(x).__name__}")
     x = tf.convert_to_tensor(x)
@@ -71,7 +111,15 @@ def check(generator, z, labels=None):
     if isinstance(shape, tuple) and len(shape) == 2 and shape[1] not in (None, z.shape[1]):
         raise ValueError(f"the generator takes latents [B, {shape[1]}], found z {list(z.shape)}")
     if isinstance(generator, keras.Layer) and not generator.built:
-        call(generator, z[:1], None if labels is None else labels[:1])
+        _quoting(z, call, generator, z[:1], None if labels is None else labels[:1])
+
+
+def _quoting(z, function, *arguments):
+    """What `function` returns; a ValueError that says what the generator said for whatever it raises."""
+    try:
+        return function(*arguments)
+    except Exception as error:  # somebody's code can raise anything
+        raise ValueError(f"the generator does not work on z {list(z.shape)}: {summary(error)}") from error
 
 
 def inspect(generator, z, labels=None):
@@ -82,31 +130,33 @@ def inspect(generator, z, labels=None):
     z = latents(z)
     labels = conditions(labels, z)
     check(generator, z, labels)
-    if not isinstance(generator, (keras.Layer, tf.Module)):
+    memory = kept(generator)
+    if memory is None:
         return _inspect(generator, z, labels)
-    known = _known.setdefault(generator, {})
     key = (z.shape, z.dtype, labels is None or labels.shape)
-    if key not in known:
-        known[key] = _inspect(generator, z, labels)
-    return known[key]
-
-
-_known = weakref.WeakKeyDictionary()
+    if key not in memory.inspections:
+        memory.inspections[key] = _inspect(generator, z, labels)
+    return memory.inspections[key]
 
 
 def _inspect(generator, z, labels):
     arguments = [tf.TensorSpec(t.shape, t.dtype) for t in (z, labels) if t is not None]
     function = tf.function(functools.partial(call, generator), autograph=False, jit_compile=False)
-    try:
-        graph = function.get_concrete_function(*arguments).graph
-    except (ValueError, TypeError, LookupError, AttributeError, NotImplementedError, tf.errors.OpError) as error:
-        raise ValueError(f"the generator does not work on z {list(z.shape)}: {summary(error)}") from error
+    graph = _quoting(z, function.get_concrete_function, *arguments).graph
     n_x = graph.outputs[0].shape[1]
+    if n_x is None:
+        n_x = _quoting(z, call, generator, z[:1], None if labels is None else labels[:1]).shape[1]
     tensors = list(_activations(graph, z.shape[0]))
     size = sum(math.prod(shape) * dtype.size for shape, dtype in tensors)
     kinds = [dtype for _, dtype in tensors if dtype.is_floating] + [graph.outputs[0].dtype]
     coarsest = max(float(np.finfo(z.dtype.as_numpy_dtype).eps), *(_epsilon(dtype) for dtype in kinds))
     return Inspection(n_x, size, coarsest)
+
+
+def tolerance(epsilon):
+    """How far two ways to one derivative may be apart, relatively, for rounding: 1e-6 is usual in float32."""
+    rounded = tf.config.experimental.tensor_float_32_execution_enabled() and tf.config.list_logical_devices("GPU")
+    return max(1e-2 if rounded else 1e-4, 64 * epsilon)
 
 
 def _epsilon(dtype):
@@ -139,7 +189,14 @@ def draws_noise(generator, z, labels=None):
     twice = tf.repeat(z[:1], 2, axis=0), None if labels is None else tf.repeat(labels[:1], 2, axis=0)
     first, second = call(generator, *twice), call(generator, *twice)
     rows = np.asarray(tf.cast(tf.concat([first, second], axis=0), tf.float64))
-    return not np.allclose(rows, rows[:1], rtol=1e-3, atol=1e-5 * max(1e-30, np.abs(rows).max()))
+    largest = np.max(np.abs(rows), initial=1e-30, where=np.isfinite(rows))
+    return not np.allclose(rows, rows[:1], rtol=1e-3, atol=1e-5 * largest, equal_nan=True)
+
+
+NOT_DIFFERENTIABLE = (
+    "the generator's output changes with z, but through operations without derivatives (rounding, integers, "
+    "numpy_function, ...)"
+)
 
 
 def is_constant(generator, z, labels=None):
@@ -149,6 +206,8 @@ def is_constant(generator, z, labels=None):
 
 
 def summary(error):
-    """The first telling line of an error."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
+    """The first telling line of an error: not one that Keras or TensorFlow only puts around it."""
+    lines = [re.sub(r"\x1b\[\d*m", "", line).strip() for line in str(error).splitlines()]
+    wrapping = ("Exception encountered when calling", "Graph execution error", "Detected at node", "File ", "Arguments")
+    telling = [line for line in lines if line and not line.startswith(wrapping)]
+    return telling[0][:300] if telling else type(error).__name__

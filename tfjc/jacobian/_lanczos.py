@@ -51,12 +51,19 @@ def extremes(operator, k=6, *, krylov=None, seed=0):
     def squared(v):
         return operator.rmatvec(operator.matvec(v.astype(operator.dtype))).astype(np.float64)
 
-    solve = {"k": k, "which": "LA", "v0": np.random.default_rng(seed).normal(size=n_z)}
+    start = np.random.default_rng(seed).normal(size=n_z)
+    image = squared(start)
+    if not np.isfinite(image).all():
+        raise ValueError("the map is not finite: its products hold nan or infinite values")
+    if not image.any():
+        return _zero(n_z, k)
+    solve = {"k": k, "which": "LA", "v0": start}
     metric = LinearOperator((n_z, n_z), matvec=squared, dtype=np.float64)
     largest, most = _lanczos(metric, **solve)
     flipped = LinearOperator((n_z, n_z), matvec=lambda v: largest[-1] * v - squared(v), dtype=np.float64)
     _, least = _lanczos(flipped, **solve, ncv=krylov, tol=np.finfo(operator.dtype).eps)
-    return Extremes(*_refine(operator, most), *_refine(operator, least))
+    null = n_z * np.finfo(operator.dtype).eps * np.sqrt(largest[-1])
+    return Extremes(*_refine(operator, most, null), *_refine(operator, least, null))
 
 
 def _lanczos(matrix, **options):
@@ -67,10 +74,20 @@ def _lanczos(matrix, **options):
         raise ValueError(f"Lanczos did not converge with a Krylov space of {size} dimensions: {error}") from error
 
 
-def _refine(operator, vectors):
-    """Rayleigh–Ritz: the singular values of J on the span of orthonormal `vectors`, residuals and directions."""
+def _zero(n_z, k):
+    """The extremes of J = 0: any directions do."""
+    ends = np.zeros(k), np.zeros(k), np.eye(n_z, k)
+    return Extremes(*ends, *ends)
+
+
+def _refine(operator, vectors, null):
+    """Rayleigh–Ritz: the singular values of J on the span of orthonormal `vectors`, residuals and directions.
+
+    A value of at most `null` is rounding: there is no u of its own there, and ‖Jv‖ is the distance.
+    """
     images = operator.matmat(vectors.astype(operator.dtype)).astype(np.float64)
     left, values, rotation = np.linalg.svd(images, full_matrices=False)
     right = vectors @ rotation.T
     pulled = operator.rmatmat(left.astype(operator.dtype)).astype(np.float64)
-    return values, np.linalg.norm(pulled - right * values, axis=0), right
+    residuals = np.linalg.norm(pulled - right * values, axis=0)
+    return values, np.where(values <= null, values, residuals), right

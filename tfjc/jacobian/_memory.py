@@ -12,22 +12,29 @@ _GROUP = pathlib.Path("/sys/fs/cgroup")
 _MOST_ON_CPU = 2**31  # more is no faster there: of a 32-pixel DCGAN, 128 pairs at once cost 1.2 times what 1,024 do
 
 
-def split(batch, n_z, inspection, chunk):
-    """(samples a block, passes at once or None for all) for at most `chunk` (sample, pass) pairs.
+def pairs(inspection, chunk):
+    """How many (sample, pass) pairs to hold at once: `chunk`, or where it is None what a quarter of free memory takes.
 
-    Where `chunk` is None, as many as a quarter of the device's free memory takes: a pair holds no more than the
-    activations of one sample (0.2 to 0.6 of them, measured on DCGANs, a ResNet and an MLP).
+    A pair holds no more than the activations of one sample (0.2 to 0.6 of them, measured on DCGANs, a ResNet and an
+    MLP). Rounded down to a power of two, so that a little more or less memory does not change the plan.
     """
-    if chunk is None:
-        chunk = max(2, _budget() // max(1, inspection.activation_bytes))
-    chunk = checks.integer("chunk", chunk, minimum=1)
-    if chunk >= batch * n_z:
-        return batch, None
-    if chunk >= n_z:
-        rounds = -(-batch // (chunk // n_z))
-        return -(-batch // rounds), None
-    rounds = -(-n_z // max(2, chunk))  # TensorFlow's loop takes no fewer than 2 passes
-    return 1, -(-n_z // rounds)
+    if chunk is not None:
+        return checks.integer("chunk", chunk, minimum=1)
+    return 2 ** max(1, (_budget() // max(1, inspection.activation_bytes)).bit_length() - 1)
+
+
+def samples(batch, n_z, pairs):
+    """Samples in a block, for n_z passes each: blocks are of even size."""
+    rounds = -(-batch // max(1, pairs // n_z))
+    return -(-batch // rounds)
+
+
+def passes(size, columns, pairs):
+    """How many of `columns` passes to run at once on a block of `size` samples; None for all."""
+    if pairs is None or size * columns <= pairs:
+        return None
+    at_once = max(2, pairs // size)  # TensorFlow's loop takes no fewer than 2 passes
+    return -(-columns // -(-columns // at_once))
 
 
 def _budget():
@@ -40,10 +47,13 @@ def _free_on_host():
     """Bytes that are available, or that the container's limit (cgroup v2) leaves where that is less."""
     free = psutil.virtual_memory().available
     try:
-        limit, used = ((_GROUP / name).read_text().strip() for name in ("memory.max", "memory.current"))
+        limit, used, stat = ((_GROUP / f"memory.{name}").read_text().strip() for name in ("max", "current", "stat"))
     except OSError:
         return free
-    return free if limit == "max" else min(free, int(limit) - int(used))
+    if limit == "max":
+        return free
+    cache = dict(line.split() for line in stat.splitlines()).get("inactive_file", 0)  # given back when needed
+    return min(free, int(limit) - int(used) + int(cache))
 
 
 def _free_on_gpu():

@@ -34,22 +34,24 @@ class JacobianOperator:
     def __init__(self, generator, z, labels=None):
         self.z = _generator.latents(z)
         self._labels = _generator.conditions(labels, self.z)
-        self.shape = (self.z.shape[0], _generator.inspect(generator, self.z, self._labels).n_x, self.z.shape[1])
+        inspection = _generator.inspect(generator, self.z, self._labels)
+        self.shape = (self.z.shape[0], inspection.n_x, self.z.shape[1])
+        self._generator = generator
         if _generator.draws_noise(generator, self.z, self._labels):
             raise ValueError("the generator draws noise of its own: its Jacobian is another map at each product")
         options = {"jit_compile": numerics.use_xla(), "autograph": False, "reduce_retracing": True}
         self._push = tf.function(functools.partial(_push, generator), **options)
         self._pull = tf.function(functools.partial(_pull, generator), **options)
-        self._check_adjoint()
+        self._check_adjoint(_generator.tolerance(inspection.epsilon))
 
-    def _check_adjoint(self):
+    def _check_adjoint(self, tolerance):
         """⟨u, Jv⟩ = ⟨Jᵀu, v⟩ for a u and a v: they differ where TensorFlow passes over a missing second derivative."""
         v, u = (
             tf.random.stateless_normal([len(self), self.shape[axis]], [axis, 0], dtype=self.z.dtype) for axis in (2, 1)
         )
         pushed, pulled = self.matvec(v), self.rmatvec(u)
         difference = np.abs(np.sum(u * pushed, axis=1) - np.sum(pulled * v, axis=1))
-        if np.any(difference > _MISMATCH * (numerics.safe_norm(pushed) + numerics.safe_norm(pulled))):
+        if np.any(difference > tolerance * (numerics.safe_norm(pushed) + numerics.safe_norm(pulled))):
             raise ValueError("TensorFlow cannot differentiate the generator twice: Jv is not the adjoint of Jᵀu")
 
     def matvec(self, v):
@@ -100,14 +102,16 @@ class JacobianOperator:
             with _gradients.completed():
                 return function(vectors, z, labels)
         except UnconnectedError:
+            if not _generator.is_constant(self._generator, z, labels):
+                raise ValueError(_generator.NOT_DIFFERENTIABLE) from None
             width = self.shape[1] if function is self._push else self.shape[2]
             return tf.zeros([vectors.shape[0], width], self.z.dtype)
-        except LookupError as error:
+        except (LookupError, tf.errors.OpError) as error:
+            if isinstance(error, tf.errors.ResourceExhaustedError):
+                raise
+            reason = _generator.summary(error)
             without = "tfjc.jacobian.jacobian(..., method='batch_jacobian') does without"
-            raise ValueError(f"TensorFlow cannot differentiate the generator twice ({error}); {without}") from error
-
-
-_MISMATCH = 0.1  # of what a random u makes of Jv: rounding makes 1e-5, and 1e-2 in 16 bits
+            raise ValueError(f"TensorFlow cannot differentiate the generator twice ({reason}); {without}") from error
 
 
 def _pull(generator, u, z, labels):
