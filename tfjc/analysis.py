@@ -211,7 +211,7 @@ def remarks(result):
             f"outputs run from {low:.3g} to {high:.3g}, not over [−1, 1]: condition numbers are the same on any scale, "
             "but σ and Q are not (over [0, 1] they are half, over [0, 255] 127.5 times those on [−1, 1])."
         )
-    if result["finite_differences"] > 0.1:
+    if result["finite_differences"] > 0.1 and result["epsilon"] < 1e-4:
         yield (
             f"finite differences along v_max are {result['finite_differences']:.0%} off: the generator is not smooth "
             "there, draws noise of its own, or its gradients are not those of its outputs."

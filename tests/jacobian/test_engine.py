@@ -133,9 +133,12 @@ def test_new_weights_are_seen():
     np.testing.assert_allclose(jacobian(generator, z), 3.0 * before, rtol=1e-6)
 
 
-@pytest.mark.parametrize("unbuilt", [keras.layers.Dense(4), keras.Sequential([keras.layers.Dense(4)])])
+@pytest.mark.parametrize(
+    "unbuilt",
+    [keras.layers.Dense(4), keras.Sequential([keras.layers.Dense(4)]), keras.Sequential([keras.layers.Lambda(tf.sin)])],
+)
 def test_an_unbuilt_generator_is_built(unbuilt):
-    assert jacobian(unbuilt, tf.ones([2, 3])).shape == (2, 4, 3)
+    assert jacobian(unbuilt, tf.ones([2, 3])).shape[::2] == (2, 3)
 
 
 def test_python_state_of_a_plain_callable_is_seen():

@@ -7,7 +7,7 @@ import tensorflow as tf
 from generators import CASES, latents
 
 from tfjc import architectures
-from tfjc.jacobian import _memory, inspect, jacobian
+from tfjc.jacobian import _generator, _memory, inspect, jacobian
 from tfjc.jacobian._generator import Inspection
 
 
@@ -66,6 +66,13 @@ def test_activations_are_counted_by_sample():
 def test_the_coarsest_type_is_found(policy, epsilon):
     case = CASES[3]
     assert inspect(case.make(policy), latents(case)).epsilon == epsilon
+
+
+def test_tf32_counts_as_the_precision_of_float32_where_it_is_used(monkeypatch):
+    monkeypatch.setattr(_generator, "_rounds_to_tf32", lambda: True)
+    case = CASES[1]
+    assert inspect(case.make(), latents(case)).epsilon == 2**-10
+    assert inspect(case.make("float64"), latents(case, dtype="float64")).epsilon == 2**-52
 
 
 def test_free_memory_that_is_short_changes_no_number(monkeypatch):

@@ -46,7 +46,7 @@ def kept(generator):
     Python state of those (a subclassed model's attributes, what a function closes over) may change from call to call.
     """
     functional = isinstance(generator, keras.Model) and type(generator).__module__.startswith("keras.")
-    if not (functional and generator.inputs) and not isinstance(generator, Frozen):
+    if not (functional and getattr(generator, "inputs", None)) and not isinstance(generator, Frozen):
         return None
     layers = [id(layer) for layer in generator.layers] if functional else []
     if generator not in _kept or _kept[generator].layers != layers:
@@ -149,17 +149,24 @@ def _inspect(generator, z, labels):
     tensors = list(_activations(graph, z.shape[0]))
     size = sum(math.prod(shape) * dtype.size for shape, dtype in tensors)
     kinds = [dtype for _, dtype in tensors if dtype.is_floating] + [graph.outputs[0].dtype]
-    coarsest = max(float(np.finfo(z.dtype.as_numpy_dtype).eps), *(_epsilon(dtype) for dtype in kinds))
+    coarsest = max(_epsilon(dtype) for dtype in (z.dtype, *kinds))
     return Inspection(n_x, size, coarsest)
 
 
 def tolerance(epsilon):
     """How far two ways to one derivative may be apart, relatively, for rounding: 1e-6 is usual in float32."""
-    rounded = tf.config.experimental.tensor_float_32_execution_enabled() and tf.config.list_logical_devices("GPU")
-    return max(1e-2 if rounded else 1e-4, 64 * epsilon)
+    return max(1e-4, 16 * epsilon)
+
+
+def _rounds_to_tf32():
+    """Whether matrix products and convolutions of float32 are rounded to 10 bits, as TensorFlow does on GPUs."""
+    allowed = tf.config.experimental.tensor_float_32_execution_enabled()
+    return allowed and bool(tf.config.list_logical_devices("GPU"))
 
 
 def _epsilon(dtype):
+    if dtype == tf.float32 and _rounds_to_tf32():
+        return 2.0**-10
     return 2.0**-7 if dtype == tf.bfloat16 else float(np.finfo(dtype.as_numpy_dtype).eps)
 
 
@@ -207,7 +214,7 @@ def is_constant(generator, z, labels=None):
 
 def summary(error):
     """The first telling line of an error: not one that Keras or TensorFlow only puts around it."""
-    lines = [re.sub(r"\x1b\[\d*m", "", line).strip() for line in str(error).splitlines()]
+    lines = [re.sub(r"\x1b\[\d*m|\{\{.*?\}\}", "", line).strip() for line in str(error).splitlines()]
     wrapping = ("Exception encountered when calling", "Graph execution error", "Detected at node", "File ", "Arguments")
     telling = [line for line in lines if line and not line.startswith(wrapping)]
     return telling[0][:300] if telling else type(error).__name__
