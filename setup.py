@@ -37,6 +37,7 @@ setup(
         "scikit-learn",
         "pillow",
         "tensorboard",
+        "tqdm",
     ],
     extras_require={"dev": ["pytest", "ruff"], "bench": ["torch", "jax"]},
 )

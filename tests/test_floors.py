@@ -10,7 +10,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parent.parent
 FLOORS = [
-    {"checks", "numerics", "records"},
+    {"checks", "commands", "numerics", "records"},
     {"jacobian", "spectrum", "losses", "statistics", "dynamics", "figures"},
     {"penalties", "layers", "datasets"},
     {"architectures"},

@@ -210,6 +210,15 @@ def _step_of_a_file(tmp_path):
     return saved(tmp_path, small(), "keras"), {"step": 3}
 
 
+def _signature_of_a_file(tmp_path):
+    return saved(tmp_path, small(), "keras"), {"signature": "serve"}
+
+
+def _signature_of_a_run(tmp_path):
+    (tmp_path / "run.json").write_text("{}")
+    return tmp_path, {"signature": "serve"}
+
+
 def _run_without_checkpoint(tmp_path):
     (tmp_path / "run.json").write_text("{}")
     return tmp_path, {}
@@ -235,6 +244,8 @@ def _run_without_checkpoint(tmp_path):
         (_open_shape, r"leaves the shape of its latent open \(z float32 \[B, None, 4\]\): name it \(--latent_shape\)"),
         (_other_shape, r"takes latents of shape \[4\], found latent_shape \[5\]"),
         (_step_of_a_file, "step is for run directories"),
+        (_signature_of_a_file, "signature is for SavedModels"),
+        (_signature_of_a_run, "signature is for SavedModels"),
         (_run_without_checkpoint, "holds no checkpoint yet"),
     ],
 )

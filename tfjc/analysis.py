@@ -54,7 +54,7 @@ def analyze(generate, z, output, *, labels=None, chunk=None, seed=0, about=None,
       ValueError: as `tfjc.jacobian.jacobian`; or the generator has more latent numbers than outputs.
     """
     began = time.monotonic()
-    images, epsilon = _look(generate, z, labels)
+    images = _look(generate, z, labels)
     run = _make(output)
     found = spectrum(generate, z, labels=labels, chunk=chunk, vectors=True, progress=progress)
     result = {
@@ -66,7 +66,7 @@ def analyze(generate, z, output, *, labels=None, chunk=None, seed=0, about=None,
         "output_range": [float(images.min()), float(images.max())],
         **_measurements(generate, z, labels, seed, found),
         "finite_differences": _check(generate, z, labels, found),
-        "epsilon": epsilon,
+        "epsilon": found.epsilon,
     }
     _write_spectra(run / "spectra.npz", z, found)
     figures.analysis(found, run / "spectra.png")
@@ -78,18 +78,19 @@ def analyze(generate, z, output, *, labels=None, chunk=None, seed=0, about=None,
 
 
 def _look(generate, z, labels):
-    """(images at z, machine epsilon); ValueError where this is no generator whose spectra could be measured."""
-    inspection = jacobian.inspect(generate, z, labels)
-    if inspection.n_x < z.shape[1]:
-        found = f"n_z = {z.shape[1]} and n_x = {inspection.n_x}, as classifiers have"
-        raise ValueError(f"expected a generator, with n_x ≥ n_z, found {found}")
+    """The images at z; ValueError where this is no generator whose spectra could be measured."""
+    n_z, n_x = z.shape[1], jacobian.inspect(generate, z, labels).n_x
+    if n_x < n_z:
+        raise ValueError(
+            f"expected a generator, with n_x ≥ n_z, found n_z = {n_z} and n_x = {n_x}, as classifiers have"
+        )
     try:
         images = np.asarray(tf.cast(jacobian.run(generate, z, labels), tf.float32))
     except tf.errors.OpError as error:
         raise ValueError(f"the generator fails on these latents: {jacobian.summary(error)}") from error
     if not np.isfinite(images).any():
         raise ValueError("the generator makes nothing finite: its weights have diverged")
-    return images, inspection.epsilon
+    return images
 
 
 def _make(output):
@@ -107,12 +108,11 @@ def _make(output):
 def _measurements(generate, z, labels, seed, found):
     evaluator = evaluators.ConditioningEvaluator(z, labels=labels, seed=seed)
     beyond = {name: getattr(found, name) for name in ("log_determinant", "effective_rank", "stable_rank")}
-    average = found.average_jacobian
     return {
         **evaluator.summary(found, evaluator.quotients(generate)),
         **{name: float(np.mean(values)) for name, values in beyond.items()},
         "floor": float(np.mean(found.floor)),
-        "average_jacobian_log_condition": float(2 * np.log(average[0] / average[-1])) if average[-1] else float("inf"),
+        "average_jacobian_log_condition": found.average_jacobian_log_condition,
     }
 
 

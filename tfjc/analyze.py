@@ -4,7 +4,9 @@ import os
 import pathlib
 import sys
 
-from absl import app, flags
+from absl import flags
+
+from tfjc import commands
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow reads it when it is imported, below
 
@@ -98,16 +100,8 @@ def _shape(sizes):
 
 
 def _fail(message):
-    print(f"tfjc.analyze: {message}", file=sys.stderr)
-    return 2
-
-
-def _parse_flags(argv):
-    try:
-        return flags.FLAGS(argv)
-    except flags.Error as error:
-        sys.exit(_fail(str(error)))
+    return commands.fail("analyze", message)
 
 
 if __name__ == "__main__":
-    app.run(main, flags_parser=_parse_flags)
+    commands.start("analyze", main)

@@ -66,6 +66,8 @@ def load(path, *, step=None, signature=None, latent=None, latent_shape=None, tru
     run = records.RunDirectory(path)
     if step is not None and not run.run.exists():
         raise ValueError(f"step is for run directories, and {path} is none: it has no run.json")
+    if signature is not None and not (path / "saved_model.pb").exists():
+        raise ValueError(f"signature is for SavedModels, and {path} is none")
     if run.run.exists() and (step is not None or run.generator.exists() or not run.saved_model.exists()):
         return _from_keras(*_restored(run, step), latent, latent_shape)
     if run.run.exists():  # of version 0.1.0 or older
@@ -73,8 +75,6 @@ def load(path, *, step=None, signature=None, latent=None, latent_shape=None, tru
     if (path / "saved_model.pb").exists():
         return _from_saved_model(path, signature, latent, latent_shape)
     if path.suffix in (".keras", ".h5"):
-        if signature is not None:
-            raise ValueError(f"signature is for SavedModels, and {path} is none")
         if path.suffix == ".keras" and not zipfile.is_zipfile(path):
             raise ValueError(f"{path} cannot be loaded: it is no zip archive, as .keras files are; is it cut off?")
         model = _reading(path, lambda: keras.models.load_model(path, compile=False, safe_mode=not trust))
@@ -102,8 +102,7 @@ def _reading(path, read):
                 f"{path} needs {missing[1] if missing else 'code'} of its maker's, which is not here: where that is, "
                 "export the model as a SavedModel (model.export('DIR')) and give that directory"
             ) from error
-        lines = [line.strip() for line in text.splitlines() if line.strip()] or [type(error).__name__]
-        raise ValueError(f"{path} cannot be loaded: {lines[0][:300]}") from error
+        raise ValueError(f"{path} cannot be loaded: {jacobian.summary(error)}") from error
 
 
 def _restored(run, step):

@@ -49,14 +49,17 @@ class Spectrum:
 
         nan where J_z itself is not finite.
         """
-        full_rank = self.sigma_min != 0
-        ratio = np.divide(self.sigma_max, self.sigma_min, out=np.ones_like(self.sigma_max), where=full_rank)
-        return np.where(full_rank, 2.0 * np.log(ratio), np.inf)
+        return _log_condition(self.singular_values)
 
     @property
     def mean_log_condition(self):
         """Mean of `log_condition` over the batch: the paper's summary (figure 1); inf if one of them is."""
         return float(np.mean(self.log_condition))
+
+    @property
+    def average_jacobian_log_condition(self):
+        """2·ln(σ_max/σ_min) of E_z[J_z]; inf where it is rank-deficient."""
+        return float(_log_condition(self.average_jacobian[None])[0])
 
     @property
     def log_determinant(self):
@@ -98,6 +101,13 @@ class Spectrum:
         return figures.spectra(axes, self.singular_values, self.average_jacobian)
 
 
+def _log_condition(singular_values):
+    largest, smallest = singular_values[:, 0], singular_values[:, -1]
+    full_rank = smallest != 0
+    ratio = np.divide(largest, smallest, out=np.ones_like(largest), where=full_rank)
+    return np.where(full_rank, 2.0 * np.log(ratio), np.inf)
+
+
 def _ratio(numerator, denominator):
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(denominator > 0, numerator / denominator, np.nan)
@@ -112,8 +122,9 @@ def spectrum(generator, z, *, labels=None, chunk=None, vectors=False, progress=N
     errors as `tfjc.jacobian.jacobian`. Source: Odena et al. 2018, sections 2 and 3.
     """
     decompose = _decompose if tf.convert_to_tensor(z).dtype == tf.float64 else _decompose_gram
+    inspection = jacobian.inspect(generator, z, labels)
     decomposed, metric, total = [], 0.0, 0.0
-    for block in jacobian.blocks(generator, z, labels=labels, chunk=chunk):
+    for block in jacobian.blocks(generator, z, labels=labels, chunk=chunk, inspection=inspection):
         grams = jacobian.gram(block).numpy()
         decomposed.append(decompose(block, grams, vectors))
         metric += grams.sum(axis=0)
@@ -128,7 +139,7 @@ def spectrum(generator, z, *, labels=None, chunk=None, vectors=False, progress=N
         average_jacobian=decompose(average, jacobian.gram(average).numpy(), vectors=False)[0][0],
         average_metric_tensor=metric / samples,
         vectors=np.concatenate(directions) if vectors else None,
-        epsilon=jacobian.inspect(generator, z, labels).epsilon,
+        epsilon=inspection.epsilon,
     )
 
 

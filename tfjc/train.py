@@ -4,7 +4,9 @@ import os
 import pathlib
 import sys
 
-from absl import app, flags, logging
+from absl import flags, logging
+
+from tfjc import commands
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow reads it when it is imported, below
 
@@ -57,16 +59,8 @@ def main(argv):
 
 
 def _fail(message):
-    print(f"tfjc.train: {message}", file=sys.stderr)
-    return 2
-
-
-def _parse_flags(argv):
-    try:
-        return flags.FLAGS(argv)
-    except flags.Error as error:
-        sys.exit(_fail(str(error)))
+    return commands.fail("train", message)
 
 
 if __name__ == "__main__":
-    app.run(main, flags_parser=_parse_flags)
+    commands.start("train", main)

@@ -62,13 +62,18 @@ def _gram(matrices):
     return tf.matmul(matrices, matrices, transpose_a=True)
 
 
-def blocks(generator, z, *, labels=None, method="pullback", chunk=None):
-    """The rows of `jacobian` as consecutive blocks of samples, computed one after the other."""
+def blocks(generator, z, *, labels=None, method="pullback", chunk=None, inspection=None):
+    """The rows of `jacobian` as consecutive blocks of samples, computed one after the other.
+
+    `inspection` is what `inspect` told of the generator at these latents, for who has asked already.
+    """
     checks.one_of("method", method, METHODS)
     z = _generator.latents(z)
     labels = _generator.conditions(labels, z)
-    _generator.check(generator, z, labels)
-    inspection = _generator.inspect(generator, z, labels) if tf.executing_eagerly() else None
+    if not tf.executing_eagerly():
+        _generator.check(generator, z, labels)
+    elif inspection is None:
+        inspection = _generator.inspect(generator, z, labels)
     if inspection is None and chunk is not None and z.shape[0] is None:
         raise ValueError("chunk needs a known number of latents, found z with an unknown first axis")
     # What a graph will run on is not known while it is traced.

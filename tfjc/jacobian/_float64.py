@@ -36,16 +36,12 @@ def _check_same(clone, generator):
     if not isinstance(shape, tuple) or None in shape[1:]:
         return
     z = tf.random.stateless_normal([4, *shape[1:]], [0, 0])
-    wide, narrow = (np.asarray(tf.cast(_generator.run(g, x), "float64")) for g, x in _both(clone, generator, z))
+    wide, narrow = np.asarray(_generator.run(clone, tf.cast(z, "float64"))), np.asarray(_generator.run(generator, z))
     epsilon = _generator.inspect(generator, z).epsilon if len(shape) == 2 else 2.0**-7
     if not np.linalg.norm(wide - narrow) <= 1e4 * epsilon * np.linalg.norm(narrow) + 1e-30:
         raise ValueError(
             f"the float64 copy of {type(generator).__name__} is another function: do its layers share names?"
         )
-
-
-def _both(clone, generator, z):
-    return (clone, tf.cast(z, "float64")), (generator, z)
 
 
 def _clone(generator):

@@ -215,6 +215,12 @@ def is_constant(generator, z, labels=None):
 def summary(error):
     """The first telling line of an error: not one that Keras or TensorFlow only puts around it."""
     lines = [re.sub(r"\x1b\[\d*m|\{\{.*?\}\}", "", line).strip() for line in str(error).splitlines()]
-    wrapping = ("Exception encountered when calling", "Graph execution error", "Detected at node", "File ", "Arguments")
+    wrapping = (
+        "Exception encountered when calling",
+        "Graph execution error",
+        "Detected at node",
+        'File "',
+        "Arguments",
+    )
     telling = [line for line in lines if line and not line.startswith(wrapping)]
     return telling[0][:300] if telling else type(error).__name__
