@@ -39,5 +39,5 @@ setup(
         "tensorboard",
         "tqdm",
     ],
-    extras_require={"dev": ["pytest", "ruff"], "bench": ["torch", "jax"]},
+    extras_require={"dev": ["pytest", "ruff"], "bench": ["torch", "jax", "torch-fidelity", "prdc"]},
 )

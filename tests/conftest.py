@@ -2,10 +2,13 @@
 
 import os
 import pathlib
+import tempfile
 
 import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+_cache = tempfile.TemporaryDirectory()  # no test reads or writes the cache of whoever runs it
+os.environ["TFJC_CACHE_DIR"] = _cache.name
 
 ROOT = pathlib.Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared"

@@ -7,6 +7,7 @@ SHORT = [
     "train_and_evaluate.eval_every = 2",
     "train_and_evaluate.batch_size = 16",
     "train_and_evaluate.eval_latents = 4",
+    "train_and_evaluate.scores = []",
     "dcgan.channels = 4",
     "dcgan.n_z = 8",
 ]

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from tfjc import analysis
+from tfjc import analysis, loading
 
 STRETCH = np.zeros([64, 3], np.float32)
 STRETCH[0, 0], STRETCH[1, 1], STRETCH[2, 2] = 0.2, 0.1, 0.02
@@ -21,7 +21,7 @@ def stretch(z):
 
 def test_a_linear_stretch_is_described(tmp_path):
     """ln κ = 2 ln 10; ln det M = 2 ln(0.2·0.1·0.02); p = (10, 5, 1)/16; stable rank (100 + 25 + 1)/100."""
-    z = analysis.prior("normal", [20, 3], seed=0)
+    z = loading.draw_latents("normal", [20, 3], seed=0)
     done = []
     found = analysis.analyze(stretch, z, tmp_path, about={"model": "stretch"}, progress=done.append)
     assert sum(done) == 20
@@ -38,7 +38,7 @@ def test_a_linear_stretch_is_described(tmp_path):
 
 
 def test_what_is_written_can_be_read_again(tmp_path):
-    z = analysis.prior("uniform", [6, 3], seed=1)
+    z = loading.draw_latents("uniform", [6, 3], seed=1)
     analysis.analyze(stretch, z, tmp_path / "a" / "b")
     assert sorted(path.name for path in (tmp_path / "a" / "b").iterdir()) == [
         "analysis.json",
@@ -72,17 +72,19 @@ def test_walks_follow_the_directions(tmp_path, monkeypatch):
 
 def test_priors():
     shape = [20000, 2]
-    normal, uniform, cut = (np.asarray(analysis.prior(n, shape, 3)) for n in ("normal", "uniform", "truncated_normal"))
+    normal, uniform, cut = (
+        np.asarray(loading.draw_latents(n, shape, 3)) for n in ("normal", "uniform", "truncated_normal")
+    )
     assert normal.std() == pytest.approx(1.0, abs=0.02)
     assert np.abs(normal).max() > 3
     assert (uniform.min() >= -1, uniform.max() <= 1) == (True, True)
     assert uniform.std() == pytest.approx(np.sqrt(1 / 3), abs=0.01)
     assert np.abs(cut).max() <= 2
     assert cut.std() == pytest.approx(0.8796, abs=0.01)  # of N(0, 1) cut at ±2
-    np.testing.assert_array_equal(normal, analysis.prior("normal", shape, 3))
-    assert not np.array_equal(normal, analysis.prior("normal", shape, 4))
+    np.testing.assert_array_equal(normal, loading.draw_latents("normal", shape, 3))
+    assert not np.array_equal(normal, loading.draw_latents("normal", shape, 4))
     with pytest.raises(ValueError, match="unknown prior 'gaussian'"):
-        analysis.prior("gaussian", shape, 0)
+        loading.draw_latents("gaussian", shape, 0)
 
 
 @pytest.mark.parametrize(
@@ -125,20 +127,20 @@ def test_pictures_are_scaled_by_the_range_that_holds_them(low, high, grey):
     ids=["range", "rank", "rounding", "constant", "collapse", "wrong gradient"],
 )
 def test_what_a_reader_should_know_is_remarked(tmp_path, generator, remark):
-    found = analysis.analyze(generator, analysis.prior("normal", [8, 3], 0), tmp_path)
+    found = analysis.analyze(generator, loading.draw_latents("normal", [8, 3], 0), tmp_path)
     assert any(remark in sentence for sentence in analysis.remarks(found))
     assert "mean log-condition" in analysis.table(found)
 
 
 def test_a_sound_generator_gets_no_remark(tmp_path):
-    found = analysis.analyze(lambda z: tf.tanh(4.0 * z), analysis.prior("normal", [8, 3], 0), tmp_path)
+    found = analysis.analyze(lambda z: tf.tanh(4.0 * z), loading.draw_latents("normal", [8, 3], 0), tmp_path)
     assert list(analysis.remarks(found)) == []
 
 
 def test_labels_are_used_throughout(tmp_path):
     found = analysis.analyze(
         lambda z, c: stretch(z) * tf.cast(c, tf.float32)[:, None, None, None],
-        analysis.prior("normal", [4, 3], 0),
+        loading.draw_latents("normal", [4, 3], 0),
         tmp_path,
         labels=tf.constant([1, 2, 3, 4]),
     )

@@ -210,3 +210,43 @@ def test_points_in_the_plane_train_too(tmp_path):
     run = train(tmp_path / "run", "train_and_evaluate.steps = 2", gin_file="gaussian_ring")
     assert np.load(run.spectra)["singular_values"].shape == (2, 4, 2)
     assert Image.open(run.samples / "step_00000002.png").size == (400, 400)
+
+
+SCORED = (
+    "train_and_evaluate.scores = [(@ClassifierEvaluator, 3), (@MissingModes, 6)]",
+    "train_and_evaluate.score_samples = 400",
+)
+
+
+def test_scores_are_recorded_and_change_nothing_else(finished_run, tmp_path, capsys):
+    """At steps 0, 4 and 6: every 3, rounded up to the evaluations' 2, and at the end."""
+    run = train(tmp_path / "scored", *SCORED)
+    rows = run.read_metrics()
+    assert [row["step"] for row in rows if "classifier_score" in row] == [0, 4, 6]
+    last = rows[-1]
+    assert last["frechet_distance"] == last["frechet_distance/digits/penultimate/400"]
+    assert last["least_sampled_class"] == last["least_sampled_class/digits/360"]
+    for row, before in zip(without_time(run), without_time(finished_run), strict=True):
+        assert {key: row[key] for key in before} == before
+    assert_same_weights(run, finished_run)
+    scored = run.read_run()["scores"]
+    assert [about["classifier"] for about in scored] == ["digits", "digits"]
+    assert Image.open(run.score_figure).size[0] > 1000
+    printed = capsys.readouterr().out
+    assert "classifier_score/digits/400" in printed and "scores.png" in printed
+    again = train(tmp_path / "scored", *SCORED, "train_and_evaluate.steps = 8")
+    assert [row["step"] for row in again.read_metrics() if "classifier_score" in row] == [0, 4, 6, 8]
+
+
+@pytest.mark.parametrize(
+    "binding, message",
+    [
+        ("scores = [@ClassifierEvaluator]", r"must be pairs of an evaluator and an interval, such as \[\(@Cl"),
+        ("scores = [(@ClassifierEvaluator, 0)]", "the interval in train_and_evaluate.scores must be at least 1"),
+        ("score_samples = 1", "score_samples must be at least 2"),
+    ],
+)
+def test_scores_that_cannot_be_taken(binding, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        train(tmp_path / "run", f"train_and_evaluate.{binding}")
+    assert not (tmp_path / "run").exists()

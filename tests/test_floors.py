@@ -10,14 +10,14 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parent.parent
 FLOORS = [
-    {"checks", "commands", "numerics", "records"},
-    {"jacobian", "spectrum", "losses", "statistics", "dynamics", "figures"},
+    {"checks", "numerics", "records"},
+    {"jacobian", "spectrum", "losses", "scores", "statistics", "dynamics", "figures"},
     {"penalties", "layers", "datasets"},
     {"architectures"},
     {"models"},
     {"evaluators", "export", "loading", "strategies"},
     {"callbacks"},
-    {"analysis", "experiment", "configurables"},
+    {"analysis", "evaluation", "experiment", "configurables", "commands"},
     {"train", "evaluate", "analyze", "study"},
 ]
 FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names}
@@ -27,6 +27,7 @@ SAME_FLOOR = {
     ("spectrum", "figures"),
     ("numerics", "checks"),
     ("configurables", "experiment"),
+    ("configurables", "evaluation"),
 }
 FILES = sorted(path for path in (ROOT / "tfjc").rglob("*.py") if path != ROOT / "tfjc" / "__init__.py")
 
@@ -61,7 +62,7 @@ def test_only_configurables_meets_gin():
     assert users == {"configurables"}
 
 
-@pytest.mark.parametrize("module", ["checks", "records", "figures"])
+@pytest.mark.parametrize("module", ["checks", "records", "figures", "scores", "commands"])
 def test_needs_no_tensorflow(module):
     code = f"import sys, tfjc.{module}; sys.exit('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

@@ -14,6 +14,7 @@ _MODULES = (
     "callbacks",
     "checks",
     "datasets",
+    "evaluation",
     "evaluators",
     "experiment",
     "export",
@@ -25,6 +26,7 @@ _MODULES = (
     "numerics",
     "penalties",
     "records",
+    "scores",
     "spectrum",
     "strategies",
 )

@@ -9,21 +9,11 @@ import numpy as np
 import tensorflow as tf
 
 import tfjc
-from tfjc import checks, evaluators, figures, jacobian, numerics, records
+from tfjc import evaluators, figures, jacobian, numerics, records
 from tfjc.spectrum import eigenvectors, spectrum
 
 WALKS, STEPS, REACH = 4, 9, 2.0  # latents walked from, pictures of a walk, and how far it goes to either side
 _KEPT = 8  # directions at each end that spectra.npz keeps of each latent
-
-
-def prior(name, shape, seed):
-    """Latents [n, n_z] of a prior: "normal" N(0, I), "uniform" on [−1, 1], "truncated_normal" N(0, I) cut off at ±2."""
-    sample = {
-        "normal": tf.random.stateless_normal,
-        "uniform": lambda shape, seed: tf.random.stateless_uniform(shape, seed, minval=-1.0, maxval=1.0),
-        "truncated_normal": tf.random.stateless_truncated_normal,
-    }
-    return sample[checks.one_of("prior", name, sample)](shape, numerics.fold([seed, 0]))
 
 
 def analyze(generate, z, output, *, labels=None, chunk=None, seed=0, about=None, progress=None):

@@ -9,10 +9,11 @@ import tokenize
 import gin
 import keras
 
-from tfjc import architectures, checks, datasets, experiment, models, penalties
+from tfjc import architectures, checks, datasets, evaluation, evaluators, experiment, models, penalties
 
 _CONFIGURABLES = {
     "train_and_evaluate": experiment.train_and_evaluate,
+    "evaluate": evaluation.choose,
     "dataset": datasets.load,
     "dcgan": architectures.dcgan,
     "mlp": architectures.mlp,
@@ -20,15 +21,22 @@ _CONFIGURABLES = {
     "JacobianClamping": penalties.JacobianClamping,
     "GradientPenalty": penalties.GradientPenalty,
     "Adam": keras.optimizers.Adam,
+    "InceptionEvaluator": evaluators.InceptionEvaluator,
+    "ClassifierEvaluator": evaluators.ClassifierEvaluator,
+    "MissingModes": evaluators.MissingModes,
 }
 
 # What the caller supplies is not for gin files: there it would be dropped without a word.
 _SUPPLIED = {
     "train_and_evaluate": ["workdir", "seed", "data_dir", "manual_dir", "resume", "dry_run", "config"],
+    "evaluate": ["z", "labels", "data_dir", "manual_dir", "inception"],
     "dataset": ["data_dir", "manual_dir"],
     "dcgan": ["image_shape", "seed"],
     "mlp": ["image_shape", "seed"],
     "GAN": ["generator", "critic", "prior", "seed", "name"],
+    "InceptionEvaluator": ["z", "data", "labels"],
+    "ClassifierEvaluator": ["z", "data", "labels"],
+    "MissingModes": ["z", "data", "labels"],
 }
 _REGISTERED = {
     name: gin.external_configurable(target, name, denylist=_SUPPLIED.get(name))
@@ -36,6 +44,36 @@ _REGISTERED = {
 }
 
 train_and_evaluate = _REGISTERED["train_and_evaluate"]
+
+
+def dataset(**where):
+    """`datasets.load` with what is bound to `dataset`."""
+    _check_named()
+    return _REGISTERED["dataset"](**where)
+
+
+def _check_named():
+    if _bound("dataset.name") is None:
+        example = "--gin_bindings=\"dataset.name = 'mnist'\""
+        raise ConfigError(f"the dataset is not named: --gin_file=gin/digits.gin, for example, or {example}")
+
+
+def choose(*args, **kwargs):
+    """`evaluation.choose` with what is bound to `evaluate`, or else to `train_and_evaluate`, as dataset and scores."""
+    for name in ("dataset", "scores"):
+        if _bound(f"evaluate.{name}") is None and _bound(f"train_and_evaluate.{name}") is not None:
+            gin.bind_parameter(f"evaluate.{name}", _bound(f"train_and_evaluate.{name}"))
+    if _bound("evaluate.dataset") is None:
+        _check_named()
+    return _REGISTERED["evaluate"](*args, **kwargs)
+
+
+def _bound(parameter):
+    """The value bound to a parameter, None where there is none."""
+    try:
+        return gin.query_parameter(parameter)
+    except ValueError:
+        return None
 
 
 class ConfigError(ValueError):

@@ -16,7 +16,7 @@ import tensorflow as tf
 import tfjc
 from tfjc import architectures, callbacks, checks, datasets, export, figures, models, numerics, records, strategies
 
-_FIXED_LATENTS = 1  # the stream of the latents on which a run is measured: a fold of its seed
+_FIXED_LATENTS, _SCORED_LATENTS = 1, 2  # streams of the latents on which a run is measured: folds of its seed
 
 
 class TrainingError(RuntimeError):
@@ -36,6 +36,8 @@ def train_and_evaluate(
     batch_size=64,
     eval_every=500,
     eval_latents=64,
+    scores=(),
+    score_samples=10_000,
     chunk=None,
     data_dir=None,
     manual_dir=None,
@@ -56,6 +58,9 @@ def train_and_evaluate(
       batch_size: samples of the generator in an update.
       eval_every: steps between evaluations, checkpoints and pictures.
       eval_latents: fixed latents that the conditioning is measured on.
+      scores: pairs (evaluator, every): a callable (z, data) → evaluator of samples, such as
+        `evaluators.ClassifierEvaluator`, and the steps between its scores, rounded up to a multiple of `eval_every`.
+      score_samples: samples that are scored, at latents that stay fixed.
       chunk: as in `tfjc.jacobian.jacobian`.
       data_dir, manual_dir: as in `tfjc.datasets.load`.
       resume: False refuses a run directory that holds a run.
@@ -84,6 +89,7 @@ def train_and_evaluate(
     gan.compile(**{name: _make(name, function, keras.Optimizer) for name, function in optimizers.items()})
     batches = functools.partial(datasets.batches, data.images, gan.d_steps * batch_size, seed=seed)
     batches()  # which checks that there are images enough
+    evaluators = _evaluators(scores, eval_every, data, networks.prior, score_samples, seed)
     if dry_run:
         return _describe(data, networks, config())
     run = records.RunDirectory(workdir)
@@ -94,7 +100,8 @@ def train_and_evaluate(
     z = networks.prior.sample(eval_latents, seed=numerics.fold([seed, 0], _FIXED_LATENTS))
     with _session(run, seed, config):
         records.write_text(run.generator, gan.generator.to_json())
-        _train(run, gan, batches, steps, _callbacks(run, gan, z, eval_every, chunk))
+        _train(run, gan, batches, steps, _callbacks(run, gan, z, eval_every, chunk, evaluators))
+        run.update_run(scores=[evaluator.about() for evaluator, _ in evaluators])
     print(summary(run, run.read_metrics()), flush=True)
     return run.read_metrics()
 
@@ -106,18 +113,37 @@ def _train(run, gan, batches, steps, listed):
         print(f"going on from step {int(gan.step)} of {run.path}", flush=True)
     _fit(gan, batches, steps, checkpoints.every, listed)
     figures.conditioning(run.read_metrics(), run.figure)
+    figures.scores(run.read_metrics(), run.score_figure)
     export.export_generator(gan.generator, run.saved_model, prior=gan.prior)
 
 
-def _callbacks(run, gan, z, every, chunk):
+def _evaluators(scores, eval_every, data, prior, samples, seed):
+    """The evaluators that the configuration names, each with its interval; they get what they need at first use."""
+    samples = checks.integer("train_and_evaluate.score_samples", samples, minimum=2)
+    z = prior.sample(samples, seed=numerics.fold([seed, 0], _SCORED_LATENTS)) if scores else None
+    made = []
+    for pair in scores:
+        if not (isinstance(pair, (tuple, list)) and len(pair) == 2 and callable(pair[0])):
+            raise ValueError(
+                "train_and_evaluate.scores must be pairs of an evaluator and an interval, "
+                f"such as [(@ClassifierEvaluator, 1000)], found {pair!r}"
+            )
+        every = checks.integer("the interval in train_and_evaluate.scores", pair[1], minimum=1)
+        made.append((pair[0](z, data), -(-every // eval_every) * eval_every))
+    return made
+
+
+def _callbacks(run, gan, z, every, chunk, evaluators):
     clamping = next((p for p in gan.generator_penalties if hasattr(p, "clamped")), None)
     conditioning = callbacks.Conditioning(
         gan.generator, z, every, log_dir=run.tensorboard, clamping=clamping, chunk=chunk, seed=gan.seed
     )
+    scores = [callbacks.Scores(gan.generator, *pair, log_dir=run.tensorboard) for pair in evaluators]
     return [
         conditioning,
         callbacks.Samples(gan.generator, z[:64], run.samples, every, log_dir=run.tensorboard),
-        callbacks.Recorder(run, conditioning, every),
+        *scores,
+        callbacks.Recorder(run, conditioning, every, scores=scores),
         callbacks.Checkpoints(gan, run.checkpoints, every),
     ]
 
@@ -158,8 +184,8 @@ def _is_finished(run, steps):
 
 
 def _lines(text):
-    """The statements of a configuration, but for those that may change: the number of steps, and the memory bound."""
-    free = ("#", "train_and_evaluate.steps ", "train_and_evaluate.chunk ")
+    """The statements of a configuration, but for those that may change: steps, memory, where files lie."""
+    free = ("#", "train_and_evaluate.steps ", "train_and_evaluate.chunk ", "InceptionEvaluator.inception ")
     return {line.strip() for line in text.splitlines() if line.strip() and not line.strip().startswith(free)}
 
 
@@ -251,11 +277,23 @@ def summary(run, rows):
         "quotient, 5 to 95 %": f"{quotient['0.05']:.2f} to {quotient['0.95']:.2f}, "
         f"below λ_min {last['clamped_low']:.0%}, above λ_max {last['clamped_high']:.0%}",
         **{name.replace("_", " "): f"{last[name]:.4g}" for name in ("generator_loss", "critic_loss") if name in last},
+        **_scored(rows),
         "samples": run.samples / f"step_{last['step']:08d}.png",
         "conditioning curve": run.figure,
+        **({"score curves": run.score_figure} if run.score_figure.exists() else {}),
         "records": run.metrics,
         "generator": f"{run.saved_model} (tfjc.export.load_generator, or tf.saved_model.load)",
         "TensorBoard": f"{os.path.relpath(sys.executable)} -m tensorboard.main --logdir={run.path}",
     }
-    table = "\n".join(f"  {name:<20} {value}" for name, value in lines.items())
+    width = max(map(len, lines))
+    table = "\n".join(f"  {name:<{width}} {value}" for name, value in lines.items())
     return f"\n{last['step']} steps in {last['seconds']:.0f} s\n{table}"
+
+
+def _scored(rows):
+    """The newest value of each score, the first of those that share a plain name."""
+    newest = {key: value for row in rows for key, value in row.items() if "/" in key and isinstance(value, float)}
+    first = {}
+    for key in newest:
+        first.setdefault(key.partition("/")[0], key)
+    return {key: f"{newest[key]:.4g}" for key in first.values()}

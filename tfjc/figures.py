@@ -29,6 +29,25 @@ def conditioning(rows, path):
     _save(figure, path)
 
 
+def scores(rows, path):
+    """Draws every score of `metrics.jsonl` over training, an axes each (PNG, 120 dpi); nothing where there are none."""
+    names = sorted({key for row in rows for key, value in row.items() if "/" in key and not isinstance(value, list)})
+    if not names:
+        return
+    columns = min(3, len(names))
+    lines = -(-len(names) // columns)
+    figure = Figure(figsize=(4.6 * columns, 2.8 * lines), layout="constrained")
+    grid = figure.subplots(lines, columns, squeeze=False).flat
+    for name, axes in zip(names, grid, strict=False):  # names first: zip would take one axes too many
+        taken = [(row["step"], row[name]) for row in rows if name in row]
+        axes.plot(*zip(*taken, strict=True), color="black", marker=".")
+        axes.set_title(name, fontsize=9)
+        axes.set_xlabel("step")
+    for axes in list(grid):
+        axes.set_axis_off()
+    _save(figure, path)
+
+
 def _save(figure, path):
     with records.replacing(path) as temporary:
         figure.savefig(os.fspath(temporary), format="png", dpi=120)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import keras
 import tensorflow as tf
 
-from tfjc import checks, jacobian, records
+from tfjc import checks, jacobian, numerics, records
 
 
 class Input(NamedTuple):
@@ -219,6 +219,16 @@ def _find_latent(inputs, source, name):
 
 def _described(inputs):
     return ", ".join(f"{i.name} {i.dtype.name} [B, {', '.join(map(str, i.shape))}]".replace(", ]", "]") for i in inputs)
+
+
+def draw_latents(prior, shape, seed):
+    """Latents [n, n_z] of a prior: "normal" N(0, I), "uniform" on [−1, 1], "truncated_normal" N(0, I) cut off at ±2."""
+    sample = {
+        "normal": tf.random.stateless_normal,
+        "uniform": lambda shape, seed: tf.random.stateless_uniform(shape, seed, minval=-1.0, maxval=1.0),
+        "truncated_normal": tf.random.stateless_truncated_normal,
+    }
+    return sample[checks.one_of("prior", prior, sample)](shape, numerics.fold([seed, 0]))
 
 
 def draw_labels(loaded, count, *, classes=None, label=None, seed=0):

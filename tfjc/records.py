@@ -25,6 +25,8 @@ class RunDirectory:
         self.generator = self.path / "generator.json"
         self.saved_model = self.path / "saved_model"
         self.figure = self.path / "conditioning.png"
+        self.score_figure = self.path / "scores.png"
+        self.scores = self.path / "scores.jsonl"
 
     def create(self):
         """Makes the directory (and its parents) if it is not there; raises ValueError where that cannot be."""
@@ -47,10 +49,7 @@ class RunDirectory:
 
     def append_metrics(self, row):
         """Adds one line to `metrics.jsonl` and brings it to the disk."""
-        with open(self.metrics, "a", encoding="utf-8") as stream:
-            stream.write(json.dumps(row) + "\n")
-            stream.flush()
-            os.fsync(stream.fileno())
+        append_line(self.metrics, row)
 
     def read_metrics(self):
         """The rows of `metrics.jsonl` in order; a last line cut off by a kill is left out."""
@@ -83,3 +82,11 @@ def write_text(path, text):
     """Writes `text` to `path` atomically."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def append_line(path, row):
+    """Adds `row` to a file of JSON lines and brings it to the disk."""
+    with open(path, "a", encoding="utf-8") as stream:
+        stream.write(json.dumps(row) + "\n")
+        stream.flush()
+        os.fsync(stream.fileno())

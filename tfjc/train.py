@@ -16,6 +16,7 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "The run directory; runs/NAME_se
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of the weights, the data's order and all noise.", lower_bound=0)
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "The data directory of tensorflow-datasets.")
 _MANUAL_DIR = flags.DEFINE_string("manual_dir", None, "A directory with the dataset's official archives.")
+_INCEPTION = flags.DEFINE_string("inception", None, "Directory or TF-Hub handle of TF-GAN's Inception module.")
 _RESUME = flags.DEFINE_boolean("resume", True, "Whether to go on with a run that workdir holds.")
 _DRY_RUN = flags.DEFINE_boolean("dry_run", False, "Print the resolved configuration and the networks, and stop.")
 _JIT = flags.DEFINE_enum("jit_compile", "auto", ["auto", "on", "off"], "XLA; auto: on for GPU and TPU, off for CPU.")
@@ -34,7 +35,7 @@ def main(argv):
     from tfjc import configurables, strategies
 
     try:
-        configurables.parse(_GIN_FILE.value, _GIN_BINDINGS.value)
+        configurables.parse(_GIN_FILE.value, [*_GIN_BINDINGS.value, *commands.inception_binding(_INCEPTION.value)])
         strategies.prepare(_JIT.value)
         configurables.train_and_evaluate(
             workdir=_WORKDIR.value or f"runs/{pathlib.Path(_GIN_FILE.value[-1]).stem}_seed{_SEED.value}",

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from tfjc import architectures, callbacks, models
+from tfjc import architectures, callbacks, evaluators, models
 from tfjc.callbacks.samples import draw, grid
 
 IMAGES = np.random.default_rng(0).integers(0, 256, size=(32, 8, 8, 1)).astype(np.uint8)
@@ -199,3 +199,50 @@ def test_a_conditional_generator_is_measured_with_its_labels():
     assert watch.latest["quotient_quantiles"]["1.0"] == pytest.approx(5.0, rel=1e-5)
     with pytest.raises(ValueError, match=r"labels must be \[5, ...\], one for each latent, found \(3,\)"):
         callbacks.Conditioning(tf.identity, Z, labels=[0, 1, 2])
+
+
+class Counting:
+    """An evaluator that gives how often it was called, in two protocols."""
+
+    def __init__(self, error=None):
+        self.calls, self.error = 0, error
+
+    def prepare(self, progress=None):
+        pass
+
+    def __call__(self, generate, *, fast=False, progress=None):
+        assert fast
+        self.calls += 1
+        if self.error:
+            raise self.error
+        return {"score/mine/360": float(self.calls), "score/mine/9": 0.5, "histogram/mine/9": [1, 2]}
+
+
+def test_scores_in_a_foreign_fit(tmp_path):
+    model = keras.Sequential([keras.Input([3]), keras.layers.Dense(4)])
+    model.compile("sgd", "mse")
+    scores = callbacks.Scores(model, Counting(), every=4, log_dir=tmp_path)
+    model.fit(np.zeros([10, 3]), np.zeros([10, 4]), batch_size=1, verbose=0, callbacks=[scores])
+    assert [row["step"] for row in scores.history] == [0, 4, 8, 10]
+    first = {"score": 1.0, "histogram": [1, 2], "score/mine/360": 1.0, "score/mine/9": 0.5, "histogram/mine/9": [1, 2]}
+    assert scores.history[0] == {"step": 0, **first}
+    assert scores.at(10)["score"] == 4.0
+    assert scores.at(8) == scores.at(9) == {}
+    written = events(tmp_path)
+    assert written["scores/score/mine/360"] == [(step, "scalars") for step in (0, 4, 8, 10)]
+    assert "scores/histogram/mine/9" not in written
+
+
+def test_samples_that_are_not_finite_are_not_scored(caplog):
+    model = keras.Sequential([keras.Input([3]), keras.layers.Dense(4)])
+    model.compile("sgd", "mse")
+    scores = callbacks.Scores(model, Counting(evaluators.NotFinite("images must be finite")), every=4)
+    model.fit(np.zeros([4, 3]), np.zeros([4, 4]), batch_size=1, verbose=0, callbacks=[scores])
+    assert scores.history == []
+    assert [r.getMessage() for r in caplog.records] == [f"no scores at step {s}: images must be finite" for s in (0, 4)]
+
+
+@pytest.mark.parametrize("evaluator", [evaluators.ClassifierEvaluator, len, "fid"])
+def test_scores_need_an_evaluator(evaluator):
+    with pytest.raises(ValueError, match="scores need an evaluator such as ClassifierEvaluator"):
+        callbacks.Scores(lambda z: z, evaluator)

@@ -14,21 +14,22 @@ class Recorder(Periodic):
     """Writes a line of `metrics.jsonl` and adds to `spectra.npz` at every evaluation; the losses also to TensorBoard.
 
     A line holds `step`, `seconds` of training so far (of all sessions), the losses and other scalars of `fit`, averaged
-    since the last line, and what `conditioning` has in `latest`. `spectra.npz` holds `steps` [T], `z` [B, n_z],
-    `singular_values` [T, B, n_z] and `average_jacobian` [T, n_z].
+    since the last line, what `conditioning` has in `latest`, and the scores taken at this step. `spectra.npz` holds
+    `steps` [T], `z` [B, n_z], `singular_values` [T, B, n_z] and `average_jacobian` [T, n_z].
 
     Args:
       run: `records.RunDirectory`.
       conditioning: the `Conditioning` callback, which stands before this one in the list.
       every: steps between evaluations, as in `conditioning`.
+      scores: `Scores` callbacks, which stand before this one too; where two share a name the first one's is written.
 
     Raises:
       FloatingPointError: a loss is not finite; the line is written first.
     """
 
-    def __init__(self, run, conditioning, every=500):
+    def __init__(self, run, conditioning, every=500, *, scores=()):
         super().__init__(every, run.tensorboard)
-        self.run, self.conditioning = run, conditioning
+        self.run, self.conditioning, self.scores = run, conditioning, tuple(scores)
         self._began, self._before, self._spectra = time.monotonic(), 0.0, []
 
     def on_train_begin(self, logs=None):
@@ -48,7 +49,10 @@ class Recorder(Periodic):
         for name, value in losses.items():
             tf.summary.scalar(f"training/{name}", value)
         self._write_spectra(step)
-        self.run.append_metrics({"step": step, "seconds": seconds, **self.conditioning.latest, **losses})
+        measured = dict(self.conditioning.latest)
+        for scores in reversed(self.scores):
+            measured |= scores.at(step)
+        self.run.append_metrics({"step": step, "seconds": seconds, **measured, **losses})
         diverged = [f"{name} = {value}" for name, value in losses.items() if not math.isfinite(value)]
         if diverged:
             raise FloatingPointError(f"training diverged by step {step}: {', '.join(diverged)}")

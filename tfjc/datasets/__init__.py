@@ -2,6 +2,6 @@
 
 from tfjc.datasets._batches import batches, check_images
 from tfjc.datasets._load import NAMES, Dataset, load
-from tfjc.datasets.gaussians import grid_centres, ring_centres
+from tfjc.datasets.gaussians import STANDARD_DEVIATION, grid_centres, ring_centres
 
-__all__ = ["NAMES", "Dataset", "batches", "check_images", "grid_centres", "load", "ring_centres"]
+__all__ = ["NAMES", "STANDARD_DEVIATION", "Dataset", "batches", "check_images", "grid_centres", "load", "ring_centres"]

@@ -1,6 +1,8 @@
 """One function that gives any dataset by name."""
 
 import dataclasses
+import functools
+from collections.abc import Callable
 
 import numpy as np
 
@@ -16,20 +18,48 @@ class Dataset:
       name: as in `load`.
       images: [N, ...] uint8, or float32 in [−1, 1] for points.
       labels: int64 [N], or None.
+      split: which part of the dataset it is, "" where that is known by one name alone.
+      reload: callable (split=) → the `Dataset` of another split, or None where there are none.
     """
 
     name: str
     images: np.ndarray
-    labels: np.ndarray | None
+    labels: np.ndarray | None = None
+    split: str = ""
+    reload: Callable | None = None
 
     @property
     def image_shape(self):
         """Shape of one image, (height, width, colours), or (2,) for points in the plane."""
         return self.images.shape[1:]
 
+    @property
+    def is_labelled(self):
+        """Whether `labelled` has something to give."""
+        return self.labels is not None or self.reload is not None
 
-_SIZES = {"digits": 28, "mnist": 28, "cifar10": 32, "stl10": 48}
-_SPLITS = {"mnist": "train", "cifar10": "train", "stl10": "unlabelled"}
+    def labelled(self):
+        """(training part, test part), each a `Dataset` with labels.
+
+        Those are the dataset's own splits "train" and "test"; where it has none, a fifth is held out, always the same.
+        Raises ValueError where there are no labels, or fewer than five images.
+        """
+        if self.reload is not None:
+            return self if self.split == "train" else self.reload(split="train"), self.reload(split="test")
+        if self.labels is None:
+            raise ValueError(f"dataset {self.name!r} has no labels")
+        if len(self.images) < 5:
+            raise ValueError(f"a fifth of dataset {self.name!r} cannot be held out: it has {len(self.images)} images")
+        order = np.random.default_rng(0).permutation(len(self.images))
+        fifth = len(order) // 5
+        return self._part("train", np.sort(order[fifth:])), self._part("test", np.sort(order[:fifth]))
+
+    def _part(self, split, index):
+        return Dataset(self.name, self.images[index], np.asarray(self.labels)[index], split)
+
+
+_SIZES = {"digits": 28, "mnist": 28, "fashion_mnist": 28, "cifar10": 32, "stl10": 48}
+_SPLITS = {"mnist": "train", "fashion_mnist": "train", "cifar10": "train", "stl10": "unlabelled"}
 NAMES = (*_SIZES, "gaussian_ring", "gaussian_grid", "image_folder")
 
 
@@ -37,14 +67,14 @@ def load(name, *, split=None, size=None, folder=None, data_dir=None, manual_dir=
     """The dataset called `name`.
 
     - `digits`: scikit-learn's 1,797 real digits, which need no files and no network, resized from 8×8;
-    - `mnist`, `cifar10`, `stl10`: through tensorflow-datasets;
+    - `mnist`, `fashion_mnist`, `cifar10`, `stl10`: through tensorflow-datasets;
     - `gaussian_ring`, `gaussian_grid`: points in the plane, labelled by mode;
     - `image_folder`: every image under `folder`; its sub-folders, if any, are the labels.
 
     Args:
       name: one of the above.
       split: tensorflow-datasets' split ("train" by default; for stl10 "unlabelled", its 100,000 images).
-      size: pixels of a side after resizing (28, 28, 32 and 48 by default; 64 for a folder).
+      size: pixels of a side after resizing (28, CIFAR-10 32, STL-10 48 by default; 64 for a folder).
       folder: where `image_folder` looks.
       data_dir: tensorflow-datasets' data directory.
       manual_dir: a directory with the dataset's official archives, for machines without network.
@@ -64,7 +94,8 @@ def load(name, *, split=None, size=None, folder=None, data_dir=None, manual_dir=
     split = _SPLITS[name] if split is None else split
     if not isinstance(split, str):
         raise ValueError(f"dataset.split must be a string, found {split!r}")
-    return Dataset(name, *prepared.load(name, split, size, data_dir, manual_dir))
+    reload = functools.partial(load, name, size=size, data_dir=data_dir, manual_dir=manual_dir)
+    return Dataset(name, *prepared.load(name, split, size, data_dir, manual_dir), split, reload)
 
 
 def _refuse_unused(name, **options):

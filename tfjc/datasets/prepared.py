@@ -1,4 +1,4 @@
-"""MNIST, CIFAR-10 and STL-10 through tensorflow-datasets."""
+"""MNIST, Fashion-MNIST, CIFAR-10 and STL-10 through tensorflow-datasets."""
 
 import os
 import socket

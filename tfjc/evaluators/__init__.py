@@ -1,5 +1,20 @@
 """Measurements of a generator. Each takes a callable z → images, never a model, and returns a flat dict."""
 
+from tfjc.evaluators._samples import NotFinite
+from tfjc.evaluators.classifier import Classifier, classifier
 from tfjc.evaluators.conditioning import ConditioningEvaluator
+from tfjc.evaluators.features import ClassifierEvaluator, InceptionEvaluator
+from tfjc.evaluators.inception import Inception, Unavailable
+from tfjc.evaluators.modes import MissingModes
 
-__all__ = ["ConditioningEvaluator"]
+__all__ = [
+    "Classifier",
+    "ClassifierEvaluator",
+    "ConditioningEvaluator",
+    "Inception",
+    "InceptionEvaluator",
+    "MissingModes",
+    "NotFinite",
+    "Unavailable",
+    "classifier",
+]

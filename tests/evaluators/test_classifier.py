@@ -1,0 +1,127 @@
+"""The classifier: what it learns, and how it is kept."""
+
+import numpy as np
+import pytest
+
+from tfjc import datasets, evaluators
+from tfjc.evaluators import _cache
+
+
+def stripes(count=60, classes=3):
+    """Images 8×8×1 whose class is the column that is lit."""
+    random = np.random.default_rng(0)
+    labels = random.integers(classes, size=count)
+    images = random.integers(0, 60, size=(count, 8, 8, 1)).astype(np.uint8)
+    images[np.arange(count), :, 2 * labels + 1] = 255
+    return datasets.Dataset("stripes/3", images, labels)
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("TFJC_CACHE_DIR", str(tmp_path))
+    return tmp_path
+
+
+def test_it_learns_and_is_kept(cache, caplog):
+    data = stripes()
+    found = evaluators.classifier(data)
+    assert found.accuracy >= 0.9
+    assert [r.getMessage()[:23] for r in caplog.records] == ["training a classifier o", "the classifier of strip"]
+    caplog.clear()
+    again = evaluators.classifier(data)
+    assert not caplog.records  # from the cache: no training
+    assert (
+        again.about()
+        == found.about()
+        == {"classifier": "stripes/3", "accuracy": found.accuracy, "sha256": found.digest}
+    )
+    logits, features = again(data.images[:7] / 127.5 - 1.0)
+    assert (logits.shape, features.shape) == ((7, 3), (7, 128))
+    for first, second in zip(found(data.images[:7] / 127.5 - 1.0), (logits, features), strict=True):
+        np.testing.assert_allclose(first, second, rtol=1e-5, atol=1e-5)
+    (path,) = (cache / "classifiers").glob("*.keras")
+    path.write_bytes(path.read_bytes()[:-9] + b"something")
+    assert evaluators.classifier(data).accuracy == found.accuracy  # seeded: as good as the first
+    assert "is damaged" in caplog.records[0].getMessage()
+
+
+def test_the_key_is_what_it_was_trained_on(cache):
+    data = stripes()
+    evaluators.classifier(data)
+    other = data.images.copy()
+    other[5] = 255 - other[5]
+    train = datasets.Dataset("stripes/3", other, data.labels)
+    evaluators.classifier(train)
+    evaluators.classifier(data, seed=1)
+    assert len(list((cache / "classifiers").glob("*.keras"))) == 3
+
+
+def test_a_fifth_is_held_out_where_there_are_no_splits():
+    data = datasets.load("digits")
+    train, test = data.labelled()
+    assert (len(train.images), len(test.images)) == (1438, 359)
+    assert (train.split, test.split) == ("train", "test")
+    together = np.concatenate([train.images, test.images]).reshape(1797, -1)
+    np.testing.assert_array_equal(np.sort(together.sum(axis=1)), np.sort(data.images.reshape(1797, -1).sum(axis=1)))
+    np.testing.assert_array_equal(data.labelled()[1].images, test.images)
+    assert set(test.labels) == set(range(10))
+
+
+@pytest.mark.parametrize(
+    "images, labels, message",
+    [
+        (np.zeros([20, 8, 8, 1], np.uint8), None, "dataset 'mine' has no labels"),
+        (
+            np.zeros([20, 8, 8, 1], np.uint8),
+            np.zeros(20, int),
+            "labels of two classes or more, from 0 on, found 0",
+        ),
+        (np.zeros([20, 8, 8, 1], np.uint8), np.arange(20) - 1, "from 0 on, found -1 to 17"),
+        (
+            np.zeros([4, 8, 8, 1], np.uint8),
+            np.arange(4),
+            "a fifth of .* cannot be held out: it has 4 images",
+        ),
+        (np.zeros([20, 2], np.float32), np.arange(20) % 2, r"a classifier takes images .*, found \[2\]"),
+    ],
+)
+def test_data_that_cannot_be_learnt(images, labels, message):
+    with pytest.raises(ValueError, match=message):
+        evaluators.classifier(datasets.Dataset("mine", images, labels))
+
+
+def test_the_cache_computes_what_is_damaged_or_of_another_key(cache):
+    calls = []
+
+    def compute():
+        calls.append(1)
+        return np.arange(5.0)
+
+    for key in ("a", "a", "b"):
+        np.testing.assert_array_equal(_cache.array("x", key, compute), np.arange(5.0))
+    assert len(calls) == 2
+    (cache / "features" / "x-a.npy").write_bytes(b"\x93NUMPY\x01\x00cut off")
+    np.testing.assert_array_equal(_cache.array("x", "a", compute), np.arange(5.0))
+    assert len(calls) == 3
+    assert not list(cache.rglob("*.tmp"))
+
+
+def test_digests_tell_arrays_apart():
+    x = np.arange(6, dtype=np.int32)
+    different = {
+        _cache.digest(x),
+        _cache.digest(x.reshape(2, 3)),
+        _cache.digest(x.astype(np.int64)),
+        _cache.digest(x, 1),
+    }
+    assert len(different | {_cache.digest("a", "b"), _cache.digest("ab")}) == 6
+    assert _cache.digest(x) == _cache.digest(x.copy())
+
+
+def test_where_the_cache_is(monkeypatch):
+    monkeypatch.delenv("TFJC_CACHE_DIR")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
+    assert str(_cache.directory()) == "/somewhere/tfjc"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", "/home/someone")
+    assert str(_cache.directory()) == "/home/someone/.cache/tfjc"

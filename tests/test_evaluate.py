@@ -1,0 +1,119 @@
+"""The command line `python -m tfjc.evaluate`, as its users start it, and what it chooses to score with."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from conftest import ROOT
+
+from tfjc import configurables, datasets, evaluation, evaluators, records
+
+
+def evaluate(*arguments, cwd):
+    command = [sys.executable, "-m", "tfjc.evaluate", *map(str, arguments)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+
+
+def rows(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_a_run_is_scored_and_results_are_added(finished_run, tmp_path):
+    """At the newest checkpoint and at step 2: other weights, other scores; the same again: the same."""
+    output = tmp_path / "scores.jsonl"
+    for flags in ([], ["--step=2"], []):
+        done = evaluate(f"--workdir={finished_run.path}", "--samples=400", f"--output={output}", *flags, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert "classifier_score/digits/400" in done.stdout and str(output) in done.stdout
+    first, second, third = rows(output)
+    key = "frechet_distance/digits/penultimate/400"
+    assert first["model"].endswith("at step 6") and second["model"].endswith("at step 2")
+    assert first[key] == pytest.approx(third[key], rel=1e-6) != second[key]
+    assert {"least_sampled_class/digits/360", "precision/digits/penultimate/400"} < first.keys()
+    assert sum(first["class_histogram/digits/400"]) == 400
+    (with_what,) = first["evaluators"]
+    assert (with_what["evaluator"], with_what["dataset"], with_what["real"]) == ("ClassifierEvaluator", "digits", 400)
+    assert with_what["accuracy"] > 0.95 and len(with_what["sha256"]) == 16
+
+
+def test_an_exported_generator_is_scored_against_a_gin_files_data(finished_run, tmp_path):
+    model = finished_run.saved_model
+    done = evaluate(f"--model={model}", "--gin_file=digits", "--samples=50", "--inception=nowhere", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "InceptionEvaluator is left out: the Inception module nowhere cannot be read" in done.stderr
+    assert "50 samples (50 generated, 50 real) for 128 features" in done.stderr
+    (row,) = rows(tmp_path / "analysis" / "saved_model" / "scores.jsonl")
+    assert row["samples"] == 50 and "classifier_score/digits/50" in row
+
+
+def test_the_classifier_is_trained_on_demand(tmp_path):
+    done = evaluate("--train_classifier", "--gin_bindings=dataset.name = 'digits'", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "classifier of digits: 9" in done.stdout or "classifier of digits: 100" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "flags, message",
+    [
+        ([], "--workdir (a run directory) or --model"),
+        (["--workdir=a", "--model=b"], "give one of them"),
+        (["--workdir=nowhere"], "nowhere is no run directory: it has no config.gin"),
+        (["--model=MODEL"], "the dataset is not named: --gin_file"),
+        (["--model=MODEL", "--gin_file=digit"], "unknown gin file 'digit'; nearest: gin/digits.gin"),
+        (["--model=nothing", "--gin_file=digits"], "model nothing does not exist"),
+        (["--model=MODEL", "--gin_file=gaussian_ring", "--samples=9"], "images must be [2] as those of gaussian_ring"),
+        (["--model=MODEL", "--gin_file=digits", "--samples=1"], "samples"),
+        (["--train_classifier", "--gin_file=gaussian_ring"], "a classifier takes images"),
+        (["--train_classifier", "--gin_bindings=dataset.name = 'digit'"], "nearest: digits"),
+    ],
+)
+def test_mistakes_end_with_one_message(flags, message, finished_run, tmp_path):
+    flags = [flag.replace("MODEL", str(finished_run.saved_model)) for flag in flags]
+    done = evaluate(*flags, cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.rglob("*.jsonl"))
+
+
+Z = tf.zeros([8, 2])
+
+
+def names(chosen):
+    return [type(evaluator).__name__ for evaluator in chosen]
+
+
+def dataset(shape, labels=True):
+    images = np.zeros([10, *shape], np.uint8 if len(shape) == 3 else np.float32)
+    return lambda **_: datasets.Dataset("mine", images, np.arange(10) % 2 if labels else None)
+
+
+def test_what_suits_the_data():
+    assert names(evaluation.choose(Z, dataset=dataset([8, 8, 3]))) == ["ClassifierEvaluator", "InceptionEvaluator"]
+    assert names(evaluation.choose(Z, dataset=dataset([8, 8, 3], labels=False))) == ["InceptionEvaluator"]
+    assert names(evaluation.choose(Z, dataset=dataset([8, 8, 1]))) == ["ClassifierEvaluator"]
+    assert names(evaluation.choose(Z, dataset=dataset([2]))) == ["MissingModes"]
+    grey = evaluation.choose(Z, dataset=dataset([8, 8, 1], labels=False), inception=True)
+    assert names(grey) == ["InceptionEvaluator"]
+    with pytest.raises(ValueError, match="neither labels nor colours: no scores suit it"):
+        evaluation.choose(Z, dataset=dataset([8, 8, 1], labels=False))
+
+
+def test_what_was_configured_for_training_is_what_is_scored():
+    configurables.parse(
+        ["digits"], ["train_and_evaluate.scores = [(@MissingModes, 500)]", "MissingModes.batch_size = 3"]
+    )
+    (chosen,) = configurables.choose(Z)
+    assert (type(chosen), chosen.batch_size, chosen.data.name) == (evaluators.MissingModes, 3, "digits")
+    configurables.parse(["digits"], ["evaluate.scores = [@InceptionEvaluator]", "InceptionEvaluator.inception = 'x'"])
+    (chosen,) = configurables.choose(Z)
+    assert (type(chosen), chosen.inception) == (evaluators.InceptionEvaluator, "x")
+
+
+def test_a_run_directory_names_its_scores(tmp_path):
+    assert records.RunDirectory(tmp_path).scores == tmp_path / "scores.jsonl"

@@ -1,0 +1,127 @@
+"""Scores a trained generator: `python -m tfjc.evaluate --workdir=runs/x`, or `--model=... --gin_file=...`."""
+
+import os
+import pathlib
+import sys
+
+from absl import flags, logging
+
+from tfjc import commands
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow reads it when it is imported, below
+
+_NAMED = commands.define_generator_flags()
+_WORKDIR = flags.DEFINE_string("workdir", None, "A run directory: its generator, its dataset and its scores.")
+_GIN_FILE = flags.DEFINE_multi_string("gin_file", [], "Where dataset and scores are named; repeatable.")
+_GIN_BINDINGS = flags.DEFINE_multi_string("gin_bindings", [], "A gin binding that overrides the files; repeatable.")
+_SAMPLES = flags.DEFINE_integer("samples", 10_000, "How many samples to score.", lower_bound=2)
+_INCEPTION = flags.DEFINE_string("inception", None, "Directory or TF-Hub handle of TF-GAN's Inception module.")
+_TRAIN_CLASSIFIER = flags.DEFINE_boolean("train_classifier", False, "Train the dataset's classifier, and say how good.")
+_DATA_DIR = flags.DEFINE_string("data_dir", None, "The data directory of tensorflow-datasets.")
+_MANUAL_DIR = flags.DEFINE_string("manual_dir", None, "A directory with the dataset's official archives.")
+_OUTPUT = flags.DEFINE_string(
+    "output", None, "File of JSON lines to add to; scores.jsonl of the run, or in analysis/NAME, by default."
+)
+
+
+def main(argv):
+    """Scores what the flags name; returns the exit status, 2 for whatever cannot be scored."""
+    if len(argv) > 1:
+        return _fail(f"expected only flags, found {argv[1]!r}")
+    if _WORKDIR.value and _NAMED.model.value:
+        return _fail("--workdir and --model both name a generator: give one of them")
+    if not (_WORKDIR.value or _NAMED.model.value or _TRAIN_CLASSIFIER.value):
+        return _fail("--workdir (a run directory) or --model (a SavedModel directory or .keras file) is needed")
+    logging.set_verbosity(logging.WARNING)
+    from tfjc import configurables
+
+    try:
+        return _evaluate(configurables)
+    except configurables.ConfigError as error:
+        return _fail(error)
+    except (ValueError, TypeError, OSError) as error:
+        return _fail(configurables.explain(error))
+    except KeyboardInterrupt:
+        print("\ninterrupted", file=sys.stderr)
+        return 130
+
+
+def _evaluate(configurables):
+    from tfjc import evaluation, records, strategies
+
+    path = _WORKDIR.value or _NAMED.model.value
+    configurables.parse(_files(records), [*_GIN_BINDINGS.value, *commands.inception_binding(_INCEPTION.value)])
+    strategies.prepare(_NAMED.jit_compile.value, deterministic=False)
+    data = {"data_dir": _DATA_DIR.value, "manual_dir": _MANUAL_DIR.value}
+    if _TRAIN_CLASSIFIER.value:
+        _train_classifier(configurables.dataset(**data))
+        if not path:
+            return 0
+    loaded, z, labels = commands.load_generator(_NAMED, path, _SAMPLES.value)
+    chosen = configurables.choose(z, labels=labels, inception=bool(_INCEPTION.value), **data)
+    about = {"model": loaded.source, "prior": _NAMED.prior.value, "seed": _NAMED.seed.value, "samples": _SAMPLES.value}
+    row, left_out = evaluation.evaluate(loaded.generate, chosen, about=about, bar=_Bar)
+    for message in left_out:
+        print(f"note: {message}", file=sys.stderr)
+    if not row["evaluators"]:
+        return _fail("nothing could be scored")
+    output = _output(records, path)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    records.append_line(output, row)
+    print(evaluation.table(row))
+    print(f"added to {output}")
+    return 0
+
+
+def _files(records):
+    """The gin files: those named, and before them the configuration of a run directory."""
+    config = records.RunDirectory(_WORKDIR.value).config if _WORKDIR.value else None
+    if config is None or (_GIN_FILE.value and not config.exists()):
+        return _GIN_FILE.value
+    if not config.exists():
+        raise ValueError(f"{_WORKDIR.value} is no run directory: it has no {config.name}")
+    return [str(config), *_GIN_FILE.value]
+
+
+def _train_classifier(data):
+    from tfjc import evaluators
+
+    found = evaluators.classifier(data)
+    print(f"classifier of {found.name}: {found.accuracy:.2%} right on held-out images, sha256 {found.digest}")
+
+
+def _output(records, path):
+    if _OUTPUT.value:
+        return pathlib.Path(_OUTPUT.value)
+    if _WORKDIR.value:
+        return records.RunDirectory(path).scores
+    return pathlib.Path("analysis") / pathlib.Path(path).resolve().stem / "scores.jsonl"
+
+
+class _Bar:
+    """A progress bar with the time left, shown from its first update on: a classifier may be trained before."""
+
+    def __init__(self, description, total):
+        self._options, self._shown = {"desc": description, "total": total}, None
+
+    def update(self, count):
+        """Counts images."""
+        from tqdm import tqdm
+
+        self._shown = self._shown or tqdm(**self._options, unit=" images", leave=False)
+        self._shown.update(count)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self._shown:
+            self._shown.close()
+
+
+def _fail(message):
+    return commands.fail("evaluate", message)
+
+
+if __name__ == "__main__":
+    commands.start("evaluate", main)

@@ -1,0 +1,161 @@
+"""A small convolutional classifier of a labelled dataset, trained once on a machine, that scores are taken with."""
+
+import itertools
+import json
+import logging
+import os
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfjc import checks, numerics, records
+from tfjc.evaluators import _cache
+
+FEATURES = 128
+_RECIPE = 1  # of `_network` and `_fit`: another number makes cached classifiers old
+_BATCH, _LEAST_STEPS, _EPOCHS, _SHIFT = 128, 800, 4, 2
+
+
+class Classifier:
+    """Images [B, ...] in [−1, 1] → (logits [B, classes], features [B, 128]) of its penultimate layer.
+
+    Attributes:
+      name: of the dataset it was trained on.
+      classes: how many there are.
+      accuracy: on the test part, which it was not trained on.
+      digest: SHA-256 of its file, 16 digits.
+    """
+
+    layer = "penultimate"
+
+    def __init__(self, model, name, accuracy, digest):
+        self.name, self.accuracy, self.digest = name, accuracy, digest
+        self.classes = model.outputs[0].shape[-1]
+        self._run = tf.function(lambda images: model(images, training=False), reduce_retracing=True)
+
+    def __call__(self, images):
+        """(logits, features) as arrays, in inference mode."""
+        return tuple(output.numpy() for output in self._run(tf.convert_to_tensor(images, tf.float32)))
+
+    def about(self):
+        """What tells this classifier from others."""
+        return {"classifier": self.name, "accuracy": self.accuracy, "sha256": self.digest}
+
+
+def classifier(data, *, seed=0):
+    """The `Classifier` of a labelled dataset: from this machine's cache, or trained now and kept there.
+
+    It is kept under the dataset's name and a digest of its training part, the seed and how it is trained; its accuracy
+    and the digest of its file stand beside it. A file that does not fit its digest is trained anew.
+
+    Args:
+      data: `datasets.Dataset` whose `labelled` gives a training and a test part.
+      seed: of the weights, the order of the images and what else is drawn.
+
+    Raises:
+      ValueError: the dataset has no labels, or none that a classifier could learn.
+    """
+    seed = checks.integer("seed", seed, minimum=0)
+    train, test = data.labelled()
+    classes = _check(train, test)
+    key = _cache.digest(_RECIPE, keras.__version__, seed, train.images, train.labels)
+    path = _cache.path("classifiers", f"{data.name}-{key}.keras")
+    return _read(path, data.name) or _make(path, train, test, classes, seed)
+
+
+def _check(train, test):
+    classes = int(max(train.labels.max(), test.labels.max())) + 1
+    if train.labels.min() < 0 or classes < 2:
+        found = f"{train.labels.min()} to {train.labels.max()}"
+        raise ValueError(f"dataset {train.name!r} needs labels of two classes or more, from 0 on, found {found}")
+    if len(train.image_shape) != 3:
+        raise ValueError(f"a classifier takes images [height, width, colours], found {list(train.image_shape)}")
+    return classes
+
+
+def _read(path, name):
+    """The classifier at `path`; None where there is none, or not the one that was written there."""
+    about = path.with_suffix(".json")
+    if not (path.exists() and about.exists()):
+        return None
+    found = json.loads(about.read_text(encoding="utf-8"))
+    if found["sha256"] != _cache.file_digest(path):
+        logging.getLogger("tfjc").warning("%s is damaged: the classifier of %s is trained anew", path, name)
+        return None
+    return Classifier(keras.models.load_model(path, compile=False), name, found["accuracy"], found["sha256"])
+
+
+def _make(path, train, test, classes, seed):
+    log = logging.getLogger("tfjc").warning  # which is seen without any set-up: it takes a minute or more
+    log("training a classifier of %s on %d images, once; kept in %s", train.name, len(train.images), path.parent)
+    model = _network(train.image_shape, classes, seed)
+    _fit(model, train, seed)
+    accuracy = _accuracy(model, test)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp.keras")  # Keras asks for the ending
+    model.save(temporary)
+    digest = _cache.file_digest(temporary)
+    about = {"dataset": train.name, "classes": classes, "accuracy": accuracy, "sha256": digest, "seed": seed}
+    os.replace(temporary, path)
+    records.write_text(path.with_suffix(".json"), json.dumps({**about, "keras": keras.__version__}, indent=2) + "\n")
+    log("the classifier of %s is right on %.2f %% of %d held-out images", train.name, 100 * accuracy, len(test.images))
+    return Classifier(model, train.name, accuracy, digest)
+
+
+def _network(image_shape, classes, seed):
+    """3×3 convolutions with batch normalisation, of 32, 64, 128 channels while the size is 8 or more; 128 features."""
+    seeds = itertools.count(1000 * seed)
+
+    def initial():
+        return keras.initializers.HeNormal(seed=next(seeds))
+
+    x = images = keras.Input(image_shape, name="images")
+    for channels in (32, 64, 128):
+        if min(x.shape[1:3]) < 8:
+            break
+        x = keras.layers.Conv2D(channels, 3, padding="same", use_bias=False, kernel_initializer=initial())(x)
+        x = keras.layers.ReLU()(keras.layers.BatchNormalization(momentum=0.9)(x))
+        x = keras.layers.MaxPooling2D()(x)
+    x = keras.layers.Dense(FEATURES, use_bias=False, kernel_initializer=initial())(keras.layers.Flatten()(x))
+    features = keras.layers.ReLU(name="features")(keras.layers.BatchNormalization(momentum=0.9)(x))
+    logits = keras.layers.Dense(classes, kernel_initializer=initial(), name="logits")(features)
+    return keras.Model(images, [logits, features], name="classifier")
+
+
+def _fit(model, train, seed):
+    """Adam, 2e-3 falling to 0 as a cosine, cross-entropy, batches of 128, for four epochs or at least 800 steps."""
+    steps = max(_LEAST_STEPS, _EPOCHS * len(train.images) // _BATCH)
+    optimizer = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(2e-3, steps))
+    logits_only = keras.Model(model.input, model.outputs[0])
+    cross_entropy = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    logits_only.compile(optimizer, cross_entropy, jit_compile=numerics.use_xla())
+    logits_only.fit(_Batches(train, steps, seed), epochs=1, verbose=0, shuffle=False)
+
+
+class _Batches(keras.utils.PyDataset):
+    """Batches in an order, and shifted by up to 2 pixels, that the seed gives."""
+
+    def __init__(self, data, steps, seed):
+        super().__init__()
+        self._data, self._steps, self._seed = data, steps, seed
+
+    def __len__(self):
+        return self._steps
+
+    def __getitem__(self, step):
+        random = np.random.default_rng([self._seed, step])
+        chosen = random.integers(len(self._data.images), size=_BATCH)
+        height, width = self._data.image_shape[:2]
+        images = numerics.to_images(self._data.images[chosen]).numpy()
+        images = np.pad(images, [(0, 0), (_SHIFT, _SHIFT), (_SHIFT, _SHIFT), (0, 0)], mode="edge")
+        down, right = random.integers(2 * _SHIFT + 1, size=2)
+        return images[:, down : down + height, right : right + width], self._data.labels[chosen]
+
+
+def _accuracy(model, test):
+    right = 0
+    for start in range(0, len(test.images), 500):
+        logits, _ = model(numerics.to_images(test.images[start : start + 500]), training=False)
+        right += np.count_nonzero(np.argmax(logits, axis=1) == test.labels[start : start + 500])
+    return float(right / len(test.images))

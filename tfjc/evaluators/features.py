@@ -1,0 +1,192 @@
+"""Scores from a network's logits and features: Inception's, or those of a classifier of the dataset itself."""
+
+import warnings
+
+import numpy as np
+
+from tfjc import checks, datasets, numerics, scores
+from tfjc.evaluators import _cache, _samples, tfgan
+from tfjc.evaluators.classifier import classifier as trained_classifier
+from tfjc.evaluators.inception import Inception
+from tfjc.evaluators.modes import mode_counts
+
+
+class _FeatureEvaluator:
+    """What both evaluators do: features of the samples, compared with those of as many real images.
+
+    A network is a callable images [B, ...] in [−1, 1] → (logits [B, classes], features [B, d]) with `name`, the `layer`
+    of its features, a `digest` that tells it from others (or None), and `about` for records.
+    """
+
+    def __init__(self, z, data, *, labels=None, batch_size=100):
+        self.z, self.labels = _samples.latents(z, labels)
+        self.data, self.batch_size = _samples.dataset(data), checks.integer("batch_size", batch_size, minimum=1)
+        self._network = self._real = None
+
+    def prepare(self, progress=None):
+        """Gets the network and the features of the real images, from this machine's cache where it has them.
+
+        `progress(n)` is called for every n real images that the network has seen.
+        """
+        if self._real is not None:
+            return
+        self._network = self._make_network()
+        count = min(len(self.z), len(self.data.images))
+        index = np.sort(np.random.default_rng(0).permutation(len(self.data.images))[:count])
+        images = self.data.images[index]
+        key = _cache.digest(self._network.digest, images)
+        name = f"{self.data.name}-{self.data.split or 'all'}-{count}-{self._network.name}"
+
+        def compute():
+            return self._run(self._batches(images), progress)[1]
+
+        self._real = _cache.array(name, key, compute) if self._network.digest else compute()
+        self._warn_of_bias(count)
+
+    def _warn_of_bias(self, real):
+        size, least = self._real.shape[1], min(real, len(self.z))
+        if least <= size:
+            warnings.warn(
+                f"{least} samples ({len(self.z)} generated, {real} real) for {size} features: covariances are singular "
+                f"and the Fréchet distance is biased upwards; it compares only with others of the same numbers",
+                stacklevel=4,
+            )
+
+    def __call__(self, generate, *, fast=False, progress=None):
+        """The scores of the samples G(z), as a flat dict.
+
+        `fast` takes Fréchet and kernel distance by `tfjc.scores` instead of TF-GAN: equal to rounding, and sooner.
+        Raises ValueError for images unlike the dataset's, or not finite (`NotFinite`).
+        """
+        self.prepare()
+        return self._score(_samples.generated(generate, self.z, self.labels, self.batch_size), fast, progress)
+
+    def score(self, images, *, fast=False):
+        """The scores of images [N, ...], uint8 or in [−1, 1], from anywhere, as those of samples."""
+        self.prepare()
+        return self._score(self._batches(datasets.check_images(images)), fast, None)
+
+    def _batches(self, images):
+        for start in range(0, len(images), self.batch_size):
+            yield numerics.to_images(images[start : start + self.batch_size]).numpy()
+
+    def _score(self, batches, fast, progress):
+        logits, features = self._run(batches, progress)
+        distances = scores if fast else tfgan
+        where, count = self._where(), len(features)
+        manifolds = scores.prdc(self._real, features)
+        return {
+            f"{self._names[0]}/{self._network.name}/{count}": tfgan.classifier_score(logits),
+            f"{self._names[1]}/{where}/{count}": distances.frechet_distance(self._real, features),
+            f"{self._names[2]}/{where}/{count}": distances.kernel_distance(self._real, features),
+            **self._more(logits),
+            **{f"{name}/{where}/{count}": value for name, value in manifolds.items()},
+        }
+
+    def _run(self, batches, progress):
+        """(logits [N, classes], features [N, d]) of batches of images."""
+        found = []
+        for images in batches:
+            found.append(self._network(_samples.check(images, self.data)))
+            if progress:
+                progress(len(images))
+        return tuple(np.concatenate(parts) for parts in zip(*found, strict=True))
+
+    def about(self):
+        """What the scores were taken with: network, its digest, dataset, numbers of images."""
+        seen = {} if self._real is None else {"real": len(self._real), **self._network.about()}
+        return {"dataset": self.data.name, "split": self.data.split, **seen}
+
+
+class InceptionEvaluator(_FeatureEvaluator):
+    """Inception Score, FID and KID, with precision, recall, density and coverage of the features `pool_3`.
+
+    Keys are such as `fid/inception/10000`, with the number of samples; they are compared with as many real images, or
+    all if there are fewer. The score is without splits. Sources: Salimans et al. 2016; Heusel et al. 2017; Bińkowski et
+    al. 2018; Kynkäänniemi et al. 2019 (k = 3); Naeem et al. 2020 (k = 5).
+
+    Args:
+      z: latents [N, n_z] of the samples.
+      data: `datasets.Dataset`, real images of 1 or 3 colours.
+      labels: [N, ...] for a class-conditional generator.
+      inception: TF-Hub handle or directory of TF-GAN's Inception module.
+      batch_size: images at once, which are 299×299 then.
+
+    Raises:
+      ValueError: the data are no images, or arguments of other shapes.
+      Unavailable: at first use, where the module is neither on this machine nor to be downloaded.
+    """
+
+    _names = ("inception_score", "fid", "kid")
+
+    def __init__(self, z, data, *, labels=None, inception=tfgan.INCEPTION, batch_size=50):
+        super().__init__(z, data, labels=labels, batch_size=batch_size)
+        if len(data.image_shape) != 3:
+            raise ValueError(f"Inception takes images, found data of shape {list(data.image_shape)}")
+        self.inception = inception
+
+    def _make_network(self):
+        return Inception(self.inception)
+
+    def _where(self):
+        return self._network.name
+
+    def _more(self, logits):
+        return {}
+
+
+class ClassifierEvaluator(_FeatureEvaluator):
+    """Classifier score, Fréchet and kernel distance on a classifier's penultimate layer, and missing modes.
+
+    The paper's scores for MNIST (Odena et al. 2018, section 3), for any labelled dataset. Keys are such as
+    `classifier_score/mnist/10000`, `frechet_distance/mnist/penultimate/10000`, `least_sampled_class/mnist/360`;
+    precision, recall, density and coverage as in `InceptionEvaluator`, missing modes as in `MissingModes`.
+
+    Args:
+      z: latents [N, n_z] of the samples.
+      data: `datasets.Dataset` with labels, or whose splits have them.
+      labels: [N, ...] for a class-conditional generator.
+      classifier: callable images [B, ...] in [−1, 1] → (logits [B, classes], features [B, d]); by default the small
+        convolutional network of `evaluators.classifier`, trained once on a machine, at first use.
+      batch_size: images at once.
+
+    Raises:
+      ValueError: the data have no labels or are no images, or arguments of other shapes.
+    """
+
+    _names = ("classifier_score", "frechet_distance", "kernel_distance")
+
+    def __init__(self, z, data, *, labels=None, classifier=None, batch_size=250):
+        super().__init__(z, data, labels=labels, batch_size=batch_size)
+        if classifier is None and not data.is_labelled:
+            raise ValueError(f"dataset {data.name!r} has no labels to train a classifier with")
+        if classifier is None and len(data.image_shape) != 3:
+            raise ValueError(f"a classifier takes images, found data of shape {list(data.image_shape)}")
+        self._classifier = classifier
+
+    def _make_network(self):
+        return trained_classifier(self.data) if self._classifier is None else _Given(self._classifier, self.data.name)
+
+    def _where(self):
+        return f"{self._network.name}/{self._network.layer}"
+
+    def _more(self, logits):
+        return mode_counts(np.argmax(logits, axis=1), logits.shape[1], self._network.name)
+
+
+class _Given:
+    """A classifier that somebody brought, under the name of the dataset."""
+
+    layer, digest = "penultimate", None
+
+    def __init__(self, classify, name):
+        if not callable(classify):
+            raise ValueError(f"classifier must be callable, images → (logits, features), found {classify!r}")
+        self._classify, self.name = classify, name
+
+    def __call__(self, images):
+        logits, features = self._classify(images)
+        return np.asarray(logits), np.asarray(features)
+
+    def about(self):
+        return {"classifier": "given"}
