@@ -25,6 +25,7 @@ setup(
         "keras>=3.8",
         "tf-keras>=2.18",  # tensorflow-probability needs it beside Keras 3
         "tensorflow-gan>=2.1",
+        "setuptools<82",  # tensorflow-hub 0.16, which tensorflow-gan needs, imports its pkg_resources
         "tensorflow-datasets>=4.9.4",
         "importlib_resources",  # tensorflow-datasets 4.9.10 imports it and does not say so
         "tensorflow-probability>=0.25",

@@ -41,6 +41,9 @@ def scores(rows, path):
     for name, axes in zip(names, grid, strict=False):  # names first: zip would take one axes too many
         taken = [(row["step"], row[name]) for row in rows if name in row]
         axes.plot(*zip(*taken, strict=True), color="black", marker=".")
+        values = [value for _, value in taken]
+        if min(values) > 0 and max(values) > 50 * min(values):
+            axes.set_yscale("log")
         axes.set_title(name, fontsize=9)
         axes.set_xlabel("step")
     for axes in list(grid):

@@ -4,7 +4,6 @@ import contextlib
 import hashlib
 import pathlib
 import socket
-import warnings
 
 import tensorflow as tf
 
@@ -57,12 +56,10 @@ class Inception:
 
 def _resolve(handle):
     """The directory of a module, downloaded into TF-Hub's cache if need be."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import tensorflow_hub  # slow to import, and only needed here
+    hub = tfgan.hub()
     try:
         with _patience(30.0):
-            path = pathlib.Path(tensorflow_hub.resolve(handle))
+            path = pathlib.Path(hub.resolve(handle))
     except Exception as error:  # TF-Hub passes on whatever its network or file layer raises
         raise Unavailable(_advice(handle, error)) from error
     if not (path / "saved_model.pb").exists():

@@ -24,8 +24,9 @@ def load():
     It is then loaded under bare parent packages, and `sys.modules` is left as it was: an `import tensorflow_gan`
     elsewhere fails or succeeds as if this had not been. Raises ImportError where tensorflow-gan is not installed.
     """
+    hub()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # TF-GAN and TF-Hub use much that is deprecated
+        warnings.simplefilter("ignore")  # TF-GAN uses much that is deprecated
         with _restored("tensorflow_gan") as keep, contextlib.suppress(Exception):
             importlib.import_module("tensorflow_gan")
             keep()
@@ -36,6 +37,20 @@ def load():
                 package = sys.modules[name] = types.ModuleType(name)
                 package.__path__ = [str(path)]
             return importlib.import_module("tensorflow_gan.python.eval")
+
+
+@functools.cache
+def hub():
+    """`tensorflow_hub`, which TF-GAN imports; raises ImportError with what to do where it cannot be imported."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return importlib.import_module("tensorflow_hub")
+        except ModuleNotFoundError as error:
+            if error.name != "pkg_resources":
+                raise
+            advice = "pip install 'setuptools<82'"
+            raise ImportError(f"tensorflow-hub needs pkg_resources, which setuptools 82 has not: {advice}") from error
 
 
 def _folders():
