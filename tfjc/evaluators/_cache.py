@@ -1,5 +1,7 @@
 """What is worth computing once on a machine: trained classifiers, and the features of real images."""
 
+import contextlib
+import fcntl
 import hashlib
 import os
 import pathlib
@@ -19,6 +21,15 @@ def directory():
 def path(kind, name):
     """Where something of a kind is kept; whatever in `name` is not fit for a file's name becomes "_"."""
     return directory() / kind / re.sub(r"[^\w.-]+", "_", name)
+
+
+@contextlib.contextmanager
+def locked(file):
+    """One process at a time, for this file: the others find what the first has made."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with open(file.with_name(f".{file.name}.lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def digest(*parts):
@@ -48,13 +59,13 @@ def file_digest(root):
 def array(name, key, compute):
     """The array `name`, from the cache where it was computed for this `key`, else computed and kept."""
     file = path("features", f"{name}-{key}.npy")
-    if file.exists():
-        try:
-            return np.load(file)
-        except (OSError, ValueError, EOFError):  # cut off or overwritten: computed anew
-            pass
-    found = compute()
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with records.replacing(file) as temporary, open(temporary, "wb") as stream:
-        np.save(stream, found)
-    return found
+    with locked(file):
+        if file.exists():
+            try:
+                return np.load(file)
+            except (OSError, ValueError, EOFError):  # cut off or overwritten: computed anew
+                pass
+        found = compute()
+        with records.replacing(file) as temporary, open(temporary, "wb") as stream:
+            np.save(stream, found)
+        return found

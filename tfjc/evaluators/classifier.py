@@ -24,13 +24,13 @@ class Classifier:
       name: of the dataset it was trained on.
       classes: how many there are.
       accuracy: on the test part, which it was not trained on.
-      digest: SHA-256 of its file, 16 digits.
+      digest: SHA-256 of its weights, 16 digits.
     """
 
-    layer = "penultimate"
+    layer, resizing = "penultimate", "none"
 
-    def __init__(self, model, name, accuracy, digest):
-        self.name, self.accuracy, self.digest = name, accuracy, digest
+    def __init__(self, model, name, accuracy):
+        self.name, self.accuracy, self.digest = name, accuracy, _digest(model)
         self.classes = model.outputs[0].shape[-1]
         self._run = tf.function(lambda images: model(images, training=False), reduce_retracing=True)
 
@@ -47,7 +47,8 @@ def classifier(data, *, seed=0):
     """The `Classifier` of a labelled dataset: from this machine's cache, or trained now and kept there.
 
     It is kept under the dataset's name and a digest of its training part, the seed and how it is trained; its accuracy
-    and the digest of its file stand beside it. A file that does not fit its digest is trained anew.
+    and the digest of its weights stand beside it. What does not fit its digest is trained anew. Of several processes
+    one trains, and the others wait for it.
 
     Args:
       data: `datasets.Dataset` whose `labelled` gives a training and a test part.
@@ -61,7 +62,12 @@ def classifier(data, *, seed=0):
     classes = _check(train, test)
     key = _cache.digest(_RECIPE, keras.__version__, seed, train.images, train.labels)
     path = _cache.path("classifiers", f"{data.name}-{key}.keras")
-    return _read(path, data.name) or _make(path, train, test, classes, seed)
+    with _cache.locked(path):
+        return _read(path, data.name) or _make(path, train, test, classes, seed)
+
+
+def _digest(model):
+    return _cache.digest(*(weight.numpy() for weight in model.weights))
 
 
 def _check(train, test):
@@ -79,11 +85,15 @@ def _read(path, name):
     about = path.with_suffix(".json")
     if not (path.exists() and about.exists()):
         return None
-    found = json.loads(about.read_text(encoding="utf-8"))
-    if found["sha256"] != _cache.file_digest(path):
-        logging.getLogger("tfjc").warning("%s is damaged: the classifier of %s is trained anew", path, name)
-        return None
-    return Classifier(keras.models.load_model(path, compile=False), name, found["accuracy"], found["sha256"])
+    try:
+        written = json.loads(about.read_text(encoding="utf-8"))
+        found = Classifier(keras.models.load_model(path, compile=False), name, written["accuracy"])
+        if found.digest == written["sha256"]:
+            return found
+    except Exception:  # a damaged file can raise anything
+        pass
+    logging.getLogger("tfjc").warning("%s is damaged: the classifier of %s is trained anew", path, name)
+    return None
 
 
 def _make(path, train, test, classes, seed):
@@ -91,16 +101,17 @@ def _make(path, train, test, classes, seed):
     log("training a classifier of %s on %d images, once; kept in %s", train.name, len(train.images), path.parent)
     model = _network(train.image_shape, classes, seed)
     _fit(model, train, seed)
-    accuracy = _accuracy(model, test)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    found = Classifier(model, train.name, _accuracy(model, test))
+    _write(path, model, {**found.about(), "classes": classes, "seed": seed, "keras": keras.__version__})
+    log("the classifier of %s is right on %.2f %% of %d images", train.name, 100 * found.accuracy, len(test.images))
+    return found
+
+
+def _write(path, model, about):
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp.keras")  # Keras asks for the ending
     model.save(temporary)
-    digest = _cache.file_digest(temporary)
-    about = {"dataset": train.name, "classes": classes, "accuracy": accuracy, "sha256": digest, "seed": seed}
     os.replace(temporary, path)
-    records.write_text(path.with_suffix(".json"), json.dumps({**about, "keras": keras.__version__}, indent=2) + "\n")
-    log("the classifier of %s is right on %.2f %% of %d held-out images", train.name, 100 * accuracy, len(test.images))
-    return Classifier(model, train.name, accuracy, digest)
+    records.write_text(path.with_suffix(".json"), json.dumps(about, indent=2) + "\n")
 
 
 def _network(image_shape, classes, seed):

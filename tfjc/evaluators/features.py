@@ -15,7 +15,7 @@ class _FeatureEvaluator:
     """What both evaluators do: features of the samples, compared with those of as many real images.
 
     A network is a callable images [B, ...] in [−1, 1] → (logits [B, classes], features [B, d]) with `name`, the `layer`
-    of its features, a `digest` that tells it from others (or None), and `about` for records.
+    of its features, its `resizing`, a `digest` that tells it from others (or None), and `about` for records.
     """
 
     def __init__(self, z, data, *, labels=None, batch_size=100):
@@ -34,7 +34,7 @@ class _FeatureEvaluator:
         count = min(len(self.z), len(self.data.images))
         index = np.sort(np.random.default_rng(0).permutation(len(self.data.images))[:count])
         images = self.data.images[index]
-        key = _cache.digest(self._network.digest, images)
+        key = _cache.digest(self._network.digest, self._network.layer, self._network.resizing, images)
         name = f"{self.data.name}-{self.data.split or 'all'}-{count}-{self._network.name}"
 
         def compute():
@@ -177,7 +177,7 @@ class ClassifierEvaluator(_FeatureEvaluator):
 class _Given:
     """A classifier that somebody brought, under the name of the dataset."""
 
-    layer, digest = "penultimate", None
+    layer, resizing, digest = "penultimate", "none", None
 
     def __init__(self, classify, name):
         if not callable(classify):

@@ -31,7 +31,7 @@ class Inception:
       ValueError: it is another module.
     """
 
-    name, layer = "inception", "pool_3"
+    name, layer, resizing = "inception", "pool_3", f"bilinear {_SIZE}"
 
     def __init__(self, handle=tfgan.INCEPTION):
         self.handle, path = str(handle), _resolve(str(handle))
@@ -51,7 +51,7 @@ class Inception:
 
     def about(self):
         """What tells this module from others."""
-        return {"inception": self.handle, "sha256": self.digest}
+        return {"inception": self.handle, "resizing": self.resizing, "sha256": self.digest}
 
 
 def _resolve(handle):
