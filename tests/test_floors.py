@@ -62,7 +62,7 @@ def test_only_configurables_meets_gin():
     assert users == {"configurables"}
 
 
-@pytest.mark.parametrize("module", ["checks", "records", "figures", "scores", "commands"])
+@pytest.mark.parametrize("module", ["checks", "records", "figures", "scores", "statistics", "commands"])
 def test_needs_no_tensorflow(module):
     code = f"import sys, tfjc.{module}; sys.exit('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

@@ -28,6 +28,7 @@ _MODULES = (
     "records",
     "scores",
     "spectrum",
+    "statistics",
     "strategies",
 )
 
