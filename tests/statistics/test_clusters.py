@@ -17,6 +17,8 @@ def test_two_far_clusters():
     assert (found.means, found.threshold) == ((1.0, 10.0), 5.5)
     assert found.explained == pytest.approx(6 * 4.5**2 / (6 * 4.5**2 + 4))  # W = 2 + 2
     assert found.p_value < 0.05
+    quick = statistics.two_clusters([0.0] * 5 + [1.0] * 5, n_resamples=99, generator=generator())
+    assert quick.p_value == 0.01  # the sample itself is one of 100
     assert found.counts == statistics.Counts(finite=6, infinite=1, missing=1)
 
 

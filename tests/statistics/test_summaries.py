@@ -64,6 +64,15 @@ def test_the_means_interval_is_nearly_students():
         assert (found.low, found.high) == pytest.approx((-student, student), rel=0.03)
 
 
+def test_the_interval_is_bca_with_wider_tails():
+    """Student's 97.5 % quantile for n = 10 is 2.2622; times √(10/9) it is 2.3845, a Gaussian tail of 0.00855."""
+    values = np.exp(TEN)
+    found = statistics.summary(values, generator=generator())
+    bca = scipy.stats.bootstrap([values], np.mean, confidence_level=1 - 2 * 0.00855, rng=generator())
+    assert (found.low, found.high) == pytest.approx(tuple(bca.confidence_interval), rel=1e-3)
+    assert found.high - found.mean > 1.5 * (found.mean - found.low)  # as skewed as the values are
+
+
 def test_intervals_move_with_the_values():
     found, moved = (statistics.summary(values, generator=generator()) for values in (TEN, 3.0 * TEN + 7.0))
     assert (moved.low, moved.high) == pytest.approx((3.0 * found.low + 7.0, 3.0 * found.high + 7.0), rel=1e-4)
@@ -115,6 +124,7 @@ def test_superiority_worked_by_hand():
     assert (found.superiority, found.superiority_p_value) == (1.0, pytest.approx(2 / 70))
     assert found.second == statistics.Counts(finite=2, infinite=2, missing=0)
     assert found.difference == 7.0 - 2.0
+    assert exact([1.0, INF], [2.0, 3.0]).superiority == 0.5
 
 
 def test_many_permutations_are_sampled():
