@@ -7,8 +7,9 @@ import tempfile
 import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-_cache = tempfile.TemporaryDirectory()  # no test reads or writes the cache of whoever runs it
-os.environ["TFJC_CACHE_DIR"] = _cache.name
+if "PYTEST_XDIST_WORKER" not in os.environ:  # the workers share the directory of the process that starts them
+    _cache = tempfile.TemporaryDirectory()  # no test reads or writes the cache of whoever runs it
+    os.environ["TFJC_CACHE_DIR"] = _cache.name
 
 ROOT = pathlib.Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared"

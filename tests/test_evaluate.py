@@ -41,11 +41,23 @@ def test_a_run_is_scored_and_results_are_added(finished_run, tmp_path):
     assert with_what["accuracy"] > 0.95 and len(with_what["sha256"]) == 16
 
 
+def test_the_dataset_alone_is_enough_and_a_run_needs_none(finished_run, tmp_path):
+    dataset = "--gin_bindings=dataset.name = 'digits'"
+    output = tmp_path / "scores.jsonl"
+    for flags in ([f"--model={finished_run.saved_model}", dataset], [f"--model={finished_run.path}"]):
+        done = evaluate(*flags, "--samples=20", f"--output={output}", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+    first, second = rows(output)
+    assert first["classifier_score/digits/20"] == pytest.approx(second["classifier_score/digits/20"], rel=1e-5)
+
+
 def test_an_exported_generator_is_scored_against_a_gin_files_data(finished_run, tmp_path):
     model = finished_run.saved_model
-    done = evaluate(f"--model={model}", "--gin_file=digits", "--samples=50", "--inception=nowhere", cwd=tmp_path)
+    done = evaluate(
+        f"--model={model}", "--gin_file=digits", "--samples=50", "--inception=https://module.invalid/1", cwd=tmp_path
+    )
     assert done.returncode == 0, done.stderr
-    assert "InceptionEvaluator is left out: the Inception module nowhere cannot be read" in done.stderr
+    assert "InceptionEvaluator is left out: the Inception module https://module.invalid/1 is not" in done.stderr
     assert "50 samples (50 generated, 50 real) for 128 features" in done.stderr
     (row,) = rows(tmp_path / "analysis" / "saved_model" / "scores.jsonl")
     assert row["samples"] == 50 and "classifier_score/digits/50" in row
@@ -67,7 +79,15 @@ def test_the_classifier_is_trained_on_demand(tmp_path):
         (["--model=MODEL", "--gin_file=digit"], "unknown gin file 'digit'; nearest: gin/digits.gin"),
         (["--model=nothing", "--gin_file=digits"], "model nothing does not exist"),
         (["--model=MODEL", "--gin_file=gaussian_ring", "--samples=9"], "images must be [2] as those of gaussian_ring"),
-        (["--model=MODEL", "--gin_file=digits", "--samples=1"], "samples"),
+        (["--model=MODEL", "--gin_file=digits", "--samples=5"], "at least 6 samples are needed"),
+        (
+            ["--model=MODEL", "--gin_file=digits", "--output=."],
+            "must be a file to add a line to, found the directory .",
+        ),
+        (
+            ["--model=MODEL", "--gin_file=digits", "--inception=nowhere"],
+            "or the directory of a module, found 'nowhere'",
+        ),
         (["--train_classifier", "--gin_file=gaussian_ring"], "a classifier takes images"),
         (["--train_classifier", "--gin_bindings=dataset.name = 'digit'"], "nearest: digits"),
     ],
@@ -98,7 +118,8 @@ def test_what_suits_the_data():
     assert names(evaluation.choose(Z, dataset=dataset([8, 8, 3], labels=False))) == ["InceptionEvaluator"]
     assert names(evaluation.choose(Z, dataset=dataset([8, 8, 1]))) == ["ClassifierEvaluator"]
     assert names(evaluation.choose(Z, dataset=dataset([2]))) == ["MissingModes"]
-    grey = evaluation.choose(Z, dataset=dataset([8, 8, 1], labels=False), inception=True)
+    inception = evaluators.InceptionEvaluator
+    grey = evaluation.choose(Z, dataset=dataset([8, 8, 1], labels=False), inception=inception)
     assert names(grey) == ["InceptionEvaluator"]
     with pytest.raises(ValueError, match="neither labels nor colours: no scores suit it"):
         evaluation.choose(Z, dataset=dataset([8, 8, 1], labels=False))
@@ -110,9 +131,11 @@ def test_what_was_configured_for_training_is_what_is_scored():
     )
     (chosen,) = configurables.choose(Z)
     assert (type(chosen), chosen.batch_size, chosen.data.name) == (evaluators.MissingModes, 3, "digits")
-    configurables.parse(["digits"], ["evaluate.scores = [@InceptionEvaluator]", "InceptionEvaluator.inception = 'x'"])
+    configurables.parse(
+        ["digits"], ["evaluate.scores = [@InceptionEvaluator]", "InceptionEvaluator.inception = 'gs://x'"]
+    )
     (chosen,) = configurables.choose(Z)
-    assert (type(chosen), chosen.inception) == (evaluators.InceptionEvaluator, "x")
+    assert (type(chosen), chosen.inception) == (evaluators.InceptionEvaluator, "gs://x")
 
 
 def test_a_run_directory_names_its_scores(tmp_path):

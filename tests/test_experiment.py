@@ -157,6 +157,24 @@ def test_another_run_is_never_mixed_in(finished_run, bindings, options, message)
         assert "now  dcgan.channels = 5" in str(caught.value)
 
 
+def test_the_last_step_is_scored_whatever_the_interval(tmp_path):
+    """6 is no multiple of 4; of 5 steps, `fit` makes four and then one."""
+    scored = ("train_and_evaluate.scores = [(@MissingModes, 4)]", "train_and_evaluate.score_samples = 20")
+    for steps, expected in ((6, [0, 4, 6]), (5, [0, 4, 5])):
+        run = train(tmp_path / str(steps), *scored, f"train_and_evaluate.steps = {steps}")
+        assert [row["step"] for row in run.read_metrics() if "missing_classes" in row] == expected
+
+
+def test_a_run_scored_with_another_network_than_before_is_warned_about(tmp_path, caplog):
+    run = train(tmp_path / "run", *SCORED, "train_and_evaluate.steps = 2")
+    before = run.read_run()["scores"]
+    run.update_run(scores=[{**about, "sha256": "another"} for about in before])
+    caplog.clear()
+    train(tmp_path / "run", *SCORED)
+    assert "scores until now were taken with" in caplog.text
+    assert run.read_run()["scores"] == before
+
+
 @pytest.mark.parametrize(
     "binding, message",
     [
@@ -230,7 +248,10 @@ def test_scores_are_recorded_and_change_nothing_else(finished_run, tmp_path, cap
         assert {key: row[key] for key in before} == before
     assert_same_weights(run, finished_run)
     scored = run.read_run()["scores"]
-    assert [about["classifier"] for about in scored] == ["digits", "digits"]
+    assert [(about["evaluator"], about["classifier"]) for about in scored] == [
+        ("ClassifierEvaluator", "digits"),
+        ("MissingModes", "digits"),
+    ]
     assert Image.open(run.score_figure).size[0] > 1000
     printed = capsys.readouterr().out
     assert "classifier_score/digits/400" in printed and "scores.png" in printed
@@ -243,7 +264,7 @@ def test_scores_are_recorded_and_change_nothing_else(finished_run, tmp_path, cap
     [
         ("scores = [@ClassifierEvaluator]", r"must be pairs of an evaluator and an interval, such as \[\(@Cl"),
         ("scores = [(@ClassifierEvaluator, 0)]", "the interval in train_and_evaluate.scores must be at least 1"),
-        ("score_samples = 1", "score_samples must be at least 2"),
+        ("score_samples = 0", "score_samples must be at least 1"),
     ],
 )
 def test_scores_that_cannot_be_taken(binding, message, tmp_path):

@@ -106,11 +106,19 @@ def test_the_fast_kernel_distance_is_tfgans():
     assert scores.kernel_distance(real, fake) == pytest.approx(tfgan.kernel_distance(real, fake), rel=1e-9)
 
 
+def test_the_kernel_distance_of_many_is_whole_too(monkeypatch):
+    real, fake = RANDOM.standard_normal([300, 5]), RANDOM.standard_normal([3, 5])
+    expected = tfgan.kernel_distance(real, fake)
+    monkeypatch.setattr(tfgan, "_ONE_BLOCK", 100)
+    assert tfgan.kernel_distance(real, fake) == pytest.approx(expected, rel=1e-9)
+
+
 def test_classifier_score_of_perfect_and_constant_classifiers():
     """Sure of each of K equally frequent classes: exactly K; the same distribution for all: exactly 1."""
-    perfect = np.repeat(1e3 * np.eye(7), 5, axis=0)
+    perfect = np.repeat(1e4 * np.eye(7), 5, axis=0)
     assert tfgan.classifier_score(perfect) == pytest.approx(7.0, rel=1e-12)
     assert tfgan.classifier_score(np.tile(RANDOM.standard_normal(7), [30, 1])) == pytest.approx(1.0, rel=1e-12)
+    assert tfgan.classifier_score(perfect[:5]) == pytest.approx(1.0, rel=1e-12)  # sure of one class, always
     logits = np.log([[0.9, 0.1], [0.3, 0.7]])  # marginal (0.6, 0.4)
     kl = 0.5 * (0.9 * np.log(1.5) + 0.1 * np.log(0.25) + 0.3 * np.log(0.5) + 0.7 * np.log(1.75))
     assert tfgan.classifier_score(logits) == pytest.approx(np.exp(kl), rel=1e-12)

@@ -58,13 +58,18 @@ def _check_named():
         raise ConfigError(f"the dataset is not named: --gin_file=gin/digits.gin, for example, or {example}")
 
 
-def choose(*args, **kwargs):
-    """`evaluation.choose` with what is bound to `evaluate`, or else to `train_and_evaluate`, as dataset and scores."""
+def choose(*args, inception=False, **kwargs):
+    """`evaluation.choose` with what is bound to `evaluate`, or else to `train_and_evaluate`, as dataset and scores.
+
+    `inception` asks for Inception's scores in any case.
+    """
     for name in ("dataset", "scores"):
         if _bound(f"evaluate.{name}") is None and _bound(f"train_and_evaluate.{name}") is not None:
             gin.bind_parameter(f"evaluate.{name}", _bound(f"train_and_evaluate.{name}"))
     if _bound("evaluate.dataset") is None:
-        _check_named()
+        kwargs["dataset"] = dataset
+    if inception:
+        kwargs["inception"] = _REGISTERED["InceptionEvaluator"]
     return _REGISTERED["evaluate"](*args, **kwargs)
 
 

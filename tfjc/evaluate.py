@@ -14,6 +14,7 @@ _NAMED = commands.define_generator_flags()
 _WORKDIR = flags.DEFINE_string("workdir", None, "A run directory: its generator, its dataset and its scores.")
 _GIN_FILE = flags.DEFINE_multi_string("gin_file", [], "Where dataset and scores are named; repeatable.")
 _GIN_BINDINGS = flags.DEFINE_multi_string("gin_bindings", [], "A gin binding that overrides the files; repeatable.")
+_LABELS = ("num_classes", "label")
 _SAMPLES = flags.DEFINE_integer("samples", 10_000, "How many samples to score.", lower_bound=2)
 _INCEPTION = flags.DEFINE_string("inception", None, "Directory or TF-Hub handle of TF-GAN's Inception module.")
 _TRAIN_CLASSIFIER = flags.DEFINE_boolean("train_classifier", False, "Train the dataset's classifier, and say how good.")
@@ -50,8 +51,8 @@ def _evaluate(configurables):
     from tfjc import evaluation, records, strategies
 
     path = _WORKDIR.value or _NAMED.model.value
-    configurables.parse(_files(records), [*_GIN_BINDINGS.value, *commands.inception_binding(_INCEPTION.value)])
-    strategies.prepare(_NAMED.jit_compile.value, deterministic=False)
+    configurables.parse(_files(records, path), [*_GIN_BINDINGS.value, *commands.inception_binding(_INCEPTION.value)])
+    strategies.prepare(_NAMED.jit_compile.value)  # deterministic, as classifiers trained in a run are
     data = {"data_dir": _DATA_DIR.value, "manual_dir": _MANUAL_DIR.value}
     if _TRAIN_CLASSIFIER.value:
         _train_classifier(configurables.dataset(**data))
@@ -59,28 +60,31 @@ def _evaluate(configurables):
             return 0
     loaded, z, labels = commands.load_generator(_NAMED, path, _SAMPLES.value)
     chosen = configurables.choose(z, labels=labels, inception=bool(_INCEPTION.value), **data)
-    about = {"model": loaded.source, "prior": _NAMED.prior.value, "seed": _NAMED.seed.value, "samples": _SAMPLES.value}
+    output = _output(records, path)
+    about = {"model": loaded.source, "samples": _SAMPLES.value}
+    about |= {
+        name: getattr(_NAMED, name).value
+        for name in ("prior", "seed", *_LABELS)
+        if labels is not None or name not in _LABELS
+    }
     row, left_out = evaluation.evaluate(loaded.generate, chosen, about=about, bar=_Bar)
     for message in left_out:
         print(f"note: {message}", file=sys.stderr)
     if not row["evaluators"]:
         return _fail("nothing could be scored")
-    output = _output(records, path)
+    print(evaluation.table(row))
     output.parent.mkdir(parents=True, exist_ok=True)
     records.append_line(output, row)
-    print(evaluation.table(row))
     print(f"added to {output}")
     return 0
 
 
-def _files(records):
+def _files(records, path):
     """The gin files: those named, and before them the configuration of a run directory."""
-    config = records.RunDirectory(_WORKDIR.value).config if _WORKDIR.value else None
-    if config is None or (_GIN_FILE.value and not config.exists()):
-        return _GIN_FILE.value
-    if not config.exists():
-        raise ValueError(f"{_WORKDIR.value} is no run directory: it has no {config.name}")
-    return [str(config), *_GIN_FILE.value]
+    config = records.RunDirectory(path).config if path else None
+    if _WORKDIR.value and not config.exists():
+        raise ValueError(f"{path} is no run directory: it has no {config.name}")
+    return [str(config), *_GIN_FILE.value] if config and config.exists() else _GIN_FILE.value
 
 
 def _train_classifier(data):
@@ -91,11 +95,13 @@ def _train_classifier(data):
 
 
 def _output(records, path):
-    if _OUTPUT.value:
-        return pathlib.Path(_OUTPUT.value)
-    if _WORKDIR.value:
-        return records.RunDirectory(path).scores
-    return pathlib.Path("analysis") / pathlib.Path(path).resolve().stem / "scores.jsonl"
+    """The file that the row goes to; raises ValueError where that is a directory."""
+    run = records.RunDirectory(path)
+    default = run.scores if run.run.exists() else pathlib.Path("analysis") / run.path.resolve().stem / "scores.jsonl"
+    output = pathlib.Path(_OUTPUT.value or default)
+    if output.is_dir():
+        raise ValueError(f"--output must be a file to add a line to, found the directory {output}")
+    return output
 
 
 class _Bar:

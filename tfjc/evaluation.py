@@ -6,7 +6,7 @@ import tfjc
 from tfjc import datasets, evaluators
 
 
-def choose(z, *, labels=None, dataset=datasets.load, scores=None, data_dir=None, manual_dir=None, inception=False):
+def choose(z, *, labels=None, dataset=datasets.load, scores=None, data_dir=None, manual_dir=None, inception=None):
     """The evaluators for a trained generator, made for its latents z [N, n_z].
 
     Args:
@@ -17,16 +17,17 @@ def choose(z, *, labels=None, dataset=datasets.load, scores=None, data_dir=None,
         has them; by default what suits the data: modes for Gaussians, a classifier where there are labels,
         Inception's for colour images.
       data_dir, manual_dir: as in `tfjc.datasets.load`.
-      inception: whether Inception's scores are wanted in any case.
+      inception: a callable for Inception's scores that are wanted in any case.
 
     Raises:
       ValueError: the data are not to be had, or nothing suits them.
     """
     data = dataset(data_dir=data_dir, manual_dir=manual_dir)
     chosen = _suited(data) if not scores else [pair[0] if isinstance(pair, (tuple, list)) else pair for pair in scores]
-    made = [evaluator(z, data, labels=labels) for evaluator in chosen]
-    if inception and not any(isinstance(evaluator, evaluators.InceptionEvaluator) for evaluator in made):
-        made.append(evaluators.InceptionEvaluator(z, data, labels=labels))
+    if inception is not None and not any(function is inception for function in chosen):
+        chosen = [*chosen, inception]
+    conditions = {} if labels is None else {"labels": labels}
+    made = [evaluator(z, data, **conditions) for evaluator in chosen]
     if not made:
         raise ValueError(f"dataset {data.name!r} has neither labels nor colours: no scores suit it")
     return made
@@ -39,15 +40,19 @@ def _suited(data):
     return classifier + ([evaluators.InceptionEvaluator] if data.image_shape[-1] == 3 else [])
 
 
-def evaluate(generate, chosen, *, about=None, bar=None):
+def evaluate(generate, chosen, *, about, bar):
     """Scores G with each of the evaluators `chosen`; returns a row for a file of JSON lines, and what was left out.
 
     The row has `time`, `tfjc`, what `about` says, the scores by their keys, and in `evaluators` what each was taken
     with. `bar(description, total)` gives a context with `update(n)` to show progress. What was left out are the
-    messages of evaluators whose network is not to be had (`evaluators.Unavailable`).
+    messages of evaluators whose network is not to be had (`evaluators.Unavailable`). Raises ValueError for a generator
+    whose samples are unlike the dataset's images.
     """
     now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
-    row, with_what, left_out = {"time": now, "tfjc": tfjc.__version__, **(about or {})}, [], []
+    row, with_what, left_out = {"time": now, "tfjc": tfjc.__version__, **about}, [], []
+    evaluators.tfgan.load()
+    for evaluator in chosen:
+        evaluator.look(generate)
     for evaluator in chosen:
         name = type(evaluator).__name__
         try:

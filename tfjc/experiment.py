@@ -6,6 +6,7 @@ import functools
 import os
 import pathlib
 import platform
+import re
 import subprocess
 import sys
 
@@ -100,8 +101,7 @@ def train_and_evaluate(
     z = networks.prior.sample(eval_latents, seed=numerics.fold([seed, 0], _FIXED_LATENTS))
     with _session(run, seed, config):
         records.write_text(run.generator, gan.generator.to_json())
-        _train(run, gan, batches, steps, _callbacks(run, gan, z, eval_every, chunk, evaluators))
-        run.update_run(scores=[evaluator.about() for evaluator, _ in evaluators])
+        _train(run, gan, batches, steps, _callbacks(run, gan, z, eval_every, chunk, evaluators, steps, config))
     print(summary(run, run.read_metrics()), flush=True)
     return run.read_metrics()
 
@@ -119,7 +119,7 @@ def _train(run, gan, batches, steps, listed):
 
 def _evaluators(scores, eval_every, data, prior, samples, seed):
     """The evaluators that the configuration names, each with its interval; they get what they need at first use."""
-    samples = checks.integer("train_and_evaluate.score_samples", samples, minimum=2)
+    samples = checks.integer("train_and_evaluate.score_samples", samples, minimum=1)
     z = prior.sample(samples, seed=numerics.fold([seed, 0], _SCORED_LATENTS)) if scores else None
     made = []
     for pair in scores:
@@ -133,19 +133,25 @@ def _evaluators(scores, eval_every, data, prior, samples, seed):
     return made
 
 
-def _callbacks(run, gan, z, every, chunk, evaluators):
+def _callbacks(run, gan, z, every, chunk, evaluators, last, config):
     clamping = next((p for p in gan.generator_penalties if hasattr(p, "clamped")), None)
     conditioning = callbacks.Conditioning(
         gan.generator, z, every, log_dir=run.tensorboard, clamping=clamping, chunk=chunk, seed=gan.seed
     )
-    scores = [callbacks.Scores(gan.generator, *pair, log_dir=run.tensorboard) for pair in evaluators]
+    scores = [callbacks.Scores(gan.generator, *pair, log_dir=run.tensorboard, last=last) for pair in evaluators]
     return [
         conditioning,
         callbacks.Samples(gan.generator, z[:64], run.samples, every, log_dir=run.tensorboard),
         *scores,
-        callbacks.Recorder(run, conditioning, every, scores=scores),
+        callbacks.Recorder(run, conditioning, every, scores=scores, hyperparameters=_hyperparameters(gan, config())),
         callbacks.Checkpoints(gan, run.checkpoints, every),
     ]
+
+
+def _hyperparameters(gan, config):
+    """The seed and every binding of the resolved configuration, by name."""
+    bindings = re.findall(r"^([\w./]+\.\w+) = (?:\\\n +)?(.+)$", config.get("config.gin", ""), re.MULTILINE)
+    return {"seed": gan.seed, **dict(bindings)}
 
 
 def _fit(gan, batches, steps, every, listed):

@@ -1,5 +1,8 @@
 """The classifier: what it learns, and how it is kept."""
 
+import builtins
+
+import keras
 import numpy as np
 import pytest
 
@@ -45,6 +48,33 @@ def test_it_learns_and_is_kept(cache, caplog):
     assert "is damaged" in caplog.records[0].getMessage()
 
 
+def test_the_users_policy_does_not_matter(cache, caplog):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        first = evaluators.classifier(stripes())
+        assert keras.config.dtype_policy().name == "mixed_bfloat16"
+        assert first(np.zeros([2, 8, 8, 1]))[0].dtype == np.float32
+    finally:
+        keras.config.set_dtype_policy(before)
+    caplog.clear()
+    assert evaluators.classifier(stripes()).digest == first.digest
+    assert not caplog.records
+
+
+def test_a_cache_that_cannot_be_written_can_be_read(cache, monkeypatch):
+    expected = evaluators.classifier(stripes()).digest
+    opened = builtins.open
+
+    def read_only(file, mode="r", *args, **kwargs):
+        if "w" in mode and str(file).startswith(str(cache)):
+            raise PermissionError(file)
+        return opened(file, mode, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "open", read_only)
+    assert evaluators.classifier(stripes()).digest == expected
+
+
 def test_the_key_is_what_it_was_trained_on(cache):
     data = stripes()
     evaluators.classifier(data)
@@ -71,12 +101,13 @@ def test_a_fifth_is_held_out_where_there_are_no_splits():
     "images, labels, message",
     [
         (np.zeros([20, 8, 8, 1], np.uint8), None, "dataset 'mine' has no labels"),
-        (
-            np.zeros([20, 8, 8, 1], np.uint8),
-            np.zeros(20, int),
-            "labels of two classes or more, from 0 on, found 0",
-        ),
-        (np.zeros([20, 8, 8, 1], np.uint8), np.arange(20) - 1, "from 0 on, found -1 to 17"),
+        (np.zeros([20, 8, 8, 1], np.uint8), np.zeros(20, int), "of two classes or more, .*, found 0"),
+        (np.zeros([20, 8, 8, 1], np.uint8), np.arange(20) % 2 + 1, "labels 0, 1, ... of two .*, found 1, 2"),
+        (np.zeros([20, 8, 8, 1], np.uint8), np.arange(20) - 1, "found -1, 0, 1, 2, 3, ..."),
+        (np.zeros([20, 8, 8, 1], np.uint8), np.arange(20), "each of them in four fifths of the images"),
+        (np.zeros([20, 8, 8, 1], np.uint8), np.arange(20) / 2, r"whole numbers \[20\], .*, found float64 \[20\]"),
+        (np.zeros([20, 8, 8, 1], np.uint8), np.eye(20, dtype=int), r"one for each image, found int64 \[20, 20\]"),
+        (np.zeros([20, 8, 8, 1], np.uint8), np.arange(19), r"one for each image, found int64 \[19\]"),
         (
             np.zeros([4, 8, 8, 1], np.uint8),
             np.arange(4),
@@ -100,9 +131,13 @@ def test_the_cache_computes_what_is_damaged_or_of_another_key(cache):
     for key in ("a", "a", "b"):
         np.testing.assert_array_equal(_cache.array("x", key, compute), np.arange(5.0))
     assert len(calls) == 2
-    (cache / "features" / "x-a.npy").write_bytes(b"\x93NUMPY\x01\x00cut off")
+    file = cache / "features" / "x-a.npz"
+    file.write_bytes(file.read_bytes()[:-30])
     np.testing.assert_array_equal(_cache.array("x", "a", compute), np.arange(5.0))
     assert len(calls) == 3
+    np.savez(file, array=np.zeros(5), digest="0")  # another array than was written
+    np.testing.assert_array_equal(_cache.array("x", "a", compute), np.arange(5.0))
+    assert len(calls) == 4
     assert not list(cache.rglob("*.tmp"))
 
 

@@ -15,6 +15,10 @@ Z = tf.random.stateless_normal([60, 3], [0, 0])
 WEIGHTS = RANDOM.standard_normal([16, 6]).astype(np.float32)
 
 
+def fails(z):
+    return tf.gather(generate(z), len(z) + tf.range(len(z)))
+
+
 def network(images):
     """Three logits and six features, linear in the image."""
     features = np.asarray(images).reshape(len(images), 16) @ WEIGHTS
@@ -34,13 +38,13 @@ def test_the_scores_are_those_of_the_networks_answers():
     found = evaluator()(generate)
     logits, features = network(generate(Z))
     real = network(REAL.images[np.sort(np.random.default_rng(0).permutation(90)[:60])])[1]
-    assert found["classifier_score/mine/60"] == tfgan.classifier_score(logits)
-    assert found["frechet_distance/mine/penultimate/60"] == pytest.approx(tfgan.frechet_distance(real, features))
-    assert found["kernel_distance/mine/penultimate/60"] == pytest.approx(tfgan.kernel_distance(real, features))
+    assert found["classifier_score/given/60"] == tfgan.classifier_score(logits)
+    assert found["frechet_distance/given/features/60"] == pytest.approx(tfgan.frechet_distance(real, features))
+    assert found["kernel_distance/given/features/60"] == pytest.approx(tfgan.kernel_distance(real, features))
     for name, value in scores.prdc(real, features).items():
-        assert found[f"{name}/mine/penultimate/60"] == value
+        assert found[f"{name}/given/features/60"] == value
     for name, value in scores.missing_modes(logits.argmax(axis=1), 3).items():
-        assert found[f"{name}/mine/60"] == value
+        assert found[f"{name}/given/60"] == value
     assert set(map(type, found.values())) == {float, list}
 
 
@@ -71,20 +75,20 @@ def test_perfect_and_constant_classifiers():
         return 1e3 * np.eye(3)[np.clip(classes, 0, 2)], network(images)[1]
 
     found = evaluators.ClassifierEvaluator(z, REAL, classifier=perfect)(label)
-    assert found["classifier_score/mine/60"] == pytest.approx(3.0, rel=1e-9)
-    assert (found["least_sampled_class/mine/60"], found["kl_to_uniform/mine/60"]) == (20.0, pytest.approx(0.0))
+    assert found["classifier_score/given/60"] == pytest.approx(3.0, rel=1e-9)
+    assert (found["least_sampled_class/given/60"], found["kl_to_uniform/given/60"]) == (20.0, pytest.approx(0.0))
     constant = evaluators.ClassifierEvaluator(z, REAL, classifier=lambda x: (np.ones([len(x), 3]), network(x)[1]))
     found = constant(label)
-    assert found["classifier_score/mine/60"] == pytest.approx(1.0, rel=1e-9)
-    assert (found["missing_classes/mine/60"], found["class_histogram/mine/60"]) == (2.0, [60, 0, 0])
+    assert found["classifier_score/given/60"] == pytest.approx(1.0, rel=1e-9)
+    assert (found["missing_classes/given/60"], found["class_histogram/given/60"]) == (2.0, [60, 0, 0])
 
 
 def test_the_papers_360_samples_are_the_first():
     z = tf.random.stateless_normal([400, 3], [0, 0])
     found = evaluator(z)(generate)
     first = evaluator(z[:360])(generate)
-    assert found["class_histogram/mine/360"] == first["class_histogram/mine/360"]
-    assert sum(found["class_histogram/mine/400"]) == 400
+    assert found["class_histogram/given/360"] == first["class_histogram/given/360"]
+    assert sum(found["class_histogram/given/400"]) == 400
 
 
 def test_images_from_anywhere_are_scored():
@@ -115,7 +119,8 @@ def test_progress_counts_images():
 def test_it_says_what_it_scored_with():
     tested = evaluator()
     tested.prepare()
-    assert tested.about() == {"dataset": "mine", "split": "", "real": 60, "classifier": "given"}
+    about = {"dataset": "mine", "split": "", "image_shape": [4, 4, 1], "real": 60, "classifier": "given"}
+    assert tested.about() == about
 
 
 def test_few_samples_are_warned_about():
@@ -138,7 +143,17 @@ def test_few_samples_are_warned_about():
         (lambda: evaluator().score(np.zeros([0, 4, 4, 1])), "N ≥ 1, found"),
         (lambda: evaluator().score(np.zeros([9, 4, 4, 1], int)), "images must be uint8, or floats"),
         (lambda: evaluator(Z[0]), r"z must have shape \[N, n_z\], found \[3\]"),
-        (lambda: evaluator(Z[:0]), "at least one latent is needed"),
+        (lambda: evaluator(Z[:5]), "at least 6 samples are needed, found 5 latents"),
+        (lambda: evaluators.MissingModes(Z[:0], REAL), "at least 1 samples are needed, found 0 latents"),
+        (
+            lambda: evaluators.ClassifierEvaluator(Z, datasets.Dataset("mine", REAL.images[:5]), classifier=network),
+            "at least 6 real images are needed, found 5",
+        ),
+        (
+            lambda: evaluators.ClassifierEvaluator(Z, REAL, classifier=lambda images: images)(generate),
+            r"classifier must return \(logits, features\), found a ndarray",
+        ),
+        (lambda: evaluator()(fails), "the generator fails on these latents or labels: indices"),
         (lambda: evaluator(labels=np.zeros(5)), r"labels must be \[60, ...\], one for each latent"),
         (lambda: evaluator(batch_size=0), "batch_size must be at least 1"),
         (
@@ -167,6 +182,18 @@ def test_mistakes_say_what_was_found(call, message):
 def test_samples_that_are_not_finite_have_an_error_of_their_own():
     with pytest.raises(evaluators.NotFinite):
         evaluator()(lambda z: generate(z) * np.nan)
+
+
+def test_images_in_0_to_1_are_warned_about():
+    with pytest.warns(UserWarning, match="no value of the samples is under"):
+        evaluator()(lambda z: (generate(z) + 1.0) / 2.0)
+
+
+def test_real_images_may_be_a_tensor_and_their_labels_a_column():
+    data = datasets.Dataset("mine", tf.constant(REAL.images), REAL.labels[:, None])
+    found = evaluators.ClassifierEvaluator(Z, data, classifier=network)(generate)
+    assert_same(found, evaluator()(generate))
+    assert data.labelled()[0].labels.shape == (72,)
 
 
 def test_modes_of_the_ring():
@@ -203,7 +230,7 @@ def test_modes_by_somebodys_own_classes():
     modes = evaluators.MissingModes(Z, REAL, classify=lambda images: network(images)[0].argmax(axis=1), classes=3)
     expected = evaluator()(generate)
     for key, value in modes(generate).items():
-        assert value == expected[key]
+        assert value == expected[key.replace("mine", "given")]
 
 
 def scores_of_mnist(prepared_data):

@@ -144,7 +144,7 @@ def test_without_network_it_says_what_to_do(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "make, message",
     [
-        (lambda path: path / "nothing", "the Inception module .*nothing cannot be read"),
+        (lambda path: path / "nothing", "must be a TF-Hub handle, or the directory of a module, found '.*nothing'"),
         (lambda path: path, "is no SavedModel directory: expected TF-Hub's module"),
         (lambda path: small_module(path / "m", outputs=("logits",)), "must return logits and pool_3, .* found logits"),
     ],

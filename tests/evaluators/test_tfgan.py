@@ -41,6 +41,31 @@ def test_nothing_is_left_behind():
     assert output(ATTEMPT + BESIDE).splitlines() == [alone.strip(), "True"]
 
 
+def test_several_threads_at_once():
+    code = """
+        from concurrent.futures import ThreadPoolExecutor
+        from tfjc.evaluators import tfgan
+        with ThreadPoolExecutor(4) as pool:
+            found = list(pool.map(lambda _: tfgan.load(), range(4)))
+        print(len(set(map(id, found))), [name for name in sys.modules if name.startswith("tensorflow_gan")])
+    """
+    assert output(textwrap.dedent(code)) == "1 []\n"
+
+
+def test_what_is_not_installed_is_named():
+    code = """
+        sys.modules["pkg_resources"] = None
+        from tfjc.evaluators import tfgan
+        try:
+            tfgan.load()
+        except ValueError as error:
+            print(type(error).__name__, error)
+    """
+    assert "Unavailable tensorflow-hub needs pkg_resources: pip install 'setuptools<82'" in output(
+        textwrap.dedent(code)
+    )
+
+
 def stub(folder, code):
     """A package tensorflow_gan whose own import runs `code`."""
     package = folder / "tensorflow_gan" / "python" / "eval"

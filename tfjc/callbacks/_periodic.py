@@ -18,13 +18,14 @@ def _writer(log_dir):
 class Periodic(keras.callbacks.Callback):
     """Calls `act(step, logs)` before the first step, after every `every` steps and after the last one.
 
+    The end is that of `fit`, or step `last` where training takes several.
     Steps are the model's own (`model.step`, as `tfjc.models` count them, so that a resumed run goes on), else those
     seen here. What `act` adds to `logs` shows in Keras's progress line.
     """
 
-    def __init__(self, every, log_dir=None):
+    def __init__(self, every, log_dir=None, last=None):
         super().__init__()
-        self.every = checks.integer("every", every, minimum=1)
+        self.every, self.last = checks.integer("every", every, minimum=1), last
         self._writer = _writer(os.path.abspath(os.fspath(log_dir))) if log_dir else None
         self._step, self._acted, self._epoch_began = 0, None, 0
 
@@ -47,12 +48,12 @@ class Periodic(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         """Counts the steps (several at once with `steps_per_execution`), and acts if an interval has been passed."""
         before, self._step = self._step, self._epoch_began + batch + 1
-        if self._step // self.every > before // self.every:
+        if self._step // self.every > before // self.every or self._step == self.last:
             self._act(logs if logs is not None else {})
 
     def on_train_end(self, logs=None):
         """Acts on the trained model, if it has not been seen yet."""
-        if self._acted != self._step:
+        if self._acted != self._step and self.last in (None, self._step):
             self._act(dict(logs or {}))
 
     def _act(self, logs):

@@ -1,10 +1,12 @@
 """Brings what the other callbacks measure to the run directory."""
 
+import logging
 import math
 import time
 
 import numpy as np
 import tensorflow as tf
+from tensorboard.plugins.hparams import summary_v2 as hparams
 
 from tfjc import records
 from tfjc.callbacks._periodic import Periodic
@@ -22,14 +24,16 @@ class Recorder(Periodic):
       conditioning: the `Conditioning` callback, which stands before this one in the list.
       every: steps between evaluations, as in `conditioning`.
       scores: `Scores` callbacks, which stand before this one too; where two share a name the first one's is written.
+      hyperparameters: {name: number or text} that TensorBoard's HParams page tells runs apart by.
 
     Raises:
       FloatingPointError: a loss is not finite; the line is written first.
     """
 
-    def __init__(self, run, conditioning, every=500, *, scores=()):
+    def __init__(self, run, conditioning, every=500, *, scores=(), hyperparameters=None):
         super().__init__(every, run.tensorboard)
         self.run, self.conditioning, self.scores = run, conditioning, tuple(scores)
+        self._hyperparameters = hyperparameters or {}
         self._began, self._before, self._spectra = time.monotonic(), 0.0, []
 
     def on_train_begin(self, logs=None):
@@ -40,6 +44,9 @@ class Recorder(Periodic):
         self._before = rows[-1]["seconds"] if rows else 0.0
         self._spectra = read_spectra(self.run.spectra, step) if rows else []
         self._began = time.monotonic()
+        summary = hparams.hparams_pb(self._hyperparameters, trial_id=str(self.run.path))
+        with self._writer.as_default(step=0):
+            tf.summary.experimental.write_raw_pb(summary.SerializeToString())
         super().on_train_begin(logs)
 
     def act(self, step, logs):
@@ -52,10 +59,20 @@ class Recorder(Periodic):
         measured = dict(self.conditioning.latest)
         for scores in reversed(self.scores):
             measured |= scores.at(step)
+        self._note_networks()
         self.run.append_metrics({"step": step, "seconds": seconds, **measured, **losses})
         diverged = [f"{name} = {value}" for name, value in losses.items() if not math.isfinite(value)]
         if diverged:
             raise FloatingPointError(f"training diverged by step {step}: {', '.join(diverged)}")
+
+    def _note_networks(self):
+        """Says in `run.json` what the scores are taken with, and warns where that was something else before."""
+        found = [scores.about() for scores in self.scores if scores.history]
+        before = self.run.read_run().get("scores")
+        if found and found != before:
+            if before:
+                logging.getLogger("tfjc").warning("scores until now were taken with %s, now with %s", before, found)
+            self.run.update_run(scores=found)
 
     def _write_spectra(self, step):
         spectrum = self.conditioning.spectrum

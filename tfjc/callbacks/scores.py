@@ -24,13 +24,14 @@ class Scores(Periodic):
       evaluator: such as `evaluators.ClassifierEvaluator(z, data)`.
       every: steps between scores.
       log_dir: TensorBoard's directory.
+      last: the step that training ends with, if it takes several `fit`; scored whatever `every` is.
 
     Raises:
       ValueError: every is out of range, or the evaluator is none.
     """
 
-    def __init__(self, generator, evaluator, every=1000, *, log_dir=None):
-        super().__init__(every, log_dir)
+    def __init__(self, generator, evaluator, every=1000, *, log_dir=None, last=None):
+        super().__init__(every, log_dir, last)
         if isinstance(evaluator, type) or not callable(evaluator) or not hasattr(evaluator, "prepare"):
             raise ValueError(f"scores need an evaluator such as ClassifierEvaluator(z, data), found {evaluator!r}")
         self.generator, self.evaluator = generator, evaluator
@@ -41,6 +42,10 @@ class Scores(Periodic):
         if not self.history or self.history[-1]["step"] != step:
             return {}
         return {name: value for name, value in self.history[-1].items() if name != "step"}
+
+    def about(self):
+        """What the scores were taken with."""
+        return {"evaluator": type(self.evaluator).__name__, **self.evaluator.about()}
 
     def act(self, step, logs):
         """Scores the samples, and hands the numbers on."""

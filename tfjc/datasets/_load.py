@@ -42,7 +42,7 @@ class Dataset:
         """(training part, test part), each a `Dataset` with labels.
 
         Those are the dataset's own splits "train" and "test"; where it has none, a fifth is held out, always the same.
-        Raises ValueError where there are no labels, or fewer than five images.
+        Raises ValueError where there are no labels, or not one whole number for each image, or fewer than five images.
         """
         if self.reload is not None:
             return self if self.split == "train" else self.reload(split="train"), self.reload(split="test")
@@ -50,12 +50,20 @@ class Dataset:
             raise ValueError(f"dataset {self.name!r} has no labels")
         if len(self.images) < 5:
             raise ValueError(f"a fifth of dataset {self.name!r} cannot be held out: it has {len(self.images)} images")
+        labels = _labels(self)
         order = np.random.default_rng(0).permutation(len(self.images))
-        fifth = len(order) // 5
-        return self._part("train", np.sort(order[fifth:])), self._part("test", np.sort(order[:fifth]))
+        parts = {"train": np.sort(order[len(order) // 5 :]), "test": np.sort(order[: len(order) // 5])}
+        return tuple(Dataset(self.name, np.asarray(self.images)[i], labels[i], split) for split, i in parts.items())
 
-    def _part(self, split, index):
-        return Dataset(self.name, self.images[index], np.asarray(self.labels)[index], split)
+
+def _labels(data):
+    """The labels as whole numbers [N]; a second axis of size 1, as some datasets have it, is dropped."""
+    labels = np.asarray(data.labels)
+    labels = labels[:, 0] if labels.shape[1:] == (1,) else labels
+    if labels.shape != (len(data.images),) or not np.issubdtype(labels.dtype, np.integer):
+        found = f"{labels.dtype} {list(labels.shape)}"
+        raise ValueError(f"labels must be whole numbers [{len(data.images)}], one for each image, found {found}")
+    return labels
 
 
 _SIZES = {"digits": 28, "mnist": 28, "fashion_mnist": 28, "cifar10": 32, "stl10": 48}

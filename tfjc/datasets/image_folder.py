@@ -12,8 +12,9 @@ _ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 def load(folder, size):
     """(images uint8 [N, size, size, 3], labels [N] or None) of all images under `folder`, in order of their names.
 
-    Each is cropped about its centre to a square and resized; sub-folders of the first level, in order, are the labels.
-    Raises ValueError where there is no such folder or no image in it, or naming a file that cannot be read.
+    Each is cropped about its centre to a square and resized; sub-folders of the first level, in order, are the labels,
+    if there are several. Raises ValueError where there is no such folder or no image in it, or naming a file that
+    cannot be read.
     """
     if not folder:
         raise ValueError("dataset 'image_folder' needs dataset.folder = '/path/to/images', found none")
@@ -27,7 +28,8 @@ def load(folder, size):
     tops = [path.relative_to(root).parts[0] if path.parent != root else None for path in paths]
     if None in tops:
         return images, None
-    return images, np.unique(tops, return_inverse=True)[1].astype(np.int64)
+    classes, labels = np.unique(tops, return_inverse=True)
+    return images, labels.astype(np.int64) if len(classes) > 1 else None
 
 
 def _read(path, size):

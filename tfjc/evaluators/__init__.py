@@ -1,10 +1,11 @@
 """Measurements of a generator. Each takes a callable z → images, never a model, and returns a flat dict."""
 
-from tfjc.evaluators._samples import NotFinite
+from tfjc.evaluators import tfgan
+from tfjc.evaluators._samples import NotFinite, Unavailable
 from tfjc.evaluators.classifier import Classifier, classifier
 from tfjc.evaluators.conditioning import ConditioningEvaluator
 from tfjc.evaluators.features import ClassifierEvaluator, InceptionEvaluator
-from tfjc.evaluators.inception import Inception, Unavailable
+from tfjc.evaluators.inception import Inception
 from tfjc.evaluators.modes import MissingModes
 
 __all__ = [
@@ -17,4 +18,5 @@ __all__ = [
     "NotFinite",
     "Unavailable",
     "classifier",
+    "tfgan",
 ]

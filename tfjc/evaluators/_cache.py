@@ -1,7 +1,6 @@
 """What is worth computing once on a machine: trained classifiers, and the features of real images."""
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import pathlib
@@ -25,10 +24,13 @@ def path(kind, name):
 
 @contextlib.contextmanager
 def locked(file):
-    """One process at a time, for this file: the others find what the first has made."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with open(file.with_name(f".{file.name}.lock"), "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    """One process at a time, for this file; where nothing can be locked, all at once."""
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError, ImportError):  # file systems without locks; Windows
+            import fcntl
+
+            file.parent.mkdir(parents=True, exist_ok=True)
+            fcntl.flock(stack.enter_context(open(file.with_name(f".{file.name}.lock"), "w")), fcntl.LOCK_EX)
         yield
 
 
@@ -58,14 +60,27 @@ def file_digest(root):
 
 def array(name, key, compute):
     """The array `name`, from the cache where it was computed for this `key`, else computed and kept."""
-    file = path("features", f"{name}-{key}.npy")
-    with locked(file):
-        if file.exists():
-            try:
-                return np.load(file)
-            except (OSError, ValueError, EOFError):  # cut off or overwritten: computed anew
-                pass
-        found = compute()
-        with records.replacing(file) as temporary, open(temporary, "wb") as stream:
-            np.save(stream, found)
-        return found
+    file = path("features", f"{name}-{key}.npz")
+    found = _read(file)
+    if found is None:
+        with locked(file):
+            found = _read(file)
+            found = _write(file, compute()) if found is None else found
+    return found
+
+
+def _read(file):
+    """The array in a file; None where there is none, or another than was written."""
+    try:
+        with np.load(file) as saved:
+            found = saved["array"]
+            return found if digest(found) == str(saved["digest"]) else None
+    except Exception:  # what is cut off or overwritten can raise anything, and is computed anew
+        return None
+
+
+def _write(file, found):
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with records.replacing(file) as temporary, open(temporary, "wb") as stream:
+        np.savez(stream, array=found, digest=digest(found))
+    return found

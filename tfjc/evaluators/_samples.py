@@ -1,9 +1,15 @@
 """What evaluators of samples share: their latents, and the images that a generator makes of these."""
 
+import dataclasses
+
 import numpy as np
 import tensorflow as tf
 
 from tfjc import checks, datasets, jacobian
+
+
+class Unavailable(ValueError):
+    """What an evaluator needs is not on this machine: the message says how to get it here."""
 
 
 class NotFinite(ValueError):
@@ -11,19 +17,18 @@ class NotFinite(ValueError):
 
 
 def dataset(data):
-    """`data`, which must be a `datasets.Dataset` of images in order."""
+    """`data`, which must be a `datasets.Dataset`, with its images as an array."""
     if not isinstance(data, datasets.Dataset):
         example = "tfjc.datasets.Dataset('mine', images, labels)"
         raise ValueError(f"data must be a dataset, such as {example}; found a {type(data).__name__}")
-    datasets.check_images(data.images)
-    return data
+    return dataclasses.replace(data, images=datasets.check_images(data.images))
 
 
-def latents(z, labels):
-    """(z float32 [N, n_z], labels [N, ...] or None), one for each sample; raises ValueError for other shapes."""
+def latents(z, labels, least=1):
+    """(z float32 [N, n_z], labels [N, ...] or None), one for each of at least `least` samples, else ValueError."""
     z = checks.rank("z", tf.cast(z, tf.float32), 2, "[N, n_z]")
-    if len(z) == 0:
-        raise ValueError("at least one latent is needed, found none")
+    if len(z) < least:
+        raise ValueError(f"at least {least} samples are needed, found {len(z)} latents")
     labels = None if labels is None else tf.convert_to_tensor(labels)
     if labels is not None and labels.shape[:1] != z.shape[:1]:
         raise ValueError(f"labels must be [{len(z)}, ...], one for each latent, found {labels.shape}")
@@ -34,7 +39,10 @@ def generated(generate, z, labels, batch_size):
     """Batches of G(z), float32 arrays."""
     for start in range(0, len(z), batch_size):
         part = slice(start, start + batch_size)
-        images = jacobian.run(generate, z[part], None if labels is None else labels[part])
+        try:
+            images = jacobian.run(generate, z[part], None if labels is None else labels[part])
+        except tf.errors.OpError as error:
+            raise ValueError(f"the generator fails on these latents or labels: {jacobian.summary(error)}") from error
         yield np.asarray(tf.cast(images, tf.float32))
 
 

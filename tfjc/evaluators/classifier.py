@@ -1,9 +1,11 @@
 """A small convolutional classifier of a labelled dataset, trained once on a machine, that scores are taken with."""
 
+import contextlib
 import itertools
 import json
 import logging
 import os
+import warnings
 
 import keras
 import numpy as np
@@ -62,8 +64,15 @@ def classifier(data, *, seed=0):
     classes = _check(train, test)
     key = _cache.digest(_RECIPE, keras.__version__, seed, train.images, train.labels)
     path = _cache.path("classifiers", f"{data.name}-{key}.keras")
-    with _cache.locked(path):
-        return _read(path, data.name) or _make(path, train, test, classes, seed)
+    found = _read(path, data.name)
+    if found is None:
+        with _cache.locked(path):  # whoever waited finds what another has made
+            found = _read(path, data.name) or _make(path, train, test, classes, seed)
+    if found.accuracy < 2.0 / classes:
+        warnings.warn(
+            f"the classifier of {data.name} is right on {found.accuracy:.1%}: hardly by more than chance", stacklevel=2
+        )
+    return found
 
 
 def _digest(model):
@@ -71,13 +80,14 @@ def _digest(model):
 
 
 def _check(train, test):
-    classes = int(max(train.labels.max(), test.labels.max())) + 1
-    if train.labels.min() < 0 or classes < 2:
-        found = f"{train.labels.min()} to {train.labels.max()}"
-        raise ValueError(f"dataset {train.name!r} needs labels of two classes or more, from 0 on, found {found}")
+    found = np.unique(np.concatenate([train.labels, test.labels]))
+    if len(found) < 2 or found[0] != 0 or found[-1] != len(found) - 1 or len(np.unique(train.labels)) < len(found):
+        listed = f"{', '.join(map(str, found[:5]))}{', ...' if len(found) > 5 else ''}"
+        rule = "labels 0, 1, ... of two classes or more, each of them in four fifths of the images"
+        raise ValueError(f"dataset {train.name!r} needs {rule}, found {listed}")
     if len(train.image_shape) != 3:
         raise ValueError(f"a classifier takes images [height, width, colours], found {list(train.image_shape)}")
-    return classes
+    return len(found)
 
 
 def _read(path, name):
@@ -90,21 +100,34 @@ def _read(path, name):
         found = Classifier(keras.models.load_model(path, compile=False), name, written["accuracy"])
         if found.digest == written["sha256"]:
             return found
-    except Exception:  # a damaged file can raise anything
-        pass
-    logging.getLogger("tfjc").warning("%s is damaged: the classifier of %s is trained anew", path, name)
+        reason = f"its weights are {found.digest}, written were {written['sha256']}"
+    except Exception as error:  # a damaged file can raise anything
+        reason = str(error)
+    logging.getLogger("tfjc").warning("%s is damaged (%s): the classifier of %s is trained anew", path, reason, name)
     return None
 
 
 def _make(path, train, test, classes, seed):
     log = logging.getLogger("tfjc").warning  # which is seen without any set-up: it takes a minute or more
     log("training a classifier of %s on %d images, once; kept in %s", train.name, len(train.images), path.parent)
-    model = _network(train.image_shape, classes, seed)
-    _fit(model, train, seed)
+    with _float32():
+        model = _network(train.image_shape, classes, seed)
+        _fit(model, train, seed)
     found = Classifier(model, train.name, _accuracy(model, test))
     _write(path, model, {**found.about(), "classes": classes, "seed": seed, "keras": keras.__version__})
     log("the classifier of %s is right on %.2f %% of %d images", train.name, 100 * found.accuracy, len(test.images))
     return found
+
+
+@contextlib.contextmanager
+def _float32():
+    """Whatever policy the user's networks have, a classifier is the same."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float32")
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 def _write(path, model, about):

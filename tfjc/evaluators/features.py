@@ -7,8 +7,10 @@ import numpy as np
 from tfjc import checks, datasets, numerics, scores
 from tfjc.evaluators import _cache, _samples, tfgan
 from tfjc.evaluators.classifier import classifier as trained_classifier
-from tfjc.evaluators.inception import Inception
+from tfjc.evaluators.inception import Inception, check_handle
 from tfjc.evaluators.modes import mode_counts
+
+_LEAST = 6  # density and coverage look at five neighbours
 
 
 class _FeatureEvaluator:
@@ -19,9 +21,15 @@ class _FeatureEvaluator:
     """
 
     def __init__(self, z, data, *, labels=None, batch_size=100):
-        self.z, self.labels = _samples.latents(z, labels)
+        self.z, self.labels = _samples.latents(z, labels, least=_LEAST)
         self.data, self.batch_size = _samples.dataset(data), checks.integer("batch_size", batch_size, minimum=1)
+        if len(self.data.images) < _LEAST:
+            raise ValueError(f"at least {_LEAST} real images are needed, found {len(self.data.images)}")
         self._network = self._real = None
+
+    def look(self, generate):
+        """Raises ValueError where G's images are unlike the dataset's, before anything that takes long."""
+        _samples.check(next(_samples.generated(generate, self.z, self.labels, 2)), self.data)
 
     def prepare(self, progress=None):
         """Gets the network and the features of the real images, from this machine's cache where it has them.
@@ -71,7 +79,7 @@ class _FeatureEvaluator:
             yield numerics.to_images(images[start : start + self.batch_size]).numpy()
 
     def _score(self, batches, fast, progress):
-        logits, features = self._run(batches, progress)
+        logits, features = self._run(batches, progress, warn=True)
         distances = scores if fast else tfgan
         where, count = self._where(), len(features)
         manifolds = scores.prdc(self._real, features)
@@ -83,19 +91,25 @@ class _FeatureEvaluator:
             **{f"{name}/{where}/{count}": value for name, value in manifolds.items()},
         }
 
-    def _run(self, batches, progress):
-        """(logits [N, classes], features [N, d]) of batches of images."""
-        found = []
+    def _run(self, batches, progress, warn=False):
+        """(logits [N, classes], features [N, d]), float32, of batches of images."""
+        found, low = [], np.inf
         for images in batches:
             found.append(self._network(_samples.check(images, self.data)))
+            low = min(low, images.min())
             if progress:
                 progress(len(images))
-        return tuple(np.concatenate(parts) for parts in zip(*found, strict=True))
+        if warn and low >= 0.0 and numerics.to_images(self.data.images[:100]).numpy().min() < -0.5:
+            warnings.warn(
+                f"no value of the samples is under {low:.2g}; [-1, 1] is expected, as the data have", stacklevel=4
+            )
+        return tuple(np.concatenate(parts).astype(np.float32) for parts in zip(*found, strict=True))
 
     def about(self):
         """What the scores were taken with: network, its digest, dataset, numbers of images."""
         seen = {} if self._real is None else {"real": len(self._real), **self._network.about()}
-        return {"dataset": self.data.name, "split": self.data.split, **seen}
+        data = self.data
+        return {"dataset": data.name, "split": data.split, "image_shape": list(data.image_shape), **seen}
 
 
 class InceptionEvaluator(_FeatureEvaluator):
@@ -123,7 +137,7 @@ class InceptionEvaluator(_FeatureEvaluator):
         super().__init__(z, data, labels=labels, batch_size=batch_size)
         if len(data.image_shape) != 3:
             raise ValueError(f"Inception takes images, found data of shape {list(data.image_shape)}")
-        self.inception = inception
+        self.inception = check_handle(inception)
 
     def _make_network(self):
         return Inception(self.inception)
@@ -146,8 +160,9 @@ class ClassifierEvaluator(_FeatureEvaluator):
       z: latents [N, n_z] of the samples.
       data: `datasets.Dataset` with labels, or whose splits have them.
       labels: [N, ...] for a class-conditional generator.
-      classifier: callable images [B, ...] in [−1, 1] → (logits [B, classes], features [B, d]); by default the small
-        convolutional network of `evaluators.classifier`, trained once on a machine, at first use.
+      classifier: callable images [B, ...] in [−1, 1] → (logits [B, classes], features [B, d]), which keys call "given",
+        or by its attributes `name` and `layer`; by default the small convolutional network of `evaluators.classifier`,
+        trained once on a machine, at first use.
       batch_size: images at once.
 
     Raises:
@@ -165,7 +180,7 @@ class ClassifierEvaluator(_FeatureEvaluator):
         self._classifier = classifier
 
     def _make_network(self):
-        return trained_classifier(self.data) if self._classifier is None else _Given(self._classifier, self.data.name)
+        return trained_classifier(self.data) if self._classifier is None else _Given(self._classifier)
 
     def _where(self):
         return f"{self._network.name}/{self._network.layer}"
@@ -175,18 +190,21 @@ class ClassifierEvaluator(_FeatureEvaluator):
 
 
 class _Given:
-    """A classifier that somebody brought, under the name of the dataset."""
+    """A classifier that somebody brought."""
 
-    layer, resizing, digest = "penultimate", "none", None
+    resizing, digest = "none", None
 
-    def __init__(self, classify, name):
+    def __init__(self, classify):
         if not callable(classify):
             raise ValueError(f"classifier must be callable, images → (logits, features), found {classify!r}")
-        self._classify, self.name = classify, name
+        self._classify = classify
+        self.name, self.layer = getattr(classify, "name", "given"), getattr(classify, "layer", "features")
 
     def __call__(self, images):
-        logits, features = self._classify(images)
-        return np.asarray(logits), np.asarray(features)
+        found = self._classify(images)
+        if not isinstance(found, (tuple, list)) or len(found) != 2:
+            raise ValueError(f"classifier must return (logits, features), found a {type(found).__name__}")
+        return tuple(map(np.asarray, found))
 
     def about(self):
-        return {"classifier": "given"}
+        return {"classifier": self.name}

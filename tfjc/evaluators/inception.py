@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import os
 import pathlib
 import socket
 
@@ -9,12 +10,9 @@ import tensorflow as tf
 
 from tfjc import checks
 from tfjc.evaluators import _cache, tfgan
+from tfjc.evaluators._samples import Unavailable
 
 _SIZE = 299
-
-
-class Unavailable(ValueError):
-    """What an evaluator needs is not on this machine: the message says how to get it here."""
 
 
 class Inception:
@@ -34,7 +32,8 @@ class Inception:
     name, layer, resizing = "inception", "pool_3", f"bilinear {_SIZE}"
 
     def __init__(self, handle=tfgan.INCEPTION):
-        self.handle, path = str(handle), _resolve(str(handle))
+        self.handle = check_handle(handle)
+        path = _resolve(self.handle)
         self.digest = _cache.file_digest(path)
         module = _load(path)
         self._module = module  # keeps its variables
@@ -54,6 +53,14 @@ class Inception:
         return {"inception": self.handle, "resizing": self.resizing, "sha256": self.digest}
 
 
+def check_handle(handle):
+    """`handle` as text, which must be a URL, or a directory that exists; raises ValueError for others."""
+    handle = os.fspath(handle)
+    if "://" not in handle and not os.path.isdir(handle):
+        raise ValueError(f"inception must be a TF-Hub handle, or the directory of a module, found {handle!r}")
+    return handle
+
+
 def _resolve(handle):
     """The directory of a module, downloaded into TF-Hub's cache if need be."""
     hub = tfgan.hub()
@@ -63,7 +70,7 @@ def _resolve(handle):
     except Exception as error:  # TF-Hub passes on whatever its network or file layer raises
         raise Unavailable(_advice(handle, error)) from error
     if not (path / "saved_model.pb").exists():
-        raise Unavailable(f"{path} is no SavedModel directory: expected TF-Hub's module {tfgan.INCEPTION}, unpacked")
+        raise ValueError(f"{path} is no SavedModel directory: expected TF-Hub's module {tfgan.INCEPTION}, unpacked")
     return path
 
 
@@ -80,8 +87,6 @@ def _patience(seconds):
 
 def _advice(handle, error):
     reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
-    if "://" not in handle:
-        return f"the Inception module {handle} cannot be read: {reason}"
     return (
         f"the Inception module {handle} is not on this machine and cannot be downloaded ({reason}). "
         "On a machine with network run\n"

@@ -41,6 +41,10 @@ class MissingModes:
         self._classify, self._classes = classify, classes
         self._seen = {"dataset": data.name}
 
+    def look(self, generate):
+        """Raises ValueError where G's samples are unlike the dataset's, before anything that takes long."""
+        _samples.check(next(_samples.generated(generate, self.z, self.labels, 2)), self.data)
+
     def prepare(self, progress=None):
         """Gets the classifier if there is need of one."""
         if self._classify is None and self.data.name in _CENTRES:

@@ -1,0 +1,173 @@
+"""Running a study: which runs are started, what becomes of those that fail, and that nothing is lost to kills."""
+
+import collections
+import csv
+import os
+import pathlib
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from conftest import ROOT
+
+from tfjc.study import _plan, _schedule
+
+SHORT = [
+    "study.arms = {'plain': ['gaussian_ring.gin'], 'wide': ['gaussian_ring.gin', 'mlp.width = 64']}",
+    "study.bindings = ['train_and_evaluate.steps = 300', 'train_and_evaluate.eval_every = 50', "
+    "'train_and_evaluate.eval_latents = 4', 'train_and_evaluate.scores = [(@MissingModes, 100)]', "
+    "'train_and_evaluate.score_samples = 100']",
+]
+
+
+class Fake:
+    """An executor whose commands end with what `outcomes` says for each run, in order, and write that status."""
+
+    jobs = 2
+
+    def __init__(self, outcomes):
+        self.outcomes, self.started, self._running = outcomes, [], []
+
+    def start(self, run, command, log):
+        self.started.append(run.name)
+        self._running.append(run)
+
+    def poll(self):
+        run = self._running.pop(0)
+        outcome = self.outcomes.get(run.name, collections.deque(["finished"])).popleft()
+        if isinstance(outcome, str):
+            run.directory.create().update_run(status=outcome)
+            outcome = 0
+        return {run: outcome}
+
+
+def schedule(tmp_path, outcomes, **options):
+    study = _plan.make(arms={"a": ["x.gin"], "b": ["x.gin"]}, seeds=2)
+    executor = Fake({name: collections.deque(values) for name, values in outcomes.items()})
+    said = []
+    made = _schedule.Schedule(
+        study, _plan.StudyDirectory(tmp_path).list_runs(study), executor, report=said.append, **options
+    )
+    while made.advance():
+        assert len(made.running) <= executor.jobs
+    return made, executor.started, said
+
+
+def test_every_run_is_started_once(tmp_path):
+    made, started, said = schedule(tmp_path, {})
+    assert started == ["a/0", "b/0", "a/1", "b/1"]
+    assert ([run.name for run in made.over], made.failed) == (started, {})
+    assert said[-1] == "finished b/1, 4 of 4 over"
+    assert schedule(tmp_path, {})[1] == []  # all are over
+
+
+def test_what_fails_is_tried_again_and_then_given_up(tmp_path):
+    made, started, said = schedule(tmp_path, {"a/0": [-9, 1, "finished"], "b/0": [1, 1, 1]}, retries=2)
+    assert collections.Counter(started) == {"a/0": 3, "b/0": 3, "a/1": 1, "b/1": 1}
+    assert {run.name: why for run, why in made.failed.items()} == {"b/0": "exit status 1"}
+    assert "failed a/0 (killed by signal 9), to be tried again" in said
+    assert [run.name for run in made.over] == ["a/0", "a/1", "b/1"]
+
+
+def test_a_mistake_is_not_tried_again_and_a_divergence_is_an_outcome(tmp_path):
+    made, started, said = schedule(tmp_path, {"a/0": [2], "b/0": ["diverged"]})
+    assert started.count("a/0") == started.count("b/0") == 1
+    assert [run.name for run in made.failed] == ["a/0"]
+    assert "diverged b/0, 1 of 4 over" in said
+
+
+def run_study(workdir, *flags):
+    command = [sys.executable, "-m", "tfjc.study.run", "--gin_file=quick", f"--workdir={workdir}", "--jobs=2"]
+    command += [f"--gin_bindings={binding}" for binding in SHORT] + list(flags)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    return subprocess.Popen(command, env=environment, cwd=workdir.parent, **pipes)
+
+
+def children(pid):
+    """The processes that a process has started."""
+    try:
+        text = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    except OSError:
+        return []
+    return [int(child) for child in text.split()]
+
+
+def results(workdir):
+    report = [sys.executable, "-m", "tfjc.study.report", f"--workdir={workdir}"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(report, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    with open(workdir / "results.csv", newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_a_study_disturbed_by_kills_ends_as_one_that_was_not(tmp_path):
+    """SIGKILL to two runs and to the parent: the same command ends with the same results."""
+    quiet = run_study(tmp_path / "quiet", "--gin_bindings=study.seeds = 2")
+    printed = quiet.communicate(timeout=240)[0]
+    assert quiet.returncode == 0, printed
+    assert "4 of 4 runs have an outcome" in printed
+    chance = random.Random(0)
+    disturbed = run_study(tmp_path / "disturbed", "--gin_bindings=study.seeds = 2", "--retries=5")
+    for victim in ("run", "run", "parent"):
+        time.sleep(chance.uniform(6.0, 12.0))
+        running = children(disturbed.pid)
+        if victim == "run" and running:
+            os.kill(chance.choice(running), signal.SIGKILL)
+        elif victim == "parent":
+            disturbed.kill()
+            disturbed.communicate()
+            time.sleep(0.5)
+            assert not any(pathlib.Path(f"/proc/{pid}").exists() for pid in running)  # none goes on without its parent
+    again = run_study(tmp_path / "disturbed", "--gin_bindings=study.seeds = 2", "--retries=5")
+    printed = again.communicate(timeout=240)[0]
+    assert again.returncode == 0, printed
+    first, second = results(tmp_path / "quiet"), results(tmp_path / "disturbed")
+    assert first == second
+    assert [(row["arm"], row["seed"], row["status"]) for row in first] == [
+        *(("plain", "0", "finished"), ("wide", "0", "finished")),
+        *(("plain", "1", "finished"), ("wide", "1", "finished")),
+    ]
+
+
+def test_ctrl_c_stops_cleanly_and_a_second_process_is_refused(tmp_path):
+    workdir = tmp_path / "study"
+    process = run_study(workdir, "--gin_bindings=study.seeds = 2")
+    while not list(workdir.rglob("metrics.jsonl")) and process.poll() is None:
+        time.sleep(0.1)
+    second = run_study(workdir, "--gin_bindings=study.seeds = 2")
+    printed = second.communicate(timeout=60)[0]
+    assert second.returncode == 2 and "another process runs the study" in printed
+    process.send_signal(signal.SIGINT)
+    printed = process.communicate(timeout=90)[0]
+    assert process.returncode == 130, printed
+    assert "the same command goes on" in printed
+    assert "interrupted" in {_plan.Run(a, s, d).status() for a, s, d in _runs(workdir)}
+
+
+def _runs(workdir):
+    study = _plan.StudyDirectory(workdir)
+    return [(run.arm, run.seed, run.directory) for run in study.list_runs(study.read())]
+
+
+@pytest.mark.parametrize(
+    "flags, message",
+    [
+        ([], "--gin_file is needed"),
+        (["--gin_file=quik"], "unknown study 'quik'; "),
+        (["--gin_file=quick", "--jobs=0"], "jobs"),
+        (["--gin_file=quick", "--gin_bindings=study.seeds = 0"], "study.seeds must be at least 1"),
+        (["--gin_file=quick", "extra"], "expected only flags, found 'extra'"),
+    ],
+)
+def test_mistakes_end_with_one_message(flags, message, tmp_path):
+    command = [sys.executable, "-m", "tfjc.study.run", *flags]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, "Traceback" in done.stderr) == (2, False)
+    assert message in done.stderr
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,161 @@
+"""The figures of a study, from records alone; each returns a matplotlib Figure, None where there is nothing to draw."""
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.figure import Figure
+from PIL import Image
+
+LOGARITHMIC = ("frechet_distance", "fid")
+
+
+def curves(recorded, arms, names):
+    """Every number over training: a row for each, a column for each arm, a colour for each run (figures 1, 5, 6)."""
+    names = [name for name in names if any(run.series(name)[0] for run in recorded)]
+    if not names:
+        return None
+    figure, grid = _grid(len(names), len(arms), 4.2, 2.4, sharey="row", sharex=True)
+    for row, name in zip(grid, names, strict=True):
+        for axes, arm in zip(row, arms, strict=True):
+            for index, run in enumerate(_of(recorded, arm)):
+                steps, values = run.series(name)
+                axes.plot(steps, _finite(values), color=_colour(index), linewidth=1.0, label=f"seed {run.run.seed}")
+            if name in LOGARITHMIC:
+                axes.set_yscale("log")
+            axes.set_title(f"{arm}: {name}", fontsize=9)
+    _label(grid[-1], "step")
+    grid[0, -1].legend(fontsize=6, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return figure
+
+
+def latents(recorded, arms, columns=4):
+    """ln κ(M_z) at each fixed latent over training, for the first runs of each arm (figure 2)."""
+    figure, grid = _grid(len(arms), columns, 3.0, 2.4, sharey=True, sharex=True)
+    for row, arm in zip(grid, arms, strict=True):
+        for axes, run in zip(row, _of(recorded, arm), strict=False):
+            steps = [line["step"] for line in run.rows]
+            axes.plot(steps, _finite([line["log_condition"] for line in run.rows]), color="tab:blue", alpha=0.15)
+            axes.set_title(f"{arm}, seed {run.run.seed}", fontsize=9)
+    _label(grid[-1], "step")
+    _label(grid[:, 0], ylabel="ln κ(M_z)")
+    return figure
+
+
+def spectra(recorded, arms):
+    """The final spectrum of the average Jacobian of each run, an axes for each arm (figures 3 and 4)."""
+    figure, grid = _grid(1, len(arms), 4.2, 3.0, sharey=True)
+    for axes, arm in zip(grid[0], arms, strict=True):
+        for index, run in enumerate(_of(recorded, arm)):
+            if run.spectrum is not None:
+                values = np.where(run.spectrum > 0, run.spectrum, np.nan)
+                axes.plot(range(1, len(values) + 1), values, color=_colour(index), linewidth=1.0)
+        axes.set_yscale("log")
+        axes.set_title(arm, fontsize=9)
+    _label(grid[0], "index k")
+    grid[0, 0].set_ylabel("singular value of E[J_z]")
+    return figure
+
+
+def by_arm(recorded, arms, names):
+    """Final values of every run by arm, with the mean of each arm (figure 7)."""
+    names = [name for name in names if any(np.isfinite(run.last(name)) for run in recorded)]
+    if not names:
+        return None
+    columns = min(4, len(names))
+    figure, grid = _grid(-(-len(names) // columns), columns, 3.0, 2.6)
+    for axes, name in zip(grid.flat, names, strict=False):
+        for position, arm in enumerate(arms):
+            values = np.array([run.last(name) for run in _of(recorded, arm)])
+            values = values[np.isfinite(values)]
+            axes.plot(position + np.linspace(-0.12, 0.12, len(values)), values, "o", markersize=4, alpha=0.7)
+            if len(values):
+                axes.hlines(values.mean(), position - 0.25, position + 0.25, color="black")
+        axes.set_xticks(range(len(arms)), arms, fontsize=8)
+        axes.set_title(name, fontsize=9)
+        if name in LOGARITHMIC:
+            axes.set_yscale("log")
+    for axes in list(grid.flat)[len(names) :]:
+        axes.set_axis_off()
+    return figure
+
+
+def against_conditioning(recorded, arms, names):
+    """Final scores against the final mean log-condition number, a colour for each arm (section 3)."""
+    names = [name for name in names if any(np.isfinite(run.last(name)) for run in recorded)]
+    if not names:
+        return None
+    columns = min(4, len(names))
+    figure, grid = _grid(-(-len(names) // columns), columns, 3.0, 2.6)
+    for axes, name in zip(grid.flat, names, strict=False):
+        for position, arm in enumerate(arms):
+            points = [(run.last("mean_log_condition"), run.last(name)) for run in _of(recorded, arm)]
+            x, y = _finite(points).T if points else ([], [])
+            axes.plot(x, y, "o", color=_colour(position), markersize=4, alpha=0.8, label=arm)
+        axes.set_title(name, fontsize=9)
+        axes.set_xlabel("mean log-condition number", fontsize=8)
+        if name in LOGARITHMIC:
+            axes.set_yscale("log")
+    for axes in list(grid.flat)[len(names) :]:
+        axes.set_axis_off()
+    grid.flat[0].legend(fontsize=7)
+    return figure
+
+
+def histograms(recorded, arms):
+    """Samples by predicted class, a line for each run (figure 10)."""
+    if not any(run.histogram() for run in recorded):
+        return None
+    figure, grid = _grid(1, len(arms), 4.2, 2.6, sharey=True)
+    for axes, arm in zip(grid[0], arms, strict=True):
+        for index, run in enumerate(_of(recorded, arm)):
+            if run.histogram():
+                axes.step(
+                    range(len(run.histogram())), run.histogram(), where="mid", color=_colour(index), linewidth=1.0
+                )
+        axes.set_title(arm, fontsize=9)
+    _label(grid[0], "class")
+    grid[0, 0].set_ylabel("samples")
+    return figure
+
+
+def samples(recorded, arms, columns=6):
+    """The newest samples of the first runs of each arm."""
+    pictures = {arm: [(run, _newest(run)) for run in _of(recorded, arm)][:columns] for arm in arms}
+    count = max((len(row) for row in pictures.values()), default=0)
+    if not any(picture for row in pictures.values() for _, picture in row):
+        return None
+    figure, grid = _grid(len(arms), count, 2.2, 2.4)
+    for axes in grid.flat:
+        axes.set_axis_off()
+    for row, arm in zip(grid, arms, strict=True):
+        for axes, (run, picture) in zip(row, pictures[arm], strict=False):
+            if picture:
+                axes.imshow(Image.open(picture), cmap="gray")
+                axes.set_title(f"{arm}, seed {run.run.seed}", fontsize=8)
+    return figure
+
+
+def _newest(run):
+    return max(run.run.directory.samples.glob("step_*.png"), default=None)
+
+
+def _of(recorded, arm):
+    return [run for run in recorded if run.run.arm == arm and run.rows]
+
+
+def _finite(values):
+    values = np.asarray(values, dtype=float)
+    return np.where(np.isfinite(values), values, np.nan)
+
+
+def _colour(index):
+    return colormaps["tab20" if index >= 10 else "tab10"](index % 20)
+
+
+def _grid(rows, columns, width, height, **options):
+    figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
+    return figure, figure.subplots(rows, columns, squeeze=False, **options)
+
+
+def _label(row, xlabel=None, ylabel=None):
+    for axes in row:
+        axes.set(**{name: text for name, text in {"xlabel": xlabel, "ylabel": ylabel}.items() if text})

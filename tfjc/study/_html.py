@@ -1,0 +1,64 @@
+"""A page that needs nothing but itself. Whatever comes from a study's files is escaped."""
+
+import base64
+import html
+import io
+import math
+
+_STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
+h1, h2 { line-height: 1.2; } h2 { margin-top: 2.5rem; border-bottom: 1px solid #ddd; }
+table { border-collapse: collapse; margin: 1rem 0; font-size: 13px; }
+th, td { padding: .25rem .6rem; text-align: right; }
+th { border-bottom: 1px solid #999; } td:first-child, th:first-child, .text td, .text th { text-align: left; }
+tr:nth-child(even) { background: #f6f6f6; } img { max-width: 100%; } .scroll { overflow-x: auto; }
+.supported { color: #17692b; } .contradicted { color: #a01717; } figcaption { font-size: 13px; color: #555; }
+"""
+
+
+def page(title, parts):
+    """A whole page of parts that are HTML already."""
+    title = html.escape(title)
+    head = f'<head><meta charset="utf-8"><title>{title}</title><style>{_STYLE}</style></head>'
+    return f"<!doctype html>\n<html lang=en>{head}<body><h1>{title}</h1>\n{chr(10).join(parts)}\n</body></html>\n"
+
+
+def heading(text):
+    """A section's heading."""
+    return f"<h2>{html.escape(text)}</h2>"
+
+
+def paragraph(text):
+    """A paragraph of text."""
+    return f"<p>{html.escape(text)}</p>"
+
+
+def table(columns, rows, *, text=False):
+    """A table; numbers are shown with four digits. `text` aligns all columns to the left."""
+    head = "".join(f"<th>{html.escape(str(column))}</th>" for column in columns)
+    body = "".join(f"<tr>{''.join(_cell(value) for value in row)}</tr>" for row in rows)
+    kind = " class=text" if text else ""
+    return f"<div class=scroll><table{kind}><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+
+
+def _cell(value):
+    verdict = value if value in ("supported", "contradicted") else None
+    return f"<td{f' class={verdict}' if verdict else ''}>{html.escape(number(value))}</td>"
+
+
+def number(value):
+    """A number with four digits, infinity as ∞, nothing for nan; text as it is."""
+    if not isinstance(value, float):
+        return str(value)
+    if math.isnan(value):
+        return ""
+    return f"{value:.4g}" if math.isfinite(value) else ("∞" if value > 0 else "−∞")
+
+
+def figure(drawn, caption):
+    """A matplotlib figure as an embedded PNG."""
+    stream = io.BytesIO()
+    drawn.savefig(stream, format="png", dpi=110)
+    data = base64.b64encode(stream.getvalue()).decode()
+    text = html.escape(caption)
+    return f'<figure><img alt="{text}" src="data:image/png;base64,{data}"><figcaption>{text}</figcaption></figure>'

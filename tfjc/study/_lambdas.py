@@ -1,0 +1,35 @@
+"""λ_min and λ_max from the quotients of the runs that scored best."""
+
+import numpy as np
+
+from tfjc import checks, statistics
+
+_LOWER_IS_BETTER = ("frechet_distance", "fid", "kid", "kernel_distance", "missing_classes", "kl_to_uniform")
+
+
+def best_runs(runs, score):
+    """(the runs that scored best, whether they are apart from the others).
+
+    They are the better cluster where the final scores make two (`statistics.two_clusters`), else the better half.
+    """
+    sign = -1.0 if score in _LOWER_IS_BETTER else 1.0
+    values = np.array([sign * run.last(score) for run in runs])
+    clusters = statistics.two_clusters(values, generator=np.random.default_rng(0))
+    if len(clusters.members) == 2:
+        return [runs[index] for index in clusters.members[1]], True
+    order = np.argsort(-np.where(np.isnan(values), -np.inf, values), kind="stable")[: max(1, len(runs) // 2)]
+    return [runs[index] for index in sorted(order)], False
+
+
+def interval(runs, low, high):
+    """(λ_min, λ_max): medians over runs of Q's quantiles `low` and `high`, averaged over the second half of training.
+
+    Source: Odena et al. 2018, section 4: λ_min and λ_max are set by looking at Q in runs without clamping.
+    """
+    recorded = list(runs[0].rows[-1]["quotient_quantiles"])
+    for quantile in (low, high):
+        checks.one_of("quantile", quantile, recorded)
+    if not float(low) < float(high):
+        raise ValueError(f"the lower quantile must be less than the higher one, found {low} and {high}")
+    halves = [[row["quotient_quantiles"] for row in run.rows[len(run.rows) // 2 :]] for run in runs]
+    return tuple(float(np.median([np.mean([q[name] for q in half]) for half in halves])) for name in (low, high))

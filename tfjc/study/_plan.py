@@ -1,0 +1,173 @@
+"""What a study is: arms, seeds, and the run that each pair of them stands for."""
+
+import dataclasses
+import importlib.resources
+import json
+import pathlib
+import re
+import sys
+
+import gin
+
+from tfjc import checks, records
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """Arms and seeds of a study.
+
+    Attributes:
+      arms: {name: [gin files and bindings]}, the first arm being the one that the others are compared with.
+      seeds: the seeds that every arm is run with.
+      bindings: gin bindings for all arms.
+    """
+
+    arms: dict
+    seeds: tuple
+    bindings: tuple = ()
+
+    def as_dict(self):
+        """The study as JSON has it."""
+        return {"arms": self.arms, "seeds": list(self.seeds), "bindings": list(self.bindings)}
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One run of a study: an arm with a seed, and its directory."""
+
+    arm: str
+    seed: int
+    directory: records.RunDirectory
+
+    @property
+    def name(self):
+        """The name of the run in tables: arm/seed."""
+        return f"{self.arm}/{self.seed}"
+
+    @property
+    def log(self):
+        """Where the output of its process goes."""
+        return self.directory.path.with_suffix(".log")
+
+    def status(self):
+        """`waiting`, or as in `run.json`: `running` (or killed), `interrupted`, `failed`, `finished`, `diverged`."""
+        return self.directory.read_run().get("status", "waiting")
+
+    def is_over(self):
+        """Whether there is an outcome: it finished or diverged."""
+        return self.status() in ("finished", "diverged")
+
+
+def make(arms=None, seeds=None, bindings=()):
+    """The `Study` that a gin file describes.
+
+    Args:
+      arms: {name: [gin files and bindings]}; names end up as directories, and files end in ".gin".
+      seeds: a list of seeds, or how many, from 0 on.
+      bindings: gin bindings for all arms.
+
+    Raises:
+      ValueError: no arms or seeds, or names that cannot be directories.
+    """
+    if not isinstance(arms, dict) or not arms:
+        raise ValueError(f"study.arms must be {{name: [gin files and bindings]}}, found {arms!r}")
+    for name, parts in arms.items():
+        if not re.fullmatch(r"\w[\w.-]*", str(name)):
+            raise ValueError(f"an arm's name must be letters, digits, '_', '-' and '.', found {name!r}")
+        if not _strings(parts) or not any(part.endswith(".gin") for part in parts):
+            raise ValueError(f"arm {name!r} must be a list of gin files and bindings, found {parts!r}")
+    seeds = range(checks.integer("study.seeds", seeds, minimum=1)) if not isinstance(seeds, (list, tuple)) else seeds
+    seeds = tuple(checks.integer("study.seeds", seed, minimum=0) for seed in seeds)
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise ValueError(f"study.seeds must be different numbers, found {list(seeds)}")
+    if not _strings(bindings):
+        raise ValueError(f"study.bindings must be a list of strings, found {bindings!r}")
+    return Study({name: list(parts) for name, parts in arms.items()}, seeds, tuple(bindings))
+
+
+def _strings(parts):
+    return isinstance(parts, (list, tuple)) and all(isinstance(part, str) for part in parts)
+
+
+_make = gin.external_configurable(make, "study")
+
+
+def parse(name, bindings=()):
+    """The study in a gin file, a path or one of ours by name; raises ValueError with what is wrong in it."""
+    gin.clear_config()
+    try:
+        gin.parse_config_files_and_bindings([str(find(name))], list(bindings), finalize_config=False)
+        return _make()
+    except (OSError, SyntaxError, RuntimeError, TypeError) as error:
+        raise ValueError(f"{name}: {error}") from error
+
+
+def directory():
+    """The directory of our gin files: `gin/` of the checkout, or the copy installed with the package."""
+    checkout = pathlib.Path(__file__).parents[2] / "gin"
+    return (
+        checkout if (checkout / "studies").exists() else pathlib.Path(importlib.resources.files("tfjc")) / "gin_files"
+    )
+
+
+def find(name):
+    """The gin file of a study; raises ValueError naming the nearest of ours where there is none."""
+    short = name.removeprefix("gin/").removeprefix("studies/").removesuffix(".gin") + ".gin"
+    for candidate in (pathlib.Path(name), directory() / "studies" / short):
+        if candidate.is_file():
+            return candidate
+    ours = [f"gin/studies/{path.name}" for path in (directory() / "studies").glob("*.gin")]
+    raise ValueError(checks.unknown("study", name, ours))
+
+
+class StudyDirectory:
+    """A study's directory: `study.json`, `runs/ARM/seed_000/` with a log beside each, and what the report writes."""
+
+    def __init__(self, path):
+        self.path = pathlib.Path(path)
+        self.study = self.path / "study.json"
+        self.runs = self.path / "runs"
+
+    def read(self):
+        """The `Study` that the directory holds; raises ValueError where it holds none."""
+        if not self.study.exists():
+            raise ValueError(f"{self.path} holds no study: it has no {self.study.name}")
+        try:
+            return make(**json.loads(self.study.read_text(encoding="utf-8")))
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{self.study} is damaged: {error}") from error
+
+    def begin(self, study):
+        """Writes the study down; raises ValueError where the directory holds another (more seeds are the same)."""
+        if self.study.exists():
+            before = self.read()
+            if (before.arms, before.bindings) != (study.arms, study.bindings):
+                raise ValueError(
+                    f"{self.path} holds another study; choose another --workdir\n"
+                    f"  was  {json.dumps(before.as_dict())}\n  now  {json.dumps(study.as_dict())}"
+                )
+            study = dataclasses.replace(study, seeds=tuple(dict.fromkeys((*before.seeds, *study.seeds))))
+        self.runs.mkdir(parents=True, exist_ok=True)
+        records.write_text(self.study, json.dumps(study.as_dict(), indent=2) + "\n")
+        return study
+
+    def list_runs(self, study):
+        """Every `Run` of the study: all arms with the first seed, then with the second, and so on."""
+        return [
+            Run(arm, seed, records.RunDirectory(self.runs / arm / f"seed_{seed:03d}"))
+            for seed in study.seeds
+            for arm in study.arms
+        ]
+
+
+def command(study, run, options):
+    """The command line that trains a run; `options` are flags of `tfjc.train` for all."""
+    parts = [*study.arms[run.arm]]
+    files = [part for part in parts if part.endswith(".gin")]
+    bindings = [*(part for part in parts if not part.endswith(".gin")), *study.bindings]
+    return [
+        *(sys.executable, "-m", "tfjc.train", f"--workdir={run.directory.path}", f"--seed={run.seed}"),
+        *(f"--gin_file={name}" for name in files),
+        *(f"--gin_bindings={binding}" for binding in bindings),
+        *options,
+    ]

@@ -1,0 +1,91 @@
+"""The records of a study's runs, and the final row of each."""
+
+import dataclasses
+import functools
+import math
+
+import numpy as np
+
+_PLAIN = ("mean_log_condition", "clamped_low", "clamped_high", "sigma_max", "sigma_min")
+_QUANTILES = ("0.05", "0.5", "0.95")
+
+
+@dataclasses.dataclass(frozen=True)
+class Recorded:
+    """What a run has left: its `Run`, `run.json` and the rows of `metrics.jsonl`."""
+
+    run: object
+    about: dict
+    rows: list
+
+    @property
+    def status(self):
+        """As `_plan.Run.status`."""
+        return self.about.get("status", "waiting")
+
+    @property
+    def has_outcome(self):
+        """Whether the run ended by itself, well or diverged, and so counts."""
+        return self.status in ("finished", "diverged") and bool(self.rows)
+
+    def series(self, name):
+        """(steps, values) at which a number was recorded."""
+        taken = [(row["step"], row[name]) for row in self.rows if isinstance(row.get(name), (int, float))]
+        return tuple(zip(*taken, strict=True)) if taken else ((), ())
+
+    def last(self, name):
+        """The newest value of a number, nan where there is none."""
+        values = self.series(name)[1]
+        return float(values[-1]) if values else math.nan
+
+    @functools.cached_property
+    def spectrum(self):
+        """The newest spectrum of the average Jacobian [n_z]; None where none was recorded."""
+        path = self.run.directory.spectra
+        if not path.exists():
+            return None
+        with np.load(path) as saved:
+            return saved["average_jacobian"][-1]
+
+    def histogram(self):
+        """The newest class histogram by 360 samples (or as many as there were), None where there is none."""
+        found = [row["class_histogram"] for row in self.rows if "class_histogram" in row]
+        return found[-1] if found else None
+
+
+def read(directory, study):
+    """The `Recorded` of every run of a study, in the order of its runs."""
+    runs = directory.list_runs(study)
+    return [Recorded(run, run.directory.read_run(), run.directory.read_metrics()) for run in runs]
+
+
+def scores(recorded):
+    """The plain names of the scores that any run recorded, in the order of their lines."""
+    keys = [key for run in recorded for row in run.rows for key in row if "/" in key and not isinstance(row[key], list)]
+    return list(dict.fromkeys(key.partition("/")[0] for key in keys))
+
+
+def protocol(recorded, name):
+    """The full key that a score's plain name stands for, such as frechet_distance/mnist/penultimate/5000."""
+    keys = [key for run in recorded for row in run.rows for key in row if key.startswith(f"{name}/")]
+    return keys[0] if keys else name
+
+
+def results(recorded):
+    """A row for every run: arm, seed, status, step, the final value of every number; no times, which never repeat."""
+    names = [*_PLAIN, *scores(recorded)]
+    return [
+        {
+            "arm": run.run.arm,
+            "seed": run.run.seed,
+            "status": run.status,
+            "step": run.rows[-1]["step"] if run.rows else 0,
+            **{name: run.last(name) for name in names},
+            **{f"quotient_{q}": _quotient(run, q) for q in _QUANTILES},
+        }
+        for run in recorded
+    ]
+
+
+def _quotient(run, quantile):
+    return float(run.rows[-1]["quotient_quantiles"][quantile]) if run.rows else math.nan

@@ -1,0 +1,101 @@
+"""Runs a study: `python -m tfjc.study.run --gin_file=gin/studies/quick.gin`."""
+
+import contextlib
+import fcntl
+import pathlib
+import sys
+
+from absl import flags
+
+from tfjc import commands
+from tfjc.study import _local, _plan, _schedule
+
+_GIN_FILE = flags.DEFINE_string("gin_file", None, "The study: a path, or one of ours by name.")
+_GIN_BINDINGS = flags.DEFINE_multi_string("gin_bindings", [], "A gin binding that overrides the file; repeatable.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "The study's directory; studies/NAME by default.")
+_JOBS = flags.DEFINE_integer("jobs", None, "Runs at once; as many as there are cores by default.", lower_bound=1)
+_RETRIES = flags.DEFINE_integer("retries", 2, "How often a run that fails is tried again.", lower_bound=0)
+_EXECUTOR = flags.DEFINE_enum("executor", "local", ["local", "ray"], "Processes on this machine, or a Ray cluster.")
+_GPUS = flags.DEFINE_float("gpus_per_run", 0.0, "GPUs that Ray keeps for a run.", lower_bound=0.0)
+_CPUS = flags.DEFINE_float("cpus_per_run", 1.0, "CPU cores that Ray keeps for a run.", lower_bound=0.0)
+_PASSED_ON = {
+    name: flags.DEFINE_string(name, None, f"Passed on to every run: {what}.")
+    for name, what in {
+        "data_dir": "the data directory of tensorflow-datasets",
+        "manual_dir": "a directory with the dataset's official archives",
+        "inception": "directory or TF-Hub handle of TF-GAN's Inception module",
+        "jit_compile": "XLA, auto, on or off",
+    }.items()
+}
+
+
+def main(argv):
+    """Runs the study that the flags name; returns 0 if every run has an outcome, 1 if not, 2 for a mistake."""
+    if len(argv) > 1:
+        return _fail(f"expected only flags, found {argv[1]!r}")
+    if not _GIN_FILE.value:
+        return _fail("--gin_file is needed, for example --gin_file=gin/studies/quick.gin")
+    try:
+        study = _plan.parse(_GIN_FILE.value, _GIN_BINDINGS.value)
+        directory = _plan.StudyDirectory(_WORKDIR.value or f"studies/{pathlib.Path(_GIN_FILE.value).stem}")
+        study = directory.begin(study)
+        with _alone(directory):
+            return _run(study, directory)
+    except (ValueError, OSError) as error:
+        return _fail(error)
+
+
+def _run(study, directory):
+    options = [f"--{name}={flag.value}" for name, flag in _PASSED_ON.items() if flag.value is not None]
+    executor = _executor()
+    runs = directory.list_runs(study)
+    with _display(directory) as display:
+        schedule = _schedule.Schedule(
+            study, runs, executor, retries=_RETRIES.value, options=options, report=display.report
+        )
+        try:
+            while schedule.advance():
+                display.show(schedule)
+        except KeyboardInterrupt:
+            display.report("interrupted: runs write their last records")
+            executor.interrupt()
+            print("the same command goes on", file=sys.stderr)
+            return 130
+        display.show(schedule)
+    over, failed = len(schedule.over), len(schedule.failed)
+    print(f"{over} of {len(runs)} runs have an outcome{f', {failed} failed' if failed else ''}: {directory.path}")
+    print(f"report: python -m tfjc.study.report --workdir={directory.path}")
+    return 1 if failed else 0
+
+
+def _executor():
+    if _EXECUTOR.value == "local":
+        return _local.Local(_JOBS.value)
+    from tfjc.study import _ray
+
+    return _ray.Ray(_JOBS.value, gpus=_GPUS.value, cpus=_CPUS.value)
+
+
+@contextlib.contextmanager
+def _alone(directory):
+    """Refuses a second process on the same study; the lock goes with the process, however that ends."""
+    with open(directory.path / ".lock", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(f"another process runs the study in {directory.path}") from None
+        yield
+
+
+def _display(directory):
+    from tfjc.study import _display
+
+    return _display.display(directory.path)
+
+
+def _fail(message):
+    return commands.fail("study.run", message)
+
+
+if __name__ == "__main__":
+    commands.start("study.run", main)
