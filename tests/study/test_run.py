@@ -15,12 +15,10 @@ from conftest import ROOT
 
 from tfjc.study import _plan, _schedule
 
-SHORT = [
-    "study.arms = {'plain': ['gaussian_ring.gin'], 'wide': ['gaussian_ring.gin', 'mlp.width = 64']}",
-    "study.bindings = ['train_and_evaluate.steps = 300', 'train_and_evaluate.eval_every = 50', "
-    "'train_and_evaluate.eval_latents = 4', 'train_and_evaluate.scores = [(@MissingModes, 100)]', "
-    "'train_and_evaluate.score_samples = 100']",
-]
+ARMS = "study.arms = {'plain': ['gaussian_ring.gin'], 'wide': ['gaussian_ring.gin', 'mlp.width = 64']}"
+BINDINGS = """study.bindings = [
+    'train_and_evaluate.steps = {}', 'train_and_evaluate.eval_every = 50', 'train_and_evaluate.eval_latents = 4',
+    'train_and_evaluate.scores = [(@MissingModes, 100)]', 'train_and_evaluate.score_samples = 100']"""
 
 
 class Fake:
@@ -79,9 +77,9 @@ def test_a_mistake_is_not_tried_again_and_a_divergence_is_an_outcome(tmp_path):
     assert "diverged b/0, 1 of 4 over" in said
 
 
-def run_study(workdir, *flags):
+def run_study(workdir, *flags, steps=300):
     command = [sys.executable, "-m", "tfjc.study.run", "--gin_file=quick", f"--workdir={workdir}", "--jobs=2"]
-    command += [f"--gin_bindings={binding}" for binding in SHORT] + list(flags)
+    command += [f"--gin_bindings={binding}" for binding in (ARMS, BINDINGS.format(steps))] + list(flags)
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     return subprocess.Popen(command, env=environment, cwd=workdir.parent, **pipes)
@@ -94,6 +92,14 @@ def children(pid):
     except OSError:
         return []
     return [int(child) for child in text.split()]
+
+
+def is_alive(pid):
+    """Whether a process is there and more than an entry that nobody has collected."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def results(workdir):
@@ -122,7 +128,7 @@ def test_a_study_disturbed_by_kills_ends_as_one_that_was_not(tmp_path):
             disturbed.kill()
             disturbed.communicate()
             time.sleep(0.5)
-            assert not any(pathlib.Path(f"/proc/{pid}").exists() for pid in running)  # none goes on without its parent
+            assert not any(map(is_alive, running))  # none goes on without its parent
     again = run_study(tmp_path / "disturbed", "--gin_bindings=study.seeds = 2", "--retries=5")
     printed = again.communicate(timeout=240)[0]
     assert again.returncode == 0, printed
@@ -136,10 +142,10 @@ def test_a_study_disturbed_by_kills_ends_as_one_that_was_not(tmp_path):
 
 def test_ctrl_c_stops_cleanly_and_a_second_process_is_refused(tmp_path):
     workdir = tmp_path / "study"
-    process = run_study(workdir, "--gin_bindings=study.seeds = 2")
+    process = run_study(workdir, "--gin_bindings=study.seeds = 2", steps=1_000_000)
     while not list(workdir.rglob("metrics.jsonl")) and process.poll() is None:
         time.sleep(0.1)
-    second = run_study(workdir, "--gin_bindings=study.seeds = 2")
+    second = run_study(workdir, "--gin_bindings=study.seeds = 2", steps=1_000_000)
     printed = second.communicate(timeout=60)[0]
     assert second.returncode == 2 and "another process runs the study" in printed
     process.send_signal(signal.SIGINT)

@@ -32,8 +32,6 @@ class Ray:
 
     def poll(self):
         """{key: exit status} of the commands that have ended since the last call; waits a little if none has."""
-        if not self._running:
-            return {}
         done, _ = ray.wait(list(self._running.values()), num_returns=len(self._running), timeout=0.2)
         ended = {key: _status(task) for key, task in self._running.items() if task in done}
         for key in ended:

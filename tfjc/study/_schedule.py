@@ -33,9 +33,10 @@ class Schedule:
         """Starts what there is room for, and looks what has ended; False when there is nothing more to do."""
         while self.waiting and len(self.running) < self._executor.jobs:
             self._start(self.waiting.popleft())
-        for run, status in self._executor.poll().items():
-            self.running.remove(run)
-            self._end(run, status)
+        if self.running:
+            for run, status in self._executor.poll().items():
+                self.running.remove(run)
+                self._end(run, status)
         return bool(self.waiting or self.running)
 
     def _start(self, run):
