@@ -10,6 +10,7 @@ import gin
 import keras
 
 from tfjc import architectures, checks, datasets, evaluation, evaluators, experiment, models, penalties
+from tfjc.dynamics import games, mlp, portraits
 
 _CONFIGURABLES = {
     "train_and_evaluate": experiment.train_and_evaluate,
@@ -24,6 +25,15 @@ _CONFIGURABLES = {
     "InceptionEvaluator": evaluators.InceptionEvaluator,
     "ClassifierEvaluator": evaluators.ClassifierEvaluator,
     "MissingModes": evaluators.MissingModes,
+    "Figure": portraits.Figure,
+    "Portrait": portraits.Portrait,
+    "OneParameterGAN": games.OneParameterGAN,
+    "Clamped": games.Clamped,
+    "Averaged": games.Averaged,
+    "BilinearGame": games.BilinearGame,
+    "DiracGAN": games.DiracGAN,
+    "MLPGAN": mlp.MLPGAN,
+    "RandomCut": mlp.RandomCut,
 }
 
 # What the caller supplies is not for gin files: there it would be dropped without a word.
@@ -66,6 +76,13 @@ def choose(*args, **kwargs):
     if _bound("evaluate.dataset") is None:
         _check_named()
     return _REGISTERED["evaluate"](*args, **kwargs)
+
+
+def phase_portraits():
+    """The `portraits.Figure` that is bound; raises ConfigError where none is."""
+    if _bound("Figure.panels") is None:
+        raise ConfigError("nothing to draw is named: --gin_file=gin/dynamics/gaussian_bias.gin, for example")
+    return _REGISTERED["Figure"]()
 
 
 def _bound(parameter):

@@ -10,7 +10,7 @@ from tfjc import checks
 _TOLERANCE = 1e-6  # relative: of eigenvalues that count as 0, and of fixed points that count as one
 _SETTLED = 1e-4  # distance to a stable fixed point, in units of the plane, at which a trajectory has arrived
 _FAST = 1e5  # speed, in planes a unit of time, at which a trajectory runs into a singularity
-_STARTS = 12  # starts of the root finder along each axis, beside the cells that the field itself points out
+_COARSE, _STARTS, _CALLS = 6, 100, 60  # root finding: coarse grid along an axis, starts at most, calls for each
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,26 +112,37 @@ def corners(field, low, high):
 def fixed_points(field, plane, low, high):
     """The fixed points between `low` and `high`, as a list of `FixedPoint`, by position.
 
-    SciPy's root finder (Powell's hybrid method with the field's Jacobian) starts from a coarse grid and from every cell
-    of the sampled `plane` in which both components change sign. What it finds is kept if it lies in the plane, is a
-    zero to rounding (‖ξ‖ ≤ 1e-8·(median of ‖ξ‖ over the plane)), and was not found before. More than the cells can
-    tell apart are not all found.
+    SciPy's root finder (Powell's hybrid method with the field's Jacobian) starts from a coarse grid and from the cells
+    of the sampled `plane` in which both components change sign, from 100 of these if there are more. What it finds is
+    kept if it lies in the plane, is a zero to rounding (‖ξ‖ ≤ 1e-8·(median of ‖ξ‖ over the plane)) and isolated to
+    rounding (the Newton step J⁻¹ξ is short, which it is not where ξ dies out towards infinity), and was not found
+    before. Fixed points closer to each other than the cells are not all found.
     """
     low, high = corners(field, low, high)
     size, enough = high - low, 1e-8 * np.median(plane.speed)
     found = []
     for start in _starts(plane):
-        solution = optimize.root(field, start, jac=field.jacobian, method="hybr", options={"xtol": 1e-13})
+        solution = optimize.root(
+            field, start, jac=field.jacobian, method="hybr", options={"xtol": 1e-13, "maxfev": _CALLS}
+        )
         inside = np.all((low <= solution.x) & (solution.x <= high))
         if inside and np.linalg.norm(solution.fun) <= enough and _is_new(solution.x / size, found, size):
-            eigenvalues = np.linalg.eigvals(field.jacobian(solution.x))
-            if np.isfinite(eigenvalues).all():
+            jacobian = field.jacobian(solution.x)
+            if _is_isolated(jacobian, solution.fun, size):
+                eigenvalues = np.linalg.eigvals(jacobian)
                 found.append(FixedPoint(solution.x, eigenvalues[np.argsort(eigenvalues.real, kind="stable")]))
-    return sorted(found, key=lambda point: tuple(point.position))
+    return sorted(found, key=lambda point: tuple(np.round(point.position, 6)))
 
 
 def _is_new(scaled, found, size):
     return all(np.max(np.abs(scaled - point.position / size)) > _TOLERANCE for point in found)
+
+
+def _is_isolated(jacobian, vector, size):
+    """Whether Newton's step from a zero to rounding is short; a singular or infinite Jacobian tells nothing."""
+    if not np.isfinite(jacobian).all() or np.linalg.det(jacobian) == 0.0:
+        return False
+    return np.max(np.abs(np.linalg.solve(jacobian, vector) / size)) <= _TOLERANCE
 
 
 def _starts(plane):
@@ -140,16 +151,17 @@ def _starts(plane):
     changes = np.all((np.min(corner, axis=0) <= 0) & (np.max(corner, axis=0) >= 0), axis=-1)
     rows, columns = np.nonzero(changes)
     middle_x, middle_y = (plane.x[1:] + plane.x[:-1]) / 2.0, (plane.y[1:] + plane.y[:-1]) / 2.0
-    coarse = (plane.x[:: max(1, len(plane.x) // _STARTS)], plane.y[:: max(1, len(plane.y) // _STARTS)])
-    grid = np.stack(np.meshgrid(*coarse), axis=-1).reshape(-1, 2)
-    return np.concatenate([np.stack([middle_x[columns], middle_y[rows]], axis=-1), grid])
+    pointed = np.stack([middle_x[columns], middle_y[rows]], axis=-1)
+    chosen = np.unique(np.linspace(0, len(pointed) - 1, _STARTS).astype(int)) if len(pointed) else []
+    coarse = [axis[np.linspace(0, len(axis) - 1, _COARSE + 2).astype(int)[1:-1]] for axis in (plane.x, plane.y)]
+    return np.concatenate([pointed[chosen], np.stack(np.meshgrid(*coarse), axis=-1).reshape(-1, 2)])
 
 
 _HALVES = (slice(None, -1), slice(1, None))
 
 
 def trajectory(field, start, low, high, *, time=50.0, targets=(), steps=1000):
-    """The `Trajectory` from θ = `start`, by SciPy's LSODA (relative tolerance 1e-8) with the field's Jacobian.
+    """The `Trajectory` from θ = `start`, by SciPy's LSODA (relative tolerance 1e-7) with the field's Jacobian.
 
     It ends where it leaves the box between `low` and `high`, comes within 1e-4 of the box to one of the `targets`
     (stable fixed points, [K, n]), runs into a singularity (the speed passes 1e5 boxes a unit of time, or the solver
@@ -171,8 +183,8 @@ def trajectory(field, start, low, high, *, time=50.0, targets=(), steps=1000):
         start,
         method="LSODA",
         jac=lambda t, theta: field.jacobian(theta),
-        rtol=1e-8,
-        atol=1e-10 * float(np.max(size)),
+        rtol=1e-7,
+        atol=1e-9 * float(np.max(size)),
         events=events,
         dense_output=True,
     )
