@@ -34,6 +34,12 @@ def test_every_file_of_dynamics_names_portraits(name):
     assert all(portrait.title for portrait in configurables.phase_portraits().panels)
 
 
+def test_a_file_for_training_names_nothing_to_draw():
+    configurables.parse(["digits"], [])
+    with pytest.raises(ConfigError, match="nothing to draw is named: --gin_file=gin/dynamics"):
+        configurables.phase_portraits()
+
+
 @pytest.mark.parametrize("name", FILES + DYNAMICS)
 def test_every_gin_file_opens_with_what_it_is(name):
     """Section, command, runtime and expected number, as the design asks."""

@@ -141,8 +141,8 @@ def _refuse_idle_macros(bindings):
     for binding in bindings:
         name = re.match(r"\s*(\w+)\s*=", binding)
         if name and f"%{name[1]}" not in gin.config_str():
-            parameters = {p: f"{c}.{p}" for c, f in _CONFIGURABLES.items() for p in inspect.signature(f).parameters}
-            near = [parameters[p] for p in checks.nearest(name[1], parameters)]
+            parameters = [(p, f"{c}.{p}") for c, f in _CONFIGURABLES.items() for p in inspect.signature(f).parameters]
+            near = [full for close in checks.nearest(name[1], dict(parameters)) for p, full in parameters if p == close]
             raise ConfigError(f"{name[1]!r} names no configurable's parameter; nearest: {', '.join(near) or 'none'}")
 
 

@@ -224,6 +224,7 @@ def test_the_clamp_is_the_gradient_of_its_penalty():
     added = clamped(theta) - game(theta)
     np.testing.assert_allclose(added[:, 1], expected, rtol=1e-8, atol=1e-8)
     assert not added[:, 0].any()
+    assert clamped.jacobian([0.7, 0.0])[1, 1] == np.inf  # the push jumps from −2·0.8 to 2·0.8 there
 
 
 def test_the_closed_clamp_is_the_projects_own():

@@ -188,10 +188,14 @@ class Clamped:
         return field
 
     def jacobian(self, theta):
-        """∂ξ_i/∂θ_j, [..., n] → [..., n, n]: the game's, less 2 on the diagonal where the clamp acts."""
+        """∂ξ_i/∂θ_j, [..., n] → [..., n, n]: the game's, less 2 on the diagonal where the clamp acts.
+
+        It is inf at W_g = 0, where the clamp's push jumps from −2λ_min to 2λ_min.
+        """
         jacobian, index = self.game.jacobian(theta), self.names.index("W_g")
         Q = np.abs(np.asarray(theta, np.float64)[..., index])
         jacobian[..., index, index] -= 2.0 * (np.clip(Q, self.lambda_min, self.lambda_max) != Q)
+        jacobian[..., index, index] = np.where((Q == 0) & (self.lambda_min > 0), np.inf, jacobian[..., index, index])
         return jacobian
 
 
