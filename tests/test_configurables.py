@@ -15,6 +15,7 @@ from tfjc.configurables import ConfigError
 
 ROOT = pathlib.Path(__file__).parent.parent
 FILES = sorted(path.stem for path in configurables.directory().glob("*.gin"))
+DYNAMICS = sorted(f"dynamics/{path.stem}" for path in (configurables.directory() / "dynamics").glob("*.gin"))
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -26,12 +27,26 @@ def test_every_gin_file_trains(name, tmp_path):
     assert [row["step"] for row in run.read_metrics()] == [0, 2]
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", DYNAMICS)
+def test_every_file_of_dynamics_names_portraits(name):
+    """Their drawing is tested in tests/dynamics."""
+    configurables.parse([name], [])
+    assert all(portrait.title for portrait in configurables.phase_portraits().panels)
+
+
+def test_a_file_for_training_names_nothing_to_draw():
+    configurables.parse(["digits"], [])
+    with pytest.raises(ConfigError, match="nothing to draw is named: --gin_file=gin/dynamics"):
+        configurables.phase_portraits()
+
+
+@pytest.mark.parametrize("name", FILES + DYNAMICS)
 def test_every_gin_file_opens_with_what_it_is(name):
     """Section, command, runtime and expected number, as the design asks."""
+    command = "dynamics" if name in DYNAMICS else "train"
     header = (configurables.directory() / f"{name}.gin").read_text().split("\n\n")[0]
     assert all(line.startswith("#") for line in header.splitlines())
-    assert f"python -m tfjc.train --gin_file=gin/{name}.gin" in header
+    assert f"python -m tfjc.{command} --gin_file=gin/{name}.gin" in header
     assert re.search(r"^# Takes (about )?[\d.]+ (seconds|minutes|hours) ", header, re.MULTILINE)
     assert re.search(r"^# Expected \S.{20}", header, re.MULTILINE)
 
@@ -99,6 +114,7 @@ def test_files_are_read_anew_each_time():
         (["digits"], ["dataset.name = mnist"], r"mnist is no value: a string needs quotes \('mnist'\)"),
         (["digits"], ["train_and_evaluate.seed = 3"], "seed is not for gin files: a flag"),
         (["digits"], ["GAN.prior = 'uniform'"], "prior is not for gin files"),
+        (["dynamics/noise"], ["Averaged.sigm = 1"], "unknown parameter of Averaged 'sigm'; nearest: sigma"),
         (["digits"], ["include 'nothing.gin'"], "nothing.gin"),
     ],
 )

@@ -18,7 +18,7 @@ FLOORS = [
     {"evaluators", "export", "loading", "strategies"},
     {"callbacks"},
     {"analysis", "evaluation", "experiment", "configurables", "commands"},
-    {"train", "evaluate", "analyze", "study"},
+    {"train", "evaluate", "analyze", "study", "dynamics.__main__"},
 ]
 FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 # Within a floor only these: each is one-way.
@@ -29,12 +29,14 @@ SAME_FLOOR = {
     ("configurables", "experiment"),
     ("configurables", "evaluation"),
 }
+DYNAMICS = sorted(f"dynamics.{path.stem}" for path in (ROOT / "tfjc" / "dynamics").glob("[!_]*.py"))
 FILES = sorted(path for path in (ROOT / "tfjc").rglob("*.py") if path != ROOT / "tfjc" / "__init__.py")
 
 
 def unit(path):
-    """The module or package directly under tfjc that a file belongs to."""
-    return path.relative_to(ROOT / "tfjc").parts[0].removesuffix(".py")
+    """The module or package directly under tfjc that a file belongs to; a package's `__main__` is one of its own."""
+    package, *rest = path.relative_to(ROOT / "tfjc").parts
+    return f"{package}.__main__" if rest == ["__main__.py"] else package.removesuffix(".py")
 
 
 def imported(path):
@@ -67,7 +69,7 @@ LIGHT = ["checks", "records", "figures", "scores", "statistics", "commands"]
 LIGHT += ["study.run", "study.report", "study.lambdas"]
 
 
-@pytest.mark.parametrize("module", LIGHT)
+@pytest.mark.parametrize("module", [*LIGHT, *DYNAMICS])
 def test_needs_no_tensorflow(module):
     code = f"import sys, tfjc.{module}; sys.exit('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

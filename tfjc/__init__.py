@@ -14,6 +14,7 @@ _MODULES = (
     "callbacks",
     "checks",
     "datasets",
+    "dynamics",
     "evaluation",
     "evaluators",
     "experiment",

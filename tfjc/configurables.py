@@ -10,6 +10,7 @@ import gin
 import keras
 
 from tfjc import architectures, checks, datasets, evaluation, evaluators, experiment, models, penalties
+from tfjc.dynamics import games, mlp, portraits
 
 _CONFIGURABLES = {
     "train_and_evaluate": experiment.train_and_evaluate,
@@ -24,6 +25,15 @@ _CONFIGURABLES = {
     "InceptionEvaluator": evaluators.InceptionEvaluator,
     "ClassifierEvaluator": evaluators.ClassifierEvaluator,
     "MissingModes": evaluators.MissingModes,
+    "Figure": portraits.Figure,
+    "Portrait": portraits.Portrait,
+    "OneParameterGAN": games.OneParameterGAN,
+    "Clamped": games.Clamped,
+    "Averaged": games.Averaged,
+    "BilinearGame": games.BilinearGame,
+    "DiracGAN": games.DiracGAN,
+    "MLPGAN": mlp.MLPGAN,
+    "RandomCut": mlp.RandomCut,
 }
 
 # What the caller supplies is not for gin files: there it would be dropped without a word.
@@ -71,6 +81,13 @@ def choose(*args, inception=False, **kwargs):
     if inception:
         kwargs["inception"] = _REGISTERED["InceptionEvaluator"]
     return _REGISTERED["evaluate"](*args, **kwargs)
+
+
+def phase_portraits():
+    """The `portraits.Figure` that is bound; raises ConfigError where none is."""
+    if _bound("Figure.panels") is None:
+        raise ConfigError("nothing to draw is named: --gin_file=gin/dynamics/gaussian_bias.gin, for example")
+    return _REGISTERED["Figure"]()
 
 
 def _bound(parameter):
@@ -129,8 +146,8 @@ def _refuse_idle_macros(bindings):
     for binding in bindings:
         name = re.match(r"\s*(\w+)\s*=", binding)
         if name and f"%{name[1]}" not in gin.config_str():
-            parameters = {p: f"{c}.{p}" for c, f in _CONFIGURABLES.items() for p in inspect.signature(f).parameters}
-            near = [parameters[p] for p in checks.nearest(name[1], parameters)]
+            parameters = [(p, f"{c}.{p}") for c, f in _CONFIGURABLES.items() for p in inspect.signature(f).parameters]
+            near = [full for close in checks.nearest(name[1], dict(parameters)) for p, full in parameters if p == close]
             raise ConfigError(f"{name[1]!r} names no configurable's parameter; nearest: {', '.join(near) or 'none'}")
 
 
