@@ -25,6 +25,9 @@ class Lyapunov(Periodic):
     `datasets.batches` gives the images as a function of the step. So the copies' steps are the run's own, repeated
     afterwards in the model itself, whose every variable is put back then: the run goes on bit for bit as without.
 
+    Where networks have kinks (ReLU), gradients jump, copies part by finite steps however near they are, and what is
+    found grows as `distance` shrinks: compare two distances before believing a number.
+
     What is compared are the weights and the numbers that optimisers keep. Of these, one that was never found negative,
     such as a second moment, is not made so by a perturbation either. Everything else, such as moving averages of batch
     normalisation, is in the copies what it was in the run when the interval began.
