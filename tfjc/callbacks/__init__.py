@@ -1,9 +1,11 @@
-"""Keras callbacks: conditioning, samples, scores, records and checkpoints; the first three work in anybody's `fit`."""
+"""Keras callbacks: conditioning, samples and scores, which work in anybody's `fit`; Lyapunov exponents, records and
+checkpoints of `tfjc.models`."""
 
 from tfjc.callbacks.checkpoints import Checkpoints
 from tfjc.callbacks.conditioning import Conditioning
+from tfjc.callbacks.lyapunov import Lyapunov
 from tfjc.callbacks.recorder import Recorder
 from tfjc.callbacks.samples import Samples
 from tfjc.callbacks.scores import Scores
 
-__all__ = ["Checkpoints", "Conditioning", "Recorder", "Samples", "Scores"]
+__all__ = ["Checkpoints", "Conditioning", "Lyapunov", "Recorder", "Samples", "Scores"]

@@ -5,3 +5,7 @@ training moves them, i.e. minus each player's own gradient; `field.jacobian(thet
 `field.names` the n parameter names. Both are vectorised over the leading axes and leave their argument as it is.
 Source of the questions: Guttenberg 2016, "Stability of Generative Adversarial Networks".
 """
+
+from tfjc.dynamics import damping, helmholtz, lyapunov
+
+__all__ = ["damping", "helmholtz", "lyapunov"]

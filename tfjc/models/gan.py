@@ -90,7 +90,7 @@ class GAN(keras.Model):
             if batch_size is not None:
                 raise ValueError(f"a dataset comes in batches already, found batch_size = {batch_size}")
             for example in x.take(1):
-                self._check_images(_images_of(example))
+                self._check_images(images_of(example))
             if self.d_steps > 1:  # a last batch may be too small to be split
                 x = x.filter(lambda *batch: tf.shape(batch[0])[0] >= self.d_steps)
         elif hasattr(x, "__array__"):
@@ -105,7 +105,7 @@ class GAN(keras.Model):
 
     def train_step(self, data):
         """Algorithm 1: d_steps critic updates, each on its own part of the images, then one generator update."""
-        images = numerics.to_images(_images_of(data))
+        images = numerics.to_images(images_of(data))
         batch_size = tf.shape(images)[0] // self.d_steps
         with tf.control_dependencies([images]):  # Keras ends a dataset of unknown length with a step that gets none
             for k, real in enumerate(tf.split(images[: batch_size * self.d_steps], self.d_steps)):
@@ -115,43 +115,49 @@ class GAN(keras.Model):
         return {name: tracker.result() for name, tracker in self._trackers.items()}
 
     def _update_critic(self, real, stream):
-        z = self._latents(tf.shape(real)[0], stream)
+        fake = self.generator(self._latents(tf.shape(real)[0], stream), training=True)
         with tf.GradientTape() as tape:
-            fake = tf.stop_gradient(self.generator(z, training=True))
-            loss = tf.reduce_mean(self.adversarial_loss.real(self._logits(real)))
-            loss += tf.reduce_mean(self.adversarial_loss.fake(self._logits(fake)))
-            added = [
-                tf.reduce_mean(penalty(self.critic, real, fake, self._seed(stream, _CRITIC_PENALTY, index)))
-                for index, penalty in enumerate(self.critic_penalties)
-            ]
-            objective = self._objective(self.critic, self.critic_optimizer, loss, added)
+            objective, measured = self._critic_objective(real, fake, stream)
+            objective = self.critic_optimizer.scale_loss(objective)
         self._descend(tape, objective, self.critic, self.critic_optimizer)
-        self._track(critic_loss=loss, **({"critic_penalty": tf.add_n(added)} if added else {}))
+        self._track(measured)
 
     def _update_generator(self, batch_size, stream):
+        with tf.GradientTape() as tape:
+            objective, measured = self._generator_objective(batch_size, stream)
+            objective = self.generator_optimizer.scale_loss(objective)
+        self._descend(tape, objective, self.generator, self.generator_optimizer)
+        self._track(measured)
+
+    def _critic_objective(self, real, fake, stream):
+        """What the critic minimises, and the (name, value) pairs that are logged of it."""
+        loss = tf.reduce_mean(self.adversarial_loss.real(self._logits(real)))
+        loss += tf.reduce_mean(self.adversarial_loss.fake(self._logits(fake)))
+        added = [
+            tf.reduce_mean(penalty(self.critic, real, fake, self._seed(stream, _CRITIC_PENALTY, index)))
+            for index, penalty in enumerate(self.critic_penalties)
+        ]
+        measured = [("critic_loss", loss), *([("critic_penalty", tf.add_n(added))] if added else [])]
+        return _objective(self.critic, loss, added), measured
+
+    def _generator_objective(self, batch_size, stream):
+        """What the generator minimises on new latents, and the (name, value) pairs that are logged of it."""
         z = self._latents(batch_size, stream)
         perturbed = [
             penalty.perturb(z, self._seed(stream, _PERTURBATION, index))
             for index, penalty in enumerate(self.generator_penalties)
         ]
-        with tf.GradientTape() as tape:
-            x, *x_perturbed = one_pass(self.generator, [z, *perturbed])
-            loss = tf.reduce_mean(self.adversarial_loss.generator(self._logits(x)))
-            pairs = [(z, z_p, x, x_p) for z_p, x_p in zip(perturbed, x_perturbed, strict=True)]
-            added = [tf.reduce_mean(p(*pair)) for p, pair in zip(self.generator_penalties, pairs, strict=True)]
-            objective = self._objective(self.generator, self.generator_optimizer, loss, added)
-        self._descend(tape, objective, self.generator, self.generator_optimizer)
-        self._track(generator_loss=loss, **({"generator_penalty": tf.add_n(added)} if added else {}))
+        x, *x_perturbed = one_pass(self.generator, [z, *perturbed])
+        loss = tf.reduce_mean(self.adversarial_loss.generator(self._logits(x)))
+        pairs = [(z, z_p, x, x_p) for z_p, x_p in zip(perturbed, x_perturbed, strict=True)]
+        added = [tf.reduce_mean(p(*pair)) for p, pair in zip(self.generator_penalties, pairs, strict=True)]
+        measured = [("generator_loss", loss), *([("generator_penalty", tf.add_n(added))] if added else [])]
         for penalty, pair in zip(self.generator_penalties, pairs, strict=True):
-            self._track(**penalty.measure(*pair))
+            measured += penalty.measure(*pair).items()
+        return _objective(self.generator, loss, added), measured
 
     def _logits(self, images):
         return numerics.full(self.critic(images, training=True))
-
-    def _objective(self, network, optimizer, loss, added):
-        """The loss, its penalties and the weights' own regularisers, scaled as the optimiser asks (16-bit policies)."""
-        weights = [v.regularizer(v) for v in network.trainable_variables if v.regularizer]
-        return optimizer.scale_loss(tf.add_n([tf.cast(term, loss.dtype) for term in (loss, *added, *weights)]))
 
     def _latents(self, batch_size, stream):
         return self.prior.sample(batch_size, seed=self._seed(stream, _PRIOR, 0))
@@ -163,9 +169,9 @@ class GAN(keras.Model):
         variables = network.trainable_variables
         optimizer.apply(tape.gradient(loss, variables), variables)
 
-    def _track(self, **values):
-        """Adds each value to the mean that is logged under its name and starts anew every epoch."""
-        for name, value in values.items():
+    def _track(self, measured):
+        """Adds each (name, value) to the mean that is logged under the name and starts anew every epoch."""
+        for name, value in measured:
             self._trackers[name].update_state(value)
 
     @property
@@ -240,7 +246,14 @@ def _normalises(network):
     return any("moving_mean" in v.path for v in network.non_trainable_variables)
 
 
-def _images_of(data):
+def _objective(network, loss, added):
+    """The loss with its penalties and the weights' own regularisers."""
+    weights = [v.regularizer(v) for v in network.trainable_variables if v.regularizer]
+    return tf.add_n([tf.cast(term, loss.dtype) for term in (loss, *added, *weights)])
+
+
+def images_of(data):
+    """The images of a batch as Keras hands it over: alone, or first of a tuple; raises ValueError for a dict."""
     if isinstance(data, dict):
         raise ValueError(
             f"a dataset of images is needed, found dicts with the keys {sorted(data)}; map it to its images"
