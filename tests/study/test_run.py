@@ -3,7 +3,6 @@
 import collections
 import csv
 import os
-import pathlib
 import random
 import signal
 import subprocess
@@ -12,6 +11,7 @@ import time
 
 import pytest
 from conftest import ROOT
+from processes import children, is_alive
 
 from tfjc.study import _plan, _schedule
 
@@ -85,23 +85,6 @@ def run_study(workdir, *flags, steps=300):
     return subprocess.Popen(command, env=environment, cwd=workdir.parent, **pipes)
 
 
-def children(pid):
-    """The processes that a process has started."""
-    try:
-        text = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text()
-    except OSError:
-        return []
-    return [int(child) for child in text.split()]
-
-
-def is_alive(pid):
-    """Whether a process is there and more than an entry that nobody has collected."""
-    try:
-        return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
 def results(workdir):
     report = [sys.executable, "-m", "tfjc.study.report", f"--workdir={workdir}"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -149,7 +132,7 @@ def test_ctrl_c_stops_cleanly_and_a_second_process_is_refused(tmp_path):
     printed = second.communicate(timeout=60)[0]
     assert second.returncode == 2 and "another process runs the study" in printed
     process.send_signal(signal.SIGINT)
-    printed = process.communicate(timeout=90)[0]
+    printed = process.communicate(timeout=150)[0]
     assert process.returncode == 130, printed
     assert "the same command goes on" in printed
     assert "interrupted" in {_plan.Run(a, s, d).status() for a, s, d in _runs(workdir)}

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import time
 
-PATIENCE = 60.0  # seconds that an interrupted run has to write its last records
+PATIENCE = 40.0  # seconds that an interrupted run has to write its last records
 
 
 class Local:
@@ -32,17 +32,20 @@ class Local:
 
     def interrupt(self):
         """Interrupts what is running, as Ctrl-C would, and waits until it has ended."""
-        for running in self._running.values():
-            with contextlib.suppress(ProcessLookupError):
-                running.send_signal(signal.SIGINT)
-        deadline = time.monotonic() + PATIENCE
-        for running in self._running.values():
-            try:
-                running.wait(max(0.0, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                running.kill()
-                running.wait()
+        stop(self._running.values())
         self._running.clear()
+
+
+def stop(processes):
+    """Interrupts processes, again after half of `PATIENCE` (an import can swallow it), and then kills them."""
+    for send in (signal.SIGINT, signal.SIGINT, signal.SIGKILL):
+        for running in processes:
+            with contextlib.suppress(ProcessLookupError):
+                running.send_signal(send)
+        deadline = time.monotonic() + PATIENCE / 2
+        for running in processes:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                running.wait(max(0.0, deadline - time.monotonic()))
 
 
 def process(command, log, threads, folder=None):

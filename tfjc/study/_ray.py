@@ -43,7 +43,7 @@ class Ray:
         for task in self._running.values():
             ray.cancel(task)  # KeyboardInterrupt in the task
         if self._running:
-            ray.wait(list(self._running.values()), num_returns=len(self._running), timeout=_local.PATIENCE)
+            ray.wait(list(self._running.values()), num_returns=len(self._running), timeout=2 * _local.PATIENCE)
         self._running.clear()
 
 
@@ -59,5 +59,5 @@ def _execute(command, log, folder, threads):
     try:
         return running.wait()
     except KeyboardInterrupt:
-        running.send_signal(signal.SIGINT)
-        return running.wait(_local.PATIENCE)
+        _local.stop([running])
+        return running.wait()
