@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -61,6 +62,28 @@ def test_an_exported_generator_is_scored_against_a_gin_files_data(finished_run, 
     assert "50 samples (50 generated, 50 real) for 128 features" in done.stderr
     (row,) = rows(tmp_path / "analysis" / "saved_model" / "scores.jsonl")
     assert row["samples"] == 50 and "classifier_score/digits/50" in row
+
+
+@pytest.fixture(scope="module")
+def conditional(tmp_path_factory):
+    """A generator of digits' size that knows ten classes."""
+    z, labels = keras.Input([4], name="z"), keras.Input([1], dtype="int32", name="labels")
+    both = keras.layers.Concatenate()([z, keras.layers.Flatten()(keras.layers.Embedding(10, 3)(labels))])
+    images = keras.layers.Reshape([28, 28, 1])(keras.layers.Dense(784, activation="tanh")(both))
+    path = tmp_path_factory.mktemp("model") / "conditional.keras"
+    keras.Model([z, labels], images).save(path)
+    return path
+
+
+def test_a_conditional_generators_row_says_which_labels(conditional, tmp_path):
+    flags = [f"--model={conditional}", "--gin_file=digits", "--samples=20", "--num_classes=10", "--label=3"]
+    done = evaluate(*flags, "--output=scores.jsonl", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (row,) = rows(tmp_path / "scores.jsonl")
+    assert (row["num_classes"], row["label"]) == (10, 3)
+    done = evaluate(f"--model={conditional}", "--gin_file=digits", "--samples=100", "--num_classes=20", cwd=tmp_path)
+    assert (done.returncode, "Traceback" in done.stderr) == (2, False)
+    assert "the generator fails on these latents or labels" in done.stderr
 
 
 def test_the_classifier_is_trained_on_demand(tmp_path):
