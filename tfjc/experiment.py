@@ -1,5 +1,6 @@
 """Assembles one run: data, networks, model, callbacks; trains, records, exports."""
 
+import ast
 import contextlib
 import datetime
 import functools
@@ -151,7 +152,16 @@ def _callbacks(run, gan, z, every, chunk, evaluators, last, config):
 def _hyperparameters(gan, config):
     """The seed and every binding of the resolved configuration, by name."""
     bindings = re.findall(r"^([\w./]+\.\w+) = (?:\\\n +)?(.+)$", config.get("config.gin", ""), re.MULTILINE)
-    return {"seed": gan.seed, **dict(bindings)}
+    return {"seed": gan.seed, **{name: _literal(text) for name, text in bindings}}
+
+
+def _literal(text):
+    """The number, truth value or string that a binding's text stands for, or else the text."""
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+    return value if isinstance(value, (bool, int, float, str)) else text
 
 
 def _fit(gan, batches, steps, every, listed):

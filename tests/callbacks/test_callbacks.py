@@ -246,3 +246,17 @@ def test_samples_that_are_not_finite_are_not_scored(caplog):
 def test_scores_need_an_evaluator(evaluator):
     with pytest.raises(ValueError, match="scores need an evaluator such as ClassifierEvaluator"):
         callbacks.Scores(lambda z: z, evaluator)
+
+
+def test_tensorboard_tells_runs_apart_by_their_configuration(finished_run):
+    """The HParams page's record holds the seed and every binding."""
+    from tensorboard.plugins.hparams import metadata
+
+    for path in finished_run.tensorboard.glob("events*"):
+        for record in tf.data.TFRecordDataset(str(path)):
+            for value in tf.compat.v1.Event.FromString(record.numpy()).summary.value:
+                if value.tag == metadata.SESSION_START_INFO_TAG:
+                    found = metadata.parse_session_start_info_plugin_data(value.metadata.plugin_data.content).hparams
+    assert found["seed"].number_value == 0
+    assert found["JacobianClamping.lambda_max"].number_value == 20.0
+    assert found["train_and_evaluate.architecture"].string_value == "@dcgan"
