@@ -154,7 +154,7 @@ def _side(low, high, middle, *, above, below):
 
 
 def _range(low, high):
-    return f"[{low:.2g}, {high:.2g}]"
+    return "(no interval)" if np.isnan(low) else f"[{low:.2g}, {high:.2g}]"
 
 
 _ELSEWHERE = [

@@ -23,7 +23,8 @@ def curves(recorded, arms, names):
                 axes.set_yscale("log")
             axes.set_title(f"{arm}: {name}", fontsize=9)
     _label(grid[-1], "step")
-    grid[0, -1].legend(fontsize=6, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    most = max(grid[0], key=lambda axes: len(axes.lines))
+    grid[0, -1].legend(handles=most.lines, fontsize=6, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
 
 
