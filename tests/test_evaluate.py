@@ -161,5 +161,14 @@ def test_what_was_configured_for_training_is_what_is_scored():
     assert (type(chosen), chosen.inception) == (evaluators.InceptionEvaluator, "gs://x")
 
 
+def test_what_suits_the_data_is_configured_too(monkeypatch):
+    """Colour images have Inception's scores once, by the module that the flag names."""
+    configurables.parse([], ["InceptionEvaluator.inception = 'gs://x'", "ClassifierEvaluator.batch_size = 7"])
+    monkeypatch.setattr(configurables, "dataset", dataset([8, 8, 3]))
+    chosen = configurables.choose(Z, inception=True)
+    assert names(chosen) == ["ClassifierEvaluator", "InceptionEvaluator"]
+    assert (chosen[0].batch_size, chosen[1].inception) == (7, "gs://x")
+
+
 def test_a_run_directory_names_its_scores(tmp_path):
     assert records.RunDirectory(tmp_path).scores == tmp_path / "scores.jsonl"

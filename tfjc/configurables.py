@@ -40,7 +40,7 @@ _CONFIGURABLES = {
 # What the caller supplies is not for gin files: there it would be dropped without a word.
 _SUPPLIED = {
     "train_and_evaluate": ["workdir", "seed", "data_dir", "manual_dir", "resume", "dry_run", "config"],
-    "evaluate": ["z", "labels", "data_dir", "manual_dir", "inception"],
+    "evaluate": ["z", "labels", "data_dir", "manual_dir", "inception", "configured"],
     "dataset": ["data_dir", "manual_dir"],
     "dcgan": ["image_shape", "seed"],
     "mlp": ["image_shape", "seed"],
@@ -70,18 +70,14 @@ def _check_named():
         raise ConfigError(f"the dataset is not named: --gin_file=gin/digits.gin, for example, or {example}")
 
 
-def choose(*args, inception=False, **kwargs):
-    """`evaluation.choose` with what is bound to `evaluate`, or else to `train_and_evaluate`, as dataset and scores.
-
-    `inception` asks for Inception's scores in any case.
-    """
+def choose(*args, **kwargs):
+    """`evaluation.choose` with what is bound to `evaluate`, or else to `train_and_evaluate`, as dataset and scores."""
     for name in ("dataset", "scores"):
         if _bound(f"evaluate.{name}") is None and _bound(f"train_and_evaluate.{name}") is not None:
             gin.bind_parameter(f"evaluate.{name}", _bound(f"train_and_evaluate.{name}"))
     if _bound("evaluate.dataset") is None:
         kwargs["dataset"] = dataset
-    if inception:
-        kwargs["inception"] = _REGISTERED["InceptionEvaluator"]
+    kwargs["configured"] = {target: _REGISTERED[name] for name, target in _CONFIGURABLES.items()}
     return _REGISTERED["evaluate"](*args, **kwargs)
 
 

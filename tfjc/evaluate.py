@@ -14,7 +14,6 @@ _NAMED = commands.define_generator_flags()
 _WORKDIR = flags.DEFINE_string("workdir", None, "A run directory: its generator, its dataset and its scores.")
 _GIN_FILE = flags.DEFINE_multi_string("gin_file", [], "Where dataset and scores are named; repeatable.")
 _GIN_BINDINGS = flags.DEFINE_multi_string("gin_bindings", [], "A gin binding that overrides the files; repeatable.")
-_LABELS = ("num_classes", "label")
 _SAMPLES = flags.DEFINE_integer("samples", 10_000, "How many samples to score.", lower_bound=2)
 _INCEPTION = flags.DEFINE_string("inception", None, "Directory or TF-Hub handle of TF-GAN's Inception module.")
 _TRAIN_CLASSIFIER = flags.DEFINE_boolean("train_classifier", False, "Train the dataset's classifier, and say how good.")
@@ -61,12 +60,8 @@ def _evaluate(configurables):
     loaded, z, labels = commands.load_generator(_NAMED, path, _SAMPLES.value)
     chosen = configurables.choose(z, labels=labels, inception=bool(_INCEPTION.value), **data)
     output = _output(records, path)
-    about = {"model": loaded.source, "samples": _SAMPLES.value}
-    about |= {
-        name: getattr(_NAMED, name).value
-        for name in ("prior", "seed", *_LABELS)
-        if labels is not None or name not in _LABELS
-    }
+    named = ("prior", "seed") if labels is None else ("prior", "seed", "num_classes", "label")
+    about = {"model": loaded.source, "samples": _SAMPLES.value, **{n: getattr(_NAMED, n).value for n in named}}
     row, left_out = evaluation.evaluate(loaded.generate, chosen, about=about, bar=_Bar)
     for message in left_out:
         print(f"note: {message}", file=sys.stderr)

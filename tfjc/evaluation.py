@@ -6,7 +6,17 @@ import tfjc
 from tfjc import datasets, evaluators
 
 
-def choose(z, *, labels=None, dataset=datasets.load, scores=None, data_dir=None, manual_dir=None, inception=None):
+def choose(
+    z,
+    *,
+    labels=None,
+    dataset=datasets.load,
+    scores=None,
+    data_dir=None,
+    manual_dir=None,
+    inception=False,
+    configured=None,
+):
     """The evaluators for a trained generator, made for its latents z [N, n_z].
 
     Args:
@@ -17,17 +27,22 @@ def choose(z, *, labels=None, dataset=datasets.load, scores=None, data_dir=None,
         has them; by default what suits the data: modes for Gaussians, a classifier where there are labels,
         Inception's for colour images.
       data_dir, manual_dir: as in `tfjc.datasets.load`.
-      inception: a callable for Inception's scores that are wanted in any case.
+      inception: whether Inception's scores are wanted in any case.
+      configured: {evaluator's class: callable to make it by}, for those that are not named in `scores`.
 
     Raises:
       ValueError: the data are not to be had, or nothing suits them.
     """
     data = dataset(data_dir=data_dir, manual_dir=manual_dir)
     chosen = _suited(data) if not scores else [pair[0] if isinstance(pair, (tuple, list)) else pair for pair in scores]
-    if inception is not None and not any(function is inception for function in chosen):
-        chosen = [*chosen, inception]
     conditions = {} if labels is None else {"labels": labels}
-    made = [evaluator(z, data, **conditions) for evaluator in chosen]
+
+    def make(evaluator):
+        return (configured or {}).get(evaluator, evaluator)(z, data, **conditions)
+
+    made = [make(evaluator) for evaluator in chosen]
+    if inception and not any(isinstance(evaluator, evaluators.InceptionEvaluator) for evaluator in made):
+        made.append(make(evaluators.InceptionEvaluator))
     if not made:
         raise ValueError(f"dataset {data.name!r} has neither labels nor colours: no scores suit it")
     return made

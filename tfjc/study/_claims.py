@@ -6,9 +6,9 @@ import re
 import numpy as np
 
 from tfjc import statistics
+from tfjc.study import _read
 
 SUPPORTED, NOT_SUPPORTED, CONTRADICTED, NOT_TESTED = "supported", "not supported", "contradicted", "not tested"
-LOWER_IS_BETTER = ("frechet_distance", "fid", "kid", "kernel_distance")
 _LEAST_RUNS = 5  # of an arm, for whatever is said of a spread or a correlation
 
 
@@ -99,7 +99,7 @@ def _correlates(recorded, name, generator, paper="figures 1, 5 and 6: ill-condit
         return Claim(claim, paper, rule, f"{len(runs)} runs", NOT_TESTED)
     x, y = ([run.last(which) for run in runs] for which in ("mean_log_condition", name))
     found = statistics.correlation(x, y, generator=generator)
-    worse = name in LOWER_IS_BETTER
+    worse = name in _read.LOWER_IS_BETTER
     above, below = (SUPPORTED, CONTRADICTED) if worse else (CONTRADICTED, SUPPORTED)
     low, high = found.spearman_low, found.spearman_high
     verdict = _side(low, high, 0.0, above=above, below=below)
@@ -112,7 +112,7 @@ def _changes(first, other, arms, scores, generator):
     claim = f"clamping lowers the log-condition number ({arms})"
     yield _difference(first, other, "mean_log_condition", claim, "figures 1, 5, 6", generator)
     for name in scores:
-        claim = f"clamping {'lowers' if name in LOWER_IS_BETTER else 'raises'} the mean {name} ({arms})"
+        claim = f"clamping {'lowers' if name in _read.LOWER_IS_BETTER else 'raises'} the mean {name} ({arms})"
         yield _difference(first, other, name, claim, "section 4: improves the average case", generator)
     for name in scores:
         yield _spread(first, other, name, f"clamping lowers the variance of {name} ({arms})", generator)
@@ -124,7 +124,7 @@ def _difference(first, other, name, claim, paper, generator):
     if min(map(len, pair)) < 3:
         return Claim(claim, paper, rule, f"{len(pair[0])} and {len(pair[1])} runs", NOT_TESTED)
     found = statistics.difference(*pair, generator=generator)
-    lower = name in LOWER_IS_BETTER or name == "mean_log_condition"
+    lower = name in _read.LOWER_IS_BETTER or name == "mean_log_condition"
     above, below = (CONTRADICTED, SUPPORTED) if lower else (SUPPORTED, CONTRADICTED)
     verdict = _side(found.low, found.high, 0.0, above=above, below=below)
     text = f"{found.difference:+.3g} {_range(found.low, found.high)}, permutation p = {found.p_value:.2g}"

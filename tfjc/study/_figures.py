@@ -58,12 +58,8 @@ def spectra(recorded, arms):
 
 def by_arm(recorded, arms, names):
     """Final values of every run by arm, with the mean of each arm (figure 7)."""
-    names = [name for name in names if any(np.isfinite(run.last(name)) for run in recorded)]
-    if not names:
-        return None
-    columns = min(4, len(names))
-    figure, grid = _grid(-(-len(names) // columns), columns, 3.0, 2.6)
-    for axes, name in zip(grid.flat, names, strict=False):
+    figure, panels = _panels(recorded, names)
+    for axes, name in panels:
         for position, arm in enumerate(arms):
             values = np.array([run.last(name) for run in _of(recorded, arm)])
             values = values[np.isfinite(values)]
@@ -71,33 +67,20 @@ def by_arm(recorded, arms, names):
             if len(values):
                 axes.hlines(values.mean(), position - 0.25, position + 0.25, color="black")
         axes.set_xticks(range(len(arms)), arms, fontsize=8)
-        axes.set_title(name, fontsize=9)
-        if name in LOGARITHMIC:
-            axes.set_yscale("log")
-    for axes in list(grid.flat)[len(names) :]:
-        axes.set_axis_off()
     return figure
 
 
 def against_conditioning(recorded, arms, names):
     """Final scores against the final mean log-condition number, a colour for each arm (section 3)."""
-    names = [name for name in names if any(np.isfinite(run.last(name)) for run in recorded)]
-    if not names:
-        return None
-    columns = min(4, len(names))
-    figure, grid = _grid(-(-len(names) // columns), columns, 3.0, 2.6)
-    for axes, name in zip(grid.flat, names, strict=False):
+    figure, panels = _panels(recorded, names)
+    for axes, name in panels:
         for position, arm in enumerate(arms):
             points = [(run.last("mean_log_condition"), run.last(name)) for run in _of(recorded, arm)]
             x, y = _finite(points).T if points else ([], [])
             axes.plot(x, y, "o", color=_colour(position), markersize=4, alpha=0.8, label=arm)
-        axes.set_title(name, fontsize=9)
         axes.set_xlabel("mean log-condition number", fontsize=8)
-        if name in LOGARITHMIC:
-            axes.set_yscale("log")
-    for axes in list(grid.flat)[len(names) :]:
-        axes.set_axis_off()
-    grid.flat[0].legend(fontsize=7)
+    if panels:
+        panels[0][0].legend(fontsize=7)
     return figure
 
 
@@ -137,6 +120,22 @@ def samples(recorded, arms, columns=6):
 
 def _newest(run):
     return max(run.run.directory.samples.glob("step_*.png"), default=None)
+
+
+def _panels(recorded, names):
+    """(figure, [(axes, name)]) with titled axes for every number that some run ended with; (None, []) for none."""
+    names = [name for name in names if any(np.isfinite(run.last(name)) for run in recorded)]
+    if not names:
+        return None, []
+    columns = min(4, len(names))
+    figure, grid = _grid(-(-len(names) // columns), columns, 3.0, 2.6)
+    for axes in list(grid.flat)[len(names) :]:
+        axes.set_axis_off()
+    panels = list(zip(grid.flat, names, strict=False))
+    for axes, name in panels:
+        axes.set_title(name, fontsize=9)
+        axes.set_yscale("log" if name in LOGARITHMIC else "linear")
+    return figure, panels
 
 
 def _of(recorded, arm):

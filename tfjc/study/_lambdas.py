@@ -3,8 +3,7 @@
 import numpy as np
 
 from tfjc import checks, statistics
-
-_LOWER_IS_BETTER = ("frechet_distance", "fid", "kid", "kernel_distance", "missing_classes", "kl_to_uniform")
+from tfjc.study import _read
 
 
 def best_runs(runs, score):
@@ -12,7 +11,7 @@ def best_runs(runs, score):
 
     They are the better cluster where the final scores make two (`statistics.two_clusters`), else the better half.
     """
-    sign = -1.0 if score in _LOWER_IS_BETTER else 1.0
+    sign = -1.0 if score in _read.LOWER_IS_BETTER else 1.0
     values = np.array([sign * run.last(score) for run in runs])
     clusters = statistics.two_clusters(values, generator=np.random.default_rng(0))
     if len(clusters.members) == 2:

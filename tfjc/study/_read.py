@@ -8,6 +8,7 @@ import numpy as np
 
 _PLAIN = ("mean_log_condition", "clamped_low", "clamped_high", "sigma_max", "sigma_min")
 _QUANTILES = ("0.05", "0.5", "0.95")
+LOWER_IS_BETTER = ("frechet_distance", "fid", "kid", "kernel_distance", "missing_classes", "kl_to_uniform")
 
 
 @dataclasses.dataclass(frozen=True)
