@@ -36,14 +36,16 @@ def integer(name, value, minimum=None):
     return int(value)
 
 
-def real(name, value, minimum=None, above=None):
-    """`value` as a finite float, at least `minimum` and strictly greater than `above`."""
+def real(name, value, minimum=None, above=None, below=None):
+    """`value` as a finite float, at least `minimum`, strictly greater than `above` and less than `below`."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real) or not math.isfinite(value):
         raise ValueError(f"{name} must be a finite number, found {value!r} ({type(value).__name__})")
     if minimum is not None and value < minimum:
         raise ValueError(f"{name} must be at least {minimum}, found {value}")
     if above is not None and value <= above:
         raise ValueError(f"{name} must be greater than {above}, found {value}")
+    if below is not None and value >= below:
+        raise ValueError(f"{name} must be less than {below}, found {value}")
     return float(value)
 
 

@@ -88,7 +88,7 @@ def gradients_at(gan, gradients, theta):
 def test_adjusted_gradients_of_networks_by_finite_differences(penalties):
     """H by central differences of g, column by column; then g + wHᵀg and g + w(H − Hᵀ)ᵀg/2."""
     gan = networks(policy="float64", weight=0.7, **penalties)
-    at = functools.partial(gradients_at, gan, tf.function(lambda images: gan._gradients(images)[0]))
+    at = functools.partial(gradients_at, gan, tf.function(lambda images: gan._gradients(images, None)[0]))
     theta, h = weights(gan), 1e-5
     columns = [(at(theta + shift) - at(theta - shift)) / (2 * h) for shift in h * np.eye(len(theta))]
     jacobian, g = np.stack(columns, axis=1), at(theta)
@@ -97,7 +97,7 @@ def test_adjusted_gradients_of_networks_by_finite_differences(penalties):
         "symplectic": g + 0.35 * (jacobian - jacobian.T).T @ g,
     }
     for gan.adjustment, adjusted in expected.items():
-        found = flat(gan._adjusted_gradients(tf.constant(IMAGES))[0])
+        found = flat(gan._adjusted_gradients(tf.constant(IMAGES), None)[0])
         np.testing.assert_allclose(found, adjusted, atol=1e-8)
         assert np.abs(found - g).max() > 1e-2
     gan.train_step(tf.constant(IMAGES))

@@ -1,7 +1,17 @@
 """Datasets as arrays in memory, and batches whose order is a function of (seed, step)."""
 
-from tfjc.datasets._batches import batches, check_images
+from tfjc.datasets._batches import batches, check_images, check_labels
 from tfjc.datasets._load import NAMES, Dataset, load
 from tfjc.datasets.gaussians import STANDARD_DEVIATION, grid_centres, ring_centres
 
-__all__ = ["NAMES", "STANDARD_DEVIATION", "Dataset", "batches", "check_images", "grid_centres", "load", "ring_centres"]
+__all__ = [
+    "NAMES",
+    "STANDARD_DEVIATION",
+    "Dataset",
+    "batches",
+    "check_images",
+    "check_labels",
+    "grid_centres",
+    "load",
+    "ring_centres",
+]

@@ -23,19 +23,42 @@ def check_images(images):
     return images
 
 
+def check_labels(labels, num_classes, count=None):
+    """`labels` as int32 [N], whole numbers from 0 to num_classes − 1; raises ValueError for anything else.
+
+    A second axis of size 1, as some datasets have it, is dropped; N must be `count` where that is given.
+    """
+    labels = np.asarray(labels)
+    labels = labels[:, 0] if labels.shape[1:] == (1,) else labels
+    if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer) or count not in (None, len(labels)):
+        expected = "N" if count is None else count
+        found = f"{labels.dtype} {list(labels.shape)}"
+        raise ValueError(f"labels must be whole numbers [{expected}], one for each image, found {found}")
+    low, high = labels.min(initial=0), labels.max(initial=0)
+    if low < 0 or high >= num_classes:
+        raise ValueError(
+            f"labels must lie in 0 to {num_classes - 1} (num_classes = {num_classes}), found {low} to {high}"
+        )
+    return labels.astype(np.int32)
+
+
 def batches(images, batch_size, *, seed, start=0):
     """Endless batches of `images` from step `start` on, as a tf.data.Dataset; in memory they stay as they are.
+
+    `images` is an array [N, ...], or several of N entries each, such as (images, labels), which stay together.
 
     Step t takes positions t·batch_size, ... of an endless sequence in which epoch e is the permutation of all images
     that (seed, e) gives (TensorFlow's stateless `RandomIndexShuffle`), so that a run can start anywhere at no cost.
     Raises ValueError where there are fewer images than a batch.
     """
-    count, batch_size = len(images), checks.integer("batch_size", batch_size, minimum=1)
+    several = isinstance(images, (tuple, list))
+    count = len(images[0] if several else images)
+    batch_size = checks.integer("batch_size", batch_size, minimum=1)
     seed = checks.integer("seed", seed, minimum=0)
     if count < batch_size:
         raise ValueError(f"a batch takes {batch_size} images, found {count}")
     with tf.device("CPU"):
-        images = tf.constant(images)
+        arrays = [tf.constant(array) for array in (images if several else [images])]
 
     def batch(step):
         position = step * batch_size + tf.range(batch_size, dtype=tf.int64)
@@ -47,7 +70,8 @@ def batches(images, batch_size, *, seed, start=0):
             max_index=tf.fill([batch_size], tf.constant(count - 1, tf.int64)),
             rounds=8,
         )
-        return tf.ensure_shape(tf.gather(images, index), [batch_size, *images.shape[1:]])
+        taken = [tf.ensure_shape(tf.gather(array, index), [batch_size, *array.shape[1:]]) for array in arrays]
+        return tuple(taken) if several else taken[0]
 
     steps = tf.data.Dataset.counter(start=start)
     return steps.map(batch, num_parallel_calls=1).prefetch(4)

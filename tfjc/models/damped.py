@@ -2,8 +2,9 @@
 
 import tensorflow as tf
 
-from tfjc import checks, numerics
-from tfjc.models.gan import GAN, images_of
+from tfjc import checks
+from tfjc.models._model import images_of
+from tfjc.models.gan import GAN
 
 ADJUSTMENTS = ("consensus", "symplectic")
 
@@ -23,7 +24,7 @@ class DampedGAN(GAN):
     Args:
       adjustment: "consensus" or "symplectic".
       weight: w, the papers' γ and λ, ≥ 0; with 0 the updates are plain simultaneous ones.
-      generator, critic, loss, generator_penalties, critic_penalties, prior, seed: as in `GAN`.
+      generator, critic, loss, generator_penalties, critic_penalties, num_classes, prior, seed: as in `GAN`.
 
     Raises:
       ValueError: as `GAN`, or for an unknown adjustment or a negative weight.
@@ -39,6 +40,7 @@ class DampedGAN(GAN):
         loss="non_saturating",
         generator_penalties=(),
         critic_penalties=(),
+        num_classes=None,
         prior=None,
         seed=0,
         name="damped_gan",
@@ -51,6 +53,7 @@ class DampedGAN(GAN):
             loss=loss,
             generator_penalties=generator_penalties,
             critic_penalties=critic_penalties,
+            num_classes=num_classes,
             prior=prior,
             seed=seed,
             name=name,
@@ -58,20 +61,20 @@ class DampedGAN(GAN):
 
     def train_step(self, data):
         """Both gradients at the same weights, adjusted, then both updates."""
-        images = numerics.to_images(images_of(data))
+        images, labels = self._images(images_of(data)), self._given_labels(data)
         with tf.control_dependencies([images]):
-            adjusted, measured = self._adjusted_gradients(images)
+            adjusted, measured = self._adjusted_gradients(images, labels)
             count = len(self.generator.trainable_variables)
             self._apply(adjusted[:count], self.generator, self.generator_optimizer)
             self._apply(adjusted[count:], self.critic, self.critic_optimizer)
             self._track(measured)
             self.step.assign_add(1)
-        return {name: tracker.result() for name, tracker in self._trackers.items()}
+        return self._results()
 
-    def _adjusted_gradients(self, images):
+    def _adjusted_gradients(self, images, labels):
         variables = [*self.generator.trainable_variables, *self.critic.trainable_variables]
         with tf.GradientTape(persistent=True) as second:
-            gradients, measured = self._gradients(images)
+            gradients, measured = self._gradients(images, labels)
         # u ↦ Hᵀu is linear in u, so its own pullback is g ↦ Hg: two backward passes give both products.
         u = [tf.identity(g) for g in gradients]
         with tf.GradientTape(watch_accessed_variables=False) as third:
@@ -83,12 +86,12 @@ class DampedGAN(GAN):
         half = 0.5 * self.weight
         return [g + half * (t - d) for g, t, d in zip(gradients, transposed, direct, strict=True)], measured
 
-    def _gradients(self, images):
+    def _gradients(self, images, labels):
         """Each player's gradient of its own objective, the generator's first, and what is logged."""
         batch_size = tf.shape(images)[0]
         with tf.GradientTape(persistent=True) as tape:
-            fake = self.generator(self._latents(batch_size, stream=0), training=True)
-            critic_objective, critic_measured = self._critic_objective(images, fake, stream=0)
+            fake = self._generate(self._latents(batch_size, stream=0), labels)
+            critic_objective, critic_measured = self._critic_objective(images, labels, fake, stream=0)
             generator_objective, generator_measured = self._generator_objective(batch_size, stream=1)
         players = (generator_objective, self.generator), (critic_objective, self.critic)
         gradients = [

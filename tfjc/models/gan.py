@@ -3,27 +3,45 @@
 import warnings
 
 import keras
-import numpy as np
 import tensorflow as tf
 
-from tfjc import architectures, checks, datasets, losses, numerics
+from tfjc import checks, losses, numerics
+from tfjc.models._model import (
+    CRITIC_PENALTY,
+    DEQUANTISATION,
+    GENERATOR_PENALTY,
+    GenerativeModel,
+    images_of,
+    labels_of,
+    objective,
+)
 
-_PRIOR, _CRITIC_PENALTY, _PERTURBATION = 0, 1, 2  # what noise is for: a fold of its seed
+_CLASS_WEIGHTS = (1.0, 0.1)  # of improved_wgan_training's gan_cifar_resnet.py
 
 
-class GAN(keras.Model):
+class GAN(GenerativeModel):
     """A generator and a critic trained against each other, with penalties on either.
 
     A training step takes [d_steps · batch, ...] real images and makes d_steps critic updates and one generator update.
     It is a pure function of (weights, optimiser state, step, images): all noise is drawn from (seed, step, stream).
 
+    A class-conditional generator takes labels beside z. Its critic has two outputs, logits and class logits [B, C]:
+    the auxiliary classifier's cross-entropy is added to the critic's loss on real images and to the generator's on its
+    own (Odena et al. 2017). The critic sees fakes of the real images' labels; the generator's update draws new ones.
+
     Args:
-      generator: Keras model z [B, n_z] → images in [−1, 1].
-      critic: Keras model images → logits [B, 1] or [B].
-      loss: name ("non_saturating", "wasserstein") or a `tfjc.losses.Loss`.
+      generator: Keras model z [B, n_z] → images in [−1, 1]; or of [z, labels int32 [B]], with `num_classes`.
+      critic: Keras model images → logits [B, 1] or [B]; or → [logits, class logits [B, num_classes]].
+      loss: name ("non_saturating", "wasserstein", ...) or a `tfjc.losses.Loss`.
       generator_penalties: such as `JacobianClamping`; each one's mean over the batch is added to the generator's loss.
       critic_penalties: such as `GradientPenalty`; each one's mean is added to the critic's loss.
       d_steps: critic updates in a step.
+      num_classes: C of a class-conditional generator.
+      class_weights: of the cross-entropies in the critic's and the generator's loss; (1, 0.1) where there are classes.
+      generator_batch: how many times as many samples a generator update takes as a critic update (2 in WGAN-GP's code).
+      dequantise: whether uint8 images v become v/128 − 1 + U(0, 1/128) instead of v/127.5 − 1 (WGAN-GP's code).
+      ema_decay: β of an average of the generator's weights, w̄ ← βw̄ + (1 − β)w after each step; the averaged
+        generator is then the one that is measured, sampled and exported. None for no average.
       prior: TensorFlow Probability distribution over latents [n_z]; N(0, I) of the generator's input size by default.
       seed: of all noise drawn in training.
 
@@ -40,200 +58,211 @@ class GAN(keras.Model):
         generator_penalties=(),
         critic_penalties=(),
         d_steps=1,
+        num_classes=None,
+        class_weights=None,
+        generator_batch=1,
+        dequantise=False,
+        ema_decay=None,
         prior=None,
         seed=0,
         name="gan",
     ):
-        super().__init__(name=name)
-        self.generator, self.critic = generator, critic
+        super().__init__(generator, critic, num_classes=num_classes, prior=prior, seed=seed, name=name)
         self.adversarial_loss = losses.get(loss)
         self.generator_penalties = _penalties("generator_penalties", generator_penalties, paired=True)
         self.critic_penalties = _penalties("critic_penalties", critic_penalties, paired=False)
-        self.d_steps = checks.integer("d_steps", d_steps, minimum=1)
-        self.prior = architectures.prior_of(generator, prior)
-        self.seed = checks.integer("seed", seed, minimum=0)
-        self.step = self.add_weight(shape=(), dtype="int64", initializer="zeros", trainable=False, name="step")
-        names = ["critic_loss", "generator_loss", *self._check_networks()]
-        self._trackers = {name: keras.metrics.Mean(name=name) for name in names}
-        self.built = True  # Keras would otherwise try to build on images, which are not the generator's input
-        self.compile()
+        self.d_steps = self.images_per_sample = checks.integer("d_steps", d_steps, minimum=1)
+        self.generator_batch = checks.integer("generator_batch", generator_batch, minimum=1)
+        self.dequantise = checks.boolean("dequantise", dequantise)
+        self.class_weights = self._check_critic(class_weights)
+        self.ema_decay = None if ema_decay is None else checks.real("ema_decay", ema_decay, minimum=0.0, below=1.0)
+        self.averaged_generator = None if ema_decay is None else copy(generator)
+        self._check_generator()
+        self._ready(self._logged())
 
-    def compile(self, generator_optimizer=None, critic_optimizer=None, *, jit_compile=None, **options):
-        """Sets the optimisers, `default_optimizer` where none is given, and XLA, which `numerics.use_xla` decides.
-
-        Raises ValueError for one optimiser given for both networks, and for Keras's own `optimizer` and `loss`.
-        """
-        if {"optimizer", "loss"} & options.keys():
-            raise ValueError("compile takes generator_optimizer and critic_optimizer; the loss is given to GAN(loss=)")
-        if isinstance(generator_optimizer, keras.Optimizer) and generator_optimizer is critic_optimizer:
-            raise ValueError("generator and critic need an optimizer each, found one for both")
-        options = {
-            "optimizer": None,
-            "jit_compile": numerics.use_xla() if jit_compile is None else jit_compile,
-            **options,
-        }
-        super().compile(**options)
-        self.generator_optimizer = keras.optimizers.get(generator_optimizer or default_optimizer())
-        self.critic_optimizer = keras.optimizers.get(critic_optimizer or default_optimizer())
-        self.generator_optimizer.build(self.generator.trainable_variables)
-        self.critic_optimizer.build(self.critic.trainable_variables)
-
-    def fit(self, x=None, y=None, batch_size=None, **options):
-        """Keras's `fit`, on an array of images or on a tf.data.Dataset of batches of images.
-
-        Arrays are uint8, or floats in [−1, 1], [N, ...]. `batch_size` (at most 64 by default) counts the generator's
-        samples; each step takes d_steps times as many images, in an order that is a function of the GAN's seed and
-        step. A dataset gives batches of d_steps times the batch size; what is left over is not used. Labels beside the
-        images are ignored. Raises ValueError for images of another kind, range, type or number.
-        """
-        if isinstance(x, tf.data.Dataset):
-            if batch_size is not None:
-                raise ValueError(f"a dataset comes in batches already, found batch_size = {batch_size}")
-            for example in x.take(1):
-                self._check_images(images_of(example))
-            if self.d_steps > 1:  # a last batch may be too small to be split
-                x = x.filter(lambda *batch: tf.shape(batch[0])[0] >= self.d_steps)
-        elif hasattr(x, "__array__"):
-            images = self._check_images(x)
-            batch_size = min(64, len(images) // self.d_steps) if batch_size is None else batch_size
-            batch = self.d_steps * checks.integer("batch_size", batch_size, minimum=1)
-            options.setdefault("steps_per_epoch", max(1, len(images) // batch))
-            x = datasets.batches(images, batch, seed=self.seed, start=int(self.step))
-        else:
-            raise ValueError(f"images must be an array or a tf.data.Dataset, found {type(x).__name__}")
-        return super().fit(x, **{"shuffle": False, **options})  # the data are in their order already
+    @property
+    def evaluated_generator(self):
+        """The generator that is measured, sampled and exported: the averaged one where there is one."""
+        return self.generator if self.averaged_generator is None else self.averaged_generator
 
     def train_step(self, data):
         """Algorithm 1: d_steps critic updates, each on its own part of the images, then one generator update."""
-        images = numerics.to_images(images_of(data))
+        images, labels = self._images(images_of(data)), self._given_labels(data)
         batch_size = tf.shape(images)[0] // self.d_steps
         with tf.control_dependencies([images]):  # Keras ends a dataset of unknown length with a step that gets none
-            for k, real in enumerate(tf.split(images[: batch_size * self.d_steps], self.d_steps)):
-                self._update_critic(real, stream=k)
-            self._update_generator(batch_size, stream=self.d_steps)
+            for k in range(self.d_steps):
+                part = slice(k * batch_size, (k + 1) * batch_size)
+                self._update_critic(images[part], None if labels is None else labels[part], stream=k)
+            self._update_generator(batch_size * self.generator_batch, stream=self.d_steps)
+            self._average()
             self.step.assign_add(1)
-        return {name: tracker.result() for name, tracker in self._trackers.items()}
+        return self._results()
 
-    def _update_critic(self, real, stream):
-        fake = self.generator(self._latents(tf.shape(real)[0], stream), training=True)
+    def _update_critic(self, real, labels, stream):
+        fake = self._generate(self._latents(tf.shape(real)[0], stream), labels)
         with tf.GradientTape() as tape:
-            objective, measured = self._critic_objective(real, fake, stream)
-            objective = self.critic_optimizer.scale_loss(objective)
-        self._descend(tape, objective, self.critic, self.critic_optimizer)
+            minimised, measured = self._critic_objective(real, labels, fake, stream)
+            minimised = self.critic_optimizer.scale_loss(minimised)
+        self._descend(tape, minimised, self.critic, self.critic_optimizer)
         self._track(measured)
 
     def _update_generator(self, batch_size, stream):
         with tf.GradientTape() as tape:
-            objective, measured = self._generator_objective(batch_size, stream)
-            objective = self.generator_optimizer.scale_loss(objective)
-        self._descend(tape, objective, self.generator, self.generator_optimizer)
+            minimised, measured = self._generator_objective(batch_size, stream)
+            minimised = self.generator_optimizer.scale_loss(minimised)
+        self._descend(tape, minimised, self.generator, self.generator_optimizer)
         self._track(measured)
 
-    def _critic_objective(self, real, fake, stream):
+    def _average(self):
+        """w̄ ← βw̄ + (1 − β)w; what is not trained (moving statistics) is taken as it is."""
+        if self.averaged_generator is None:
+            return
+        for mean, weight in zip(self.averaged_generator.variables, self.generator.variables, strict=True):
+            averaged = weight.trainable and weight.dtype.startswith(("float", "bfloat"))
+            mean.assign(mean + (1.0 - self.ema_decay) * (weight - mean) if averaged else weight)
+
+    def _critic_objective(self, real, labels, fake, stream):
         """What the critic minimises, and the (name, value) pairs that are logged of it."""
-        loss = tf.reduce_mean(self.adversarial_loss.real(self._logits(real)))
-        loss += tf.reduce_mean(self.adversarial_loss.fake(self._logits(fake)))
+        logits, class_logits = self._judge(real)
+        loss = tf.reduce_mean(self.adversarial_loss.real(logits))
+        loss += tf.reduce_mean(self.adversarial_loss.fake(self._judge(fake)[0]))
         added = [
-            tf.reduce_mean(penalty(self.critic, real, fake, self._seed(stream, _CRITIC_PENALTY, index)))
+            tf.reduce_mean(penalty(self._logits, real, fake, self._seed(stream, CRITIC_PENALTY, index)))
             for index, penalty in enumerate(self.critic_penalties)
         ]
         measured = [("critic_loss", loss), *([("critic_penalty", tf.add_n(added))] if added else [])]
-        return _objective(self.critic, loss, added), measured
+        if labels is not None:
+            class_loss = _cross_entropy(labels, class_logits)
+            added.append(self.class_weights[0] * class_loss)
+            measured.append(("critic_class_loss", class_loss))
+        return objective(self.critic, loss, added), measured
 
     def _generator_objective(self, batch_size, stream):
         """What the generator minimises on new latents, and the (name, value) pairs that are logged of it."""
-        z = self._latents(batch_size, stream)
+        z, labels = self._latents(batch_size, stream), self._labels(batch_size, stream)
         perturbed = [
-            penalty.perturb(z, self._seed(stream, _PERTURBATION, index))
+            penalty.perturb(z, self._seed(stream, GENERATOR_PENALTY, index))
             for index, penalty in enumerate(self.generator_penalties)
         ]
-        x, *x_perturbed = one_pass(self.generator, [z, *perturbed])
-        loss = tf.reduce_mean(self.adversarial_loss.generator(self._logits(x)))
+        x, *x_perturbed = one_pass(self.generator, [z, *perturbed], labels)
+        logits, class_logits = self._judge(x)
+        loss = tf.reduce_mean(self.adversarial_loss.generator(logits))
         pairs = [(z, z_p, x, x_p) for z_p, x_p in zip(perturbed, x_perturbed, strict=True)]
         added = [tf.reduce_mean(p(*pair)) for p, pair in zip(self.generator_penalties, pairs, strict=True)]
         measured = [("generator_loss", loss), *([("generator_penalty", tf.add_n(added))] if added else [])]
         for penalty, pair in zip(self.generator_penalties, pairs, strict=True):
             measured += penalty.measure(*pair).items()
-        return _objective(self.generator, loss, added), measured
+        if labels is not None:
+            class_loss = _cross_entropy(labels, class_logits)
+            added.append(self.class_weights[1] * class_loss)
+            measured.append(("generator_class_loss", class_loss))
+        return objective(self.generator, loss, added), measured
 
-    def _logits(self, images):
-        return numerics.full(self.critic(images, training=True))
+    def _images(self, images):
+        """A batch as float32 in [−1, 1]."""
+        if self.dequantise:
+            return numerics.dequantised(images, self._seed(0, DEQUANTISATION, 0))
+        return numerics.to_images(images)
 
-    def _latents(self, batch_size, stream):
-        return self.prior.sample(batch_size, seed=self._seed(stream, _PRIOR, 0))
+    def _given_labels(self, data):
+        return None if self.num_classes is None else tf.cast(labels_of(data), tf.int32)
 
-    def _seed(self, stream, purpose, index):
-        return numerics.fold([self.seed, stream], purpose, index, self.step)
+    def _generate(self, z, labels):
+        return generated(self.generator, z, labels)
 
-    def _descend(self, tape, loss, network, optimizer):
-        variables = network.trainable_variables
-        optimizer.apply(tape.gradient(loss, variables), variables)
+    def _judge(self, images):
+        """(logits, class logits or None) of the critic in training mode, in full precision."""
+        outputs = self.critic(images, training=True)
+        if self.class_weights is None:
+            return numerics.full(outputs), None
+        return numerics.full(outputs[0]), numerics.full(outputs[1])
 
-    def _track(self, measured):
-        """Adds each (name, value) to the mean that is logged under the name and starts anew every epoch."""
-        for name, value in measured:
-            self._trackers[name].update_state(value)
+    def _logits(self, images, training=True):
+        return self._judge(images)[0]
 
-    @property
-    def metrics(self):
-        """The running means that `fit` logs; Keras resets them when an epoch begins."""
-        return list(self._trackers.values())
+    def _logged(self):
+        """The names of all that is logged."""
+        z, x = self._examples()
+        measured = [name for p in self.generator_penalties for name in p.measure(z, z + 1.0, x, x)]
+        names = ["critic_loss", "generator_loss", *["generator_penalty"] * bool(self.generator_penalties)]
+        names += ["critic_penalty"] * bool(self.critic_penalties)
+        return [*names, *measured, *["critic_class_loss", "generator_class_loss"] * (self.class_weights is not None)]
 
-    def _check_networks(self):
-        """Runs both networks once (which builds them) and returns the names of the penalties' scalars."""
-        z = self.prior.sample(2, seed=[0, 0])
-        images = self.generator(z, training=False)
-        logits = self.critic(images, training=False)
+    def _check_critic(self, class_weights):
+        """Runs the critic once, which builds it; returns the weights of the class losses, None without classes."""
+        outputs = self.critic(self._examples()[1], training=False)
+        classifies = isinstance(outputs, (list, tuple))
+        logits, *class_logits = outputs if classifies else [outputs]
         if tuple(logits.shape) not in ((2,), (2, 1)):
             raise ValueError(f"the critic must return logits [B, 1] or [B], found {list(logits.shape)} for B = 2")
-        self.image_shape = tuple(images.shape[1:])
         last = (getattr(self.critic, "layers", None) or [None])[-1]
         if getattr(last, "activation", None) is keras.activations.sigmoid:
-            warnings.warn("the critic ends in a sigmoid; its losses take logits, so leave that out", stacklevel=4)
+            warnings.warn("the critic ends in a sigmoid; its losses take logits, so leave that out", stacklevel=5)
+        found = [list(entry.shape[1:]) for entry in class_logits]
+        if self.num_classes is None and (classifies or class_weights is not None):
+            raise ValueError(
+                f"the generator takes no labels (num_classes is None), found class_weights = {class_weights} and a "
+                f"critic with {'class logits ' + str(found) if found else 'no class logits'}"
+            )
+        if self.num_classes is None:
+            return None
+        if found != [[self.num_classes]]:
+            raise ValueError(
+                f"the generator is conditional on {self.num_classes} classes, so the critic must return [logits, class "
+                f"logits [B, {self.num_classes}]], found {'class logits ' + str(found) if found else 'no class logits'}"
+            )
+        return _pair_of_weights(_CLASS_WEIGHTS if class_weights is None else class_weights)
+
+    def _check_generator(self):
+        """Warns of a generator that cannot be clamped as the paper does it."""
         if self.generator_penalties and _noise_states(self.generator) and _normalises(self.generator):
             warnings.warn(
                 "the generator has batch normalisation and noise of its own (dropout) both: z and z' see the same "
                 "noise but are normalised apart, which lowers the quotients",
                 stacklevel=4,
             )
-        measured = [penalty.measure(z, z + 1.0, images, images) for penalty in self.generator_penalties]
-        totals = ["generator_penalty"] * bool(measured) + ["critic_penalty"] * bool(self.critic_penalties)
-        return [*totals, *(name for scalars in measured for name in scalars)]
-
-    def _check_images(self, images):
-        images = datasets.check_images(images)
-        if images.shape[1:] != self.image_shape:
-            hint = "; was .batch(n) forgotten?" if images.shape == self.image_shape else ""
-            raise ValueError(f"the generator makes images {self.image_shape}, the data's are {images.shape[1:]}{hint}")
-        if len(images) < self.d_steps:
-            raise ValueError(f"d_steps = {self.d_steps} needs as many images at least, found {len(images)}")
-        if images.dtype != np.uint8 and images.min() >= 0:
-            warnings.warn("the images are floats without a negative value; [-1, 1] is expected", stacklevel=3)
-        return images
 
 
-def default_optimizer():
-    """Adam(2e-4, β₁ 0.5), DCGAN's (Radford et al. 2016, section 4)."""
-    return keras.optimizers.Adam(2e-4, beta_1=0.5)
-
-
-def one_pass(generator, latents):
+def one_pass(generator, latents, labels=None):
     """[G(z) for z in latents] from one training-mode pass over all of them together.
 
     Batch normalisation then sees one batch (Odena et al. 2018, section 4: two mini-batches at a time). A generator that
     draws its own noise (dropout) is instead run once for each mini-batch with the same state of its seeds, so that the
-    difference of two outputs measures the step in z and not the noise.
+    difference of two outputs measures the step in z and not the noise. Each mini-batch has the same labels.
     """
     states = _noise_states(generator)
     if not states or len(latents) == 1:
-        return tf.split(generator(tf.concat(latents, axis=0), training=True), len(latents))
+        repeated = None if labels is None else tf.concat([labels] * len(latents), axis=0)
+        return tf.split(generated(generator, tf.concat(latents, axis=0), repeated), len(latents))
     before = [tf.identity(state.value) for state in states]
     outputs = []
     for z in latents:
         for state, value in zip(states, before, strict=True):
             state.assign(value)
-        outputs.append(generator(z, training=True))
+        outputs.append(generated(generator, z, labels))
     return outputs
+
+
+def generated(generator, z, labels):
+    """G(z), or G(z, labels), in training mode."""
+    functional = getattr(generator, "inputs", None)
+    return generator(*([z] if labels is None else [[z, labels]] if functional else [z, labels]), training=True)
+
+
+def copy(network):
+    """A network of the same layers and weights, with variables of its own."""
+    try:
+        twin = keras.models.clone_model(network)
+    except (ValueError, TypeError, NotImplementedError) as error:
+        raise ValueError(
+            f"an average of the generator's weights needs a generator that Keras can clone: {error}"
+        ) from error
+    twin.set_weights(network.get_weights())
+    return twin
+
+
+def _cross_entropy(labels, class_logits):
+    return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, class_logits))
 
 
 def _noise_states(generator):
@@ -246,19 +275,10 @@ def _normalises(network):
     return any("moving_mean" in v.path for v in network.non_trainable_variables)
 
 
-def _objective(network, loss, added):
-    """The loss with its penalties and the weights' own regularisers."""
-    weights = [v.regularizer(v) for v in network.trainable_variables if v.regularizer]
-    return tf.add_n([tf.cast(term, loss.dtype) for term in (loss, *added, *weights)])
-
-
-def images_of(data):
-    """The images of a batch as Keras hands it over: alone, or first of a tuple; raises ValueError for a dict."""
-    if isinstance(data, dict):
-        raise ValueError(
-            f"a dataset of images is needed, found dicts with the keys {sorted(data)}; map it to its images"
-        )
-    return data[0] if isinstance(data, (tuple, list)) else data
+def _pair_of_weights(weights):
+    if not isinstance(weights, (tuple, list)) or len(weights) != 2:
+        raise ValueError(f"class_weights must be a pair, the critic's and the generator's, found {weights!r}")
+    return tuple(checks.real("class_weights", weight, minimum=0.0) for weight in weights)
 
 
 def _penalties(name, penalties, paired):

@@ -1,0 +1,211 @@
+"""What the models share: a generator, counted steps, noise by seed and step, running means, and `fit` on images."""
+
+import warnings
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfjc import architectures, checks, datasets, jacobian, numerics
+
+
+class GenerativeModel(keras.Model):
+    """A generator, and maybe a second network, trained on batches of images in steps that count themselves.
+
+    A training step is a pure function of (weights, optimiser state, step, images): all noise is drawn from
+    (seed, stream, purpose, step). A subclass has `train_step`, and ends its `__init__` with `_ready`.
+
+    Args:
+      generator: Keras model z [B, n_z] → images in [−1, 1], or of (z, labels) where `num_classes` is given.
+      critic: the second network, None where there is none.
+      num_classes: classes that a conditional generator's labels int [B] are from; None for other generators.
+      prior: TensorFlow Probability distribution over latents [n_z]; N(0, I) of the generator's input size by default.
+      seed: of all noise drawn in training.
+
+    Raises:
+      ValueError: the generator is not of this kind, or an argument is out of range.
+    """
+
+    images_per_sample = 1  # how many images a step takes for each of `batch_size`
+
+    def __init__(self, generator, critic=None, *, num_classes=None, prior=None, seed=0, name=None):
+        super().__init__(name=name)
+        self.generator, self.critic = generator, critic
+        self.num_classes = None if num_classes is None else checks.integer("num_classes", num_classes, minimum=2)
+        self._check_labelled()
+        self.prior = architectures.prior_of(generator, prior)
+        self.seed = checks.integer("seed", seed, minimum=0)
+        self.step = self.add_weight(shape=(), dtype="int64", initializer="zeros", trainable=False, name="step")
+        self.image_shape = tuple(self._examples()[1].shape[1:])
+
+    def _ready(self, names):
+        """Makes the running means that are logged under `names`, and leaves the model compiled."""
+        self._trackers = {name: keras.metrics.Mean(name=name) for name in names}
+        self.built = True  # Keras would otherwise try to build on images, which are not the generator's input
+        self.compile()
+
+    def compile(self, generator_optimizer=None, critic_optimizer=None, *, jit_compile=None, **options):
+        """Sets the optimisers, `default_optimizer` where none is given, and XLA, which `numerics.use_xla` decides.
+
+        Raises ValueError for one optimiser given for both networks, and for Keras's own `optimizer` and `loss`.
+        """
+        if {"optimizer", "loss"} & options.keys():
+            raise ValueError("compile takes generator_optimizer and critic_optimizer; the loss is the model's own")
+        if isinstance(generator_optimizer, keras.Optimizer) and generator_optimizer is critic_optimizer:
+            raise ValueError("generator and critic need an optimizer each, found one for both")
+        options = {
+            "optimizer": None,
+            "jit_compile": numerics.use_xla() if jit_compile is None else jit_compile,
+            **options,
+        }
+        super().compile(**options)
+        self.generator_optimizer = keras.optimizers.get(generator_optimizer or default_optimizer())
+        self.generator_optimizer.build(self.generator.trainable_variables)
+        if self.critic is not None:
+            self.critic_optimizer = keras.optimizers.get(critic_optimizer or default_optimizer())
+            self.critic_optimizer.build(self.critic.trainable_variables)
+
+    def fit(self, x=None, y=None, batch_size=None, **options):
+        """Keras's `fit`, on an array of images, with labels for a class-conditional generator, or on a tf.data.Dataset.
+
+        Arrays are uint8, or floats in [−1, 1], [N, ...]; labels whole numbers [N]. `batch_size` (at most 64 by default)
+        counts the samples of one update; each step takes `images_per_sample` times as many images (`d_steps` of a GAN),
+        in an order that is a function of seed and step. A dataset gives batches of images, or of (images, labels), of
+        `images_per_sample` times the batch size; what is left over is not used, nor are labels beside the images of an
+        unconditional generator. Raises ValueError for images or labels of another kind, range, type or number.
+        """
+        if isinstance(x, tf.data.Dataset):
+            if batch_size is not None:
+                raise ValueError(f"a dataset comes in batches already, found batch_size = {batch_size}")
+            for example in x.take(1):
+                self._check_images(images_of(example))
+                self._check_labels(labels_of(example))
+            if self.images_per_sample > 1:  # a last batch may be too small to be split
+                x = x.filter(lambda *batch: tf.shape(batch[0])[0] >= self.images_per_sample)
+        elif hasattr(x, "__array__"):
+            x, options = self._arrays(x, y, batch_size, options)
+        else:
+            raise ValueError(f"images must be an array or a tf.data.Dataset, found {type(x).__name__}")
+        return super().fit(x, **{"shuffle": False, **options})  # the data are in their order already
+
+    def _arrays(self, images, labels, batch_size, options):
+        """Batches of arrays from the model's step on, and `fit`'s options."""
+        images = self._check_images(images)
+        if labels is not None and self.num_classes is None:
+            raise ValueError(f"labels {list(np.shape(labels))} were given, but the generator takes latents alone")
+        labels = self._check_labels(labels, len(images))
+        batch_size = min(64, len(images) // self.images_per_sample) if batch_size is None else batch_size
+        batch = self.images_per_sample * checks.integer("batch_size", batch_size, minimum=1)
+        arrays = images if labels is None else (images, labels)
+        batches = datasets.batches(arrays, batch, seed=self.seed, start=int(self.step))
+        return batches, {"steps_per_epoch": max(1, len(images) // batch), **options}
+
+    def training_data(self, data):
+        """What of a `datasets.Dataset` this model trains on, for `datasets.batches`: images, or (images, labels).
+
+        Raises ValueError where the data do not fit the networks, both named.
+        """
+        if tuple(data.image_shape) != self.image_shape:
+            raise ValueError(
+                f"the generator makes images {list(self.image_shape)}, "
+                f"those of dataset {data.name!r} are {list(data.image_shape)}"
+            )
+        if self.num_classes is None:
+            return data.images
+        return data.images, self._check_labels(data.labels, len(data.images), f"dataset {data.name!r}")
+
+    @property
+    def evaluated_generator(self):
+        """The generator that is measured, sampled and exported."""
+        return self.generator
+
+    @property
+    def metrics(self):
+        """The running means that `fit` logs; Keras resets them when an epoch begins."""
+        return list(self._trackers.values())
+
+    def _latents(self, batch_size, stream):
+        return self.prior.sample(batch_size, seed=self._seed(stream, PRIOR, 0))
+
+    def _labels(self, batch_size, stream):
+        """Labels drawn uniformly for a conditional generator, None for others."""
+        if self.num_classes is None:
+            return None
+        seed = self._seed(stream, LABELS, 0)
+        return tf.random.stateless_uniform([batch_size], seed, maxval=self.num_classes, dtype=tf.int32)
+
+    def _seed(self, stream, purpose, index):
+        return numerics.fold([self.seed, stream], purpose, index, self.step)
+
+    def _descend(self, tape, loss, network, optimizer):
+        variables = network.trainable_variables
+        optimizer.apply(tape.gradient(loss, variables), variables)
+
+    def _track(self, measured):
+        """Adds each (name, value) to the mean that is logged under the name and starts anew every epoch."""
+        for name, value in measured:
+            self._trackers[name].update_state(value)
+
+    def _results(self):
+        return {name: tracker.result() for name, tracker in self._trackers.items()}
+
+    def _examples(self):
+        """Two latents and their images, in inference mode; the first call builds the generator."""
+        z = self.prior.sample(2, seed=[0, 0])
+        return z, jacobian.run(self.generator, z, None if self.num_classes is None else tf.constant([0, 1]))
+
+    def _check_labelled(self):
+        """Raises ValueError where generator and `num_classes` disagree on whether there are labels."""
+        inputs = getattr(self.generator, "inputs", None)
+        if inputs and len(inputs) == 2 and self.num_classes is None:
+            raise ValueError("the generator takes labels beside z: say how many classes (num_classes)")
+        if inputs and len(inputs) == 1 and self.num_classes is not None:
+            raise ValueError(f"num_classes = {self.num_classes}, but the generator takes latents alone")
+
+    def _check_images(self, images):
+        images = datasets.check_images(images)
+        if images.shape[1:] != self.image_shape:
+            hint = "; was .batch(n) forgotten?" if images.shape == self.image_shape else ""
+            raise ValueError(f"the generator makes images {self.image_shape}, the data's are {images.shape[1:]}{hint}")
+        if len(images) < self.images_per_sample:
+            name = type(self).__name__
+            raise ValueError(f"{name} needs {self.images_per_sample} images in a step at least, found {len(images)}")
+        if images.dtype != np.uint8 and images.min() >= 0:
+            warnings.warn("the images are floats without a negative value; [-1, 1] is expected", stacklevel=3)
+        return images
+
+    def _check_labels(self, labels, count=None, of="the data"):
+        """Labels as int32 [N] for a conditional generator; None for others."""
+        if self.num_classes is None:
+            return None
+        if labels is None:
+            raise ValueError(f"the generator is conditional on {self.num_classes} classes, but {of} has no labels")
+        return datasets.check_labels(labels, self.num_classes, count)
+
+
+PRIOR, CRITIC_PENALTY, GENERATOR_PENALTY, LABELS, DEQUANTISATION = range(5)  # what noise is for: a fold of its seed
+
+
+def default_optimizer():
+    """Adam(2e-4, β₁ 0.5), DCGAN's (Radford et al. 2016, section 4)."""
+    return keras.optimizers.Adam(2e-4, beta_1=0.5)
+
+
+def images_of(data):
+    """The images of a batch as Keras hands it over: alone, or first of a tuple; raises ValueError for a dict."""
+    if isinstance(data, dict):
+        raise ValueError(
+            f"a dataset of images is needed, found dicts with the keys {sorted(data)}; map it to its images"
+        )
+    return data[0] if isinstance(data, (tuple, list)) else data
+
+
+def labels_of(data):
+    """The labels of a batch as Keras hands it over, second of a tuple, or None."""
+    return data[1] if isinstance(data, (tuple, list)) and len(data) > 1 else None
+
+
+def objective(network, loss, added):
+    """The loss with what is added to it and the weights' own regularisers."""
+    weights = [v.regularizer(v) for v in network.trainable_variables if v.regularizer]
+    return tf.add_n([tf.cast(term, loss.dtype) for term in (loss, *added, *weights)])
