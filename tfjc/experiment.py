@@ -54,7 +54,8 @@ def train_and_evaluate(
       seed: of the weights, the data's order, all noise and the fixed latents.
       dataset: callable (data_dir, manual_dir) → `datasets.Dataset`.
       architecture: callable (image_shape, seed) → `architectures.Networks`.
-      model: callable (generator, critic, prior, seed) → `models.GAN`.
+      model: callable (generator, critic, prior, seed) → `models.GenerativeModel`; also of num_classes for
+        class-conditional networks.
       generator_optimizer, critic_optimizer: callables () → Keras optimiser.
       steps: generator updates in all.
       batch_size: samples of the generator in an update.
@@ -86,12 +87,15 @@ def train_and_evaluate(
     seed = checks.integer("seed", seed, minimum=0)
     data = _make("dataset", dataset, datasets.Dataset, data_dir=data_dir, manual_dir=manual_dir)
     networks = _make("architecture", architecture, architectures.Networks, data.image_shape, seed=seed)
-    gan = _make("model", model, models.GAN, *networks[:2], prior=networks.prior, seed=seed)
+    classes = {} if networks.num_classes is None else {"num_classes": networks.num_classes}
+    gan = _make("model", model, models.GenerativeModel, *networks[:2], prior=networks.prior, seed=seed, **classes)
     optimizers = {"generator_optimizer": generator_optimizer, "critic_optimizer": critic_optimizer}
     gan.compile(**{name: _make(name, function, keras.Optimizer) for name, function in optimizers.items()})
-    batches = functools.partial(datasets.batches, data.images, gan.d_steps * batch_size, seed=seed)
+    batches = functools.partial(
+        datasets.batches, gan.training_data(data), gan.images_per_sample * batch_size, seed=seed
+    )
     batches()  # which checks that there are images enough
-    evaluators = _evaluators(scores, eval_every, data, networks.prior, score_samples, seed)
+    evaluators = _evaluators(scores, eval_every, data, gan, score_samples)
     if dry_run:
         return _describe(data, networks, config())
     run = records.RunDirectory(workdir)
@@ -99,10 +103,11 @@ def train_and_evaluate(
     if _is_finished(run, steps):
         print(f"{run.path} is finished, {steps} steps asked for\n{summary(run, run.read_metrics())}", flush=True)
         return run.read_metrics()
-    z = networks.prior.sample(eval_latents, seed=numerics.fold([seed, 0], _FIXED_LATENTS))
     with _session(run, seed, config):
         records.write_text(run.generator, gan.generator.to_json())
-        _train(run, gan, batches, steps, _callbacks(run, gan, z, eval_every, chunk, evaluators, steps, config))
+        run.update_run(**classes)
+        listed = _callbacks(run, gan, eval_latents, eval_every, chunk, evaluators, steps, config)
+        _train(run, gan, batches, steps, listed)
     print(summary(run, run.read_metrics()), flush=True)
     return run.read_metrics()
 
@@ -115,14 +120,14 @@ def _train(run, gan, batches, steps, listed):
     _fit(gan, batches, steps, checkpoints.every, listed)
     figures.conditioning(run.read_metrics(), run.figure)
     figures.scores(run.read_metrics(), run.score_figure)
-    export.export_generator(gan.generator, run.saved_model, prior=gan.prior)
+    export.export_generator(gan.evaluated_generator, run.saved_model, prior=gan.prior, num_classes=gan.num_classes)
 
 
-def _evaluators(scores, eval_every, data, prior, samples, seed):
+def _evaluators(scores, eval_every, data, gan, samples):
     """The evaluators that the configuration names, each with its interval; they get what they need at first use."""
     samples = checks.integer("train_and_evaluate.score_samples", samples, minimum=1)
-    z = prior.sample(samples, seed=numerics.fold([seed, 0], _SCORED_LATENTS)) if scores else None
-    made = []
+    z, labels = _latents(gan, samples, _SCORED_LATENTS) if scores else (None, None)
+    conditions, made = {} if labels is None else {"labels": labels}, []
     for pair in scores:
         if not (isinstance(pair, (tuple, list)) and len(pair) == 2 and callable(pair[0])):
             raise ValueError(
@@ -130,19 +135,27 @@ def _evaluators(scores, eval_every, data, prior, samples, seed):
                 f"such as [(@ClassifierEvaluator, 1000)], found {pair!r}"
             )
         every = checks.integer("the interval in train_and_evaluate.scores", pair[1], minimum=1)
-        made.append((pair[0](z, data), -(-every // eval_every) * eval_every))
+        made.append((pair[0](z, data, **conditions), -(-every // eval_every) * eval_every))
     return made
 
 
-def _callbacks(run, gan, z, every, chunk, evaluators, last, config):
-    clamping = next((p for p in gan.generator_penalties if hasattr(p, "clamped")), None)
+def _latents(gan, count, stream):
+    """(latents [count, n_z] of the prior, labels [count] in turn or None): the same in every run of this seed."""
+    labels = None if gan.num_classes is None else tf.range(count) % gan.num_classes
+    return gan.prior.sample(count, seed=numerics.fold([gan.seed, 0], stream)), labels
+
+
+def _callbacks(run, gan, count, every, chunk, evaluators, last, config):
+    generator, (z, labels) = gan.evaluated_generator, _latents(gan, count, _FIXED_LATENTS)
+    penalties = getattr(gan, "generator_penalties", ())
+    clamping = next((p for p in penalties if hasattr(p, "clamped")), None)
     conditioning = callbacks.Conditioning(
-        gan.generator, z, every, log_dir=run.tensorboard, clamping=clamping, chunk=chunk, seed=gan.seed
+        generator, z, every, log_dir=run.tensorboard, labels=labels, clamping=clamping, chunk=chunk, seed=gan.seed
     )
-    scores = [callbacks.Scores(gan.generator, *pair, log_dir=run.tensorboard, last=last) for pair in evaluators]
+    scores = [callbacks.Scores(generator, *pair, log_dir=run.tensorboard, last=last) for pair in evaluators]
     return [
         conditioning,
-        callbacks.Samples(gan.generator, z[:64], run.samples, every, log_dir=run.tensorboard),
+        callbacks.Samples(generator, z[:64], run.samples, every, log_dir=run.tensorboard, labels=labels),
         *scores,
         callbacks.Recorder(run, conditioning, every, scores=scores, hyperparameters=_hyperparameters(gan, config())),
         callbacks.Checkpoints(gan, run.checkpoints, every),

@@ -10,17 +10,21 @@ import tensorflow as tf
 from tfjc import architectures, checks, jacobian, numerics
 
 
-def export_generator(generator, path, *, prior=None):
+def export_generator(generator, path, *, prior=None, num_classes=None):
     """Writes a Keras generator z [B, n_z] → images as a SavedModel with three signatures, and returns its path.
+
+    A class-conditional one takes labels int32 [B] beside z: `serve(z, labels)`, `metric_tensor(z, labels)`, and
+    `sample` draws them uniformly.
 
     - `serve(z)`: float32 [B, n_z] → float32 images [B, ...] in [−1, 1], in inference mode;
     - `sample(n, seed)`: int32 scalars → uint8 images [n, ...] for latents drawn from the prior;
     - `metric_tensor(z)`: float32 [B, n_z] → M_z = J_zᵀJ_z, float64 [B, n_z, n_z].
 
     Args:
-      generator: built Keras model with one latent [B, n_z] as input.
+      generator: built Keras model with one latent [B, n_z] as input; with `num_classes`, of [z, labels].
       path: directory to write; a SavedModel that is there is replaced.
       prior: TensorFlow Probability distribution over latents [n_z]; N(0, I) of the generator's input size by default.
+      num_classes: classes of a class-conditional generator.
 
     Raises:
       ValueError: the generator is not built or its input not [B, n_z], or there is something else at `path`.
@@ -30,25 +34,38 @@ def export_generator(generator, path, *, prior=None):
         raise ValueError(f"{path} is there and is not a SavedModel, so it is not replaced")
     if not getattr(generator, "built", False):
         raise ValueError("export needs a Keras generator that is built: call it once on latents [B, n_z]")
+    if len(getattr(generator, "inputs", None) or [0, *[0] * bool(num_classes)]) != 1 + bool(num_classes):
+        raise ValueError(f"the generator has {len(generator.inputs)} inputs, found num_classes = {num_classes}")
     prior = architectures.prior_of(generator, prior)
     if len(prior.event_shape) != 1:
         raise ValueError(f"prior must be over latents [n_z], found event shape {list(prior.event_shape)}")
     n_z = prior.event_shape[0]
 
-    def serve(z):
-        return generator(z, training=False)
+    def serve(*latents):
+        return jacobian.run(generator, *latents)
 
     def sample(n, seed):
-        return numerics.to_uint8(serve(prior.sample(n, seed=tf.stack([seed, 0]))))
+        return numerics.to_uint8(serve(prior.sample(n, seed=tf.stack([seed, 0])), *_drawn(n, seed, num_classes)))
 
-    latents, scalar = tf.TensorSpec([None, n_z], tf.float32, name="z"), tf.TensorSpec([], tf.int32)
-    jacobian.jacobian(generator, prior.sample(1, seed=0))  # settles by which method, which a trace alone could not
+    def metric_tensor(z, *labels):
+        return jacobian.metric_tensor(generator, z, labels=labels[0] if labels else None)
+
+    latents, scalar = [tf.TensorSpec([None, n_z], tf.float32, name="z")], tf.TensorSpec([], tf.int32)
+    latents += [tf.TensorSpec([None], tf.int32, name="labels")] * (num_classes is not None)
+    metric_tensor(prior.sample(1, seed=0), *_drawn(1, 0, num_classes))  # settles by which method: a trace could not
     archive = keras.export.ExportArchive()
     archive.track(generator)
-    archive.add_endpoint("serve", serve, [latents])
+    archive.add_endpoint("serve", serve, latents)
     archive.add_endpoint("sample", sample, [scalar, scalar])
-    archive.add_endpoint("metric_tensor", lambda z: jacobian.metric_tensor(generator, z), [latents])
+    archive.add_endpoint("metric_tensor", metric_tensor, latents)
     return _write(archive, path)
+
+
+def _drawn(n, seed, num_classes):
+    """[labels [n] drawn uniformly], or nothing for a generator without labels."""
+    if num_classes is None:
+        return []
+    return [tf.random.stateless_uniform([n], tf.stack([seed, 1]), maxval=num_classes, dtype=tf.int32)]
 
 
 def _write(archive, path):
@@ -80,17 +97,21 @@ class LoadedGenerator(jacobian.Frozen):
             raise ValueError(f"{path} lacks {', '.join(missing)}: it was not written by export_generator")
         self._archive = archive
 
-    def __call__(self, z):
-        """Images [B, ...] in [−1, 1] for latents z float32 [B, n_z]; raises ValueError for z of another shape."""
-        return self._archive.serve(_latents(z))
+    def __call__(self, z, *labels):
+        """Images [B, ...] in [−1, 1] for z float32 [B, n_z] (and labels [B]); ValueError for z of another shape."""
+        return self._archive.serve(_latents(z), *_labels(labels))
 
     def sample(self, n, seed=0):
         """n images of the prior, uint8 [n, ...]."""
         return self._archive.sample(tf.constant(n), tf.constant(seed))
 
-    def metric_tensor(self, z):
-        """M_z = J_zᵀJ_z, float64 [B, n_z, n_z], for latents z [B, n_z]."""
-        return self._archive.metric_tensor(_latents(z))
+    def metric_tensor(self, z, *labels):
+        """M_z = J_zᵀJ_z, float64 [B, n_z, n_z], for latents z [B, n_z], with labels [B] as `__call__` takes them."""
+        return self._archive.metric_tensor(_latents(z), *_labels(labels))
+
+
+def _labels(labels):
+    return [tf.cast(entry, tf.int32) for entry in labels]
 
 
 def _latents(z):

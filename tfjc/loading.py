@@ -30,6 +30,7 @@ class Loaded(NamedTuple):
       labels: the `Input` that takes labels beside z, or None.
       model: the Keras model if it is one with z as its only input, which can be cloned in float64; else None.
       source: where it came from, as text.
+      num_classes: how many classes the labels are from, where that is known.
     """
 
     generate: Callable
@@ -37,6 +38,7 @@ class Loaded(NamedTuple):
     labels: Input | None
     model: keras.Model | None
     source: str
+    num_classes: int | None = None
 
     @property
     def n_z(self):
@@ -69,7 +71,8 @@ def load(path, *, step=None, signature=None, latent=None, latent_shape=None, tru
     if signature is not None and not (path / "saved_model.pb").exists():
         raise ValueError(f"signature is for SavedModels, and {path} is none")
     if run.run.exists() and (step is not None or run.generator.exists() or not run.saved_model.exists()):
-        return _from_keras(*_restored(run, step), latent, latent_shape)
+        loaded = _from_keras(*_restored(run, step), latent, latent_shape)
+        return loaded._replace(num_classes=run.read_run().get("num_classes"))
     if run.run.exists():  # of version 0.1.0 or older
         path = run.saved_model
     if (path / "saved_model.pb").exists():
@@ -116,10 +119,17 @@ def _restored(run, step):
     if not run.generator.exists():
         raise ValueError(f"{run.path} has no {run.generator.name}: its networks cannot be made again")
     model = _reading(run.generator, lambda: keras.models.model_from_json(run.generator.read_text(encoding="utf-8")))
-    checkpoint = tf.train.Checkpoint(model=tf.train.Checkpoint(generator=model))
     path = str(steps[step].with_suffix(""))
+    checkpoint = tf.train.Checkpoint(model=tf.train.Checkpoint(**{_evaluated(path): model}))
     _reading(path, lambda: checkpoint.restore(path).expect_partial().assert_existing_objects_matched())
     return model, f"{run.path} at step {step}"
+
+
+def _evaluated(path):
+    """Which of a checkpoint's generators is the one to measure: the averaged one where there is one."""
+    names = [name for name, _ in tf.train.list_variables(path)]
+    averaged = any(name.startswith("model/averaged_generator/") for name in names)
+    return "averaged_generator" if averaged else "generator"
 
 
 def _from_keras(model, source, latent, latent_shape):
@@ -249,7 +259,7 @@ def draw_labels(loaded, count, *, classes=None, label=None, seed=0):
             f"{loaded.source} takes {_described([loaded.labels])} beside z: labels of that type are unknown"
         )
     one_hot = len(shape) == 1 and shape[0] not in (None, 1)
-    classes = shape[0] if one_hot else classes
+    classes = shape[0] if one_hot else loaded.num_classes if classes is None else classes
     if classes is None and label is None:
         raise ValueError(f"{loaded.source} takes labels ({_described([loaded.labels])}): say --num_classes or --label")
     if classes is not None and label is not None and label >= classes:

@@ -3,5 +3,6 @@
 from tfjc.architectures._networks import Networks, prior_of, standard_normal
 from tfjc.architectures.dcgan import dcgan
 from tfjc.architectures.mlp import mlp
+from tfjc.architectures.wgangp import wgangp_resnet
 
-__all__ = ["Networks", "dcgan", "mlp", "prior_of", "standard_normal"]
+__all__ = ["Networks", "dcgan", "mlp", "prior_of", "standard_normal", "wgangp_resnet"]

@@ -8,11 +8,15 @@ import tensorflow_probability as tfp
 
 
 class Networks(NamedTuple):
-    """A generator z [B, n_z] → x [B, ...] in [−1, 1], a critic x → logits [B, 1], and the latent prior p(z)."""
+    """A generator z [B, n_z] → x [B, ...] in [−1, 1], a critic x → logits [B, 1], and the latent prior p(z).
+
+    With `num_classes` the generator takes [z, labels int32 [B]] and the critic returns [logits, class logits [B, C]].
+    """
 
     generator: keras.Model
     critic: keras.Model
     prior: tfp.distributions.Distribution
+    num_classes: int | None = None
 
 
 def output_dtype():
@@ -31,6 +35,7 @@ def prior_of(generator, prior=None):
             raise ValueError(f"prior must be a distribution over latents [n_z], such as {example}; found {prior!r}")
         return prior
     shape = getattr(generator, "input_shape", None)
+    shape = shape[0] if isinstance(shape, list) and len(shape) == 2 else shape  # of z, before that of labels
     if not isinstance(shape, tuple) or len(shape) != 2 or shape[1] is None:
         raise ValueError(
             f"the generator's input is {shape}, not [B, n_z] with n_z known; name its latents, such as {example}"

@@ -7,14 +7,14 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from tfjc import numerics, records
+from tfjc import jacobian, numerics, records
 from tfjc.callbacks._periodic import Periodic
 
 
 class Samples(Periodic):
     """Writes a grid of G(z) at fixed latents as `step_00000500.png`, and to TensorBoard with `log_dir`.
 
-    Points in the plane are drawn as a scatter plot.
+    Points in the plane are drawn as a scatter plot. A class-conditional generator's images have a column a class.
 
     Args:
       generator: callable z [B, n_z] → images [B, height, width, 1 or 3] in [−1, 1], or points [B, 2].
@@ -22,15 +22,18 @@ class Samples(Periodic):
       directory: where the pictures go; made if need be.
       every: steps between pictures.
       log_dir: TensorBoard's directory.
+      labels: of a class-conditional generator, [B] or more, in turn (0, 1, ..., C − 1, 0, ...).
     """
 
-    def __init__(self, generator, z, directory, every=500, *, log_dir=None):
+    def __init__(self, generator, z, directory, every=500, *, log_dir=None, labels=None):
         super().__init__(every, log_dir)
         self.generator, self.z, self.directory = generator, z, pathlib.Path(directory)
+        self.labels = None if labels is None else labels[: len(z)]
+        self._columns = None if labels is None else len(np.unique(self.labels))
 
     def act(self, step, logs):
         """Draws and writes the picture."""
-        picture = draw(np.asarray(self.generator(self.z)))
+        picture = draw(np.asarray(jacobian.run(self.generator, self.z, self.labels)), self._columns)
         self.directory.mkdir(parents=True, exist_ok=True)
         with records.replacing(self.directory / f"step_{step:08d}.png") as temporary:
             picture.save(temporary, format="PNG")
@@ -38,16 +41,16 @@ class Samples(Periodic):
             tf.summary.image("samples", np.asarray(picture.convert("RGB"))[None])
 
 
-def draw(samples):
-    """A picture of samples: a square grid of images, or a scatter plot of points."""
-    return _scatter(samples) if samples.ndim == 2 else Image.fromarray(grid(samples))
+def draw(samples, columns=None):
+    """A picture of samples: a grid of images, or a scatter plot of points."""
+    return _scatter(samples) if samples.ndim == 2 else Image.fromarray(grid(samples, columns))
 
 
-def grid(images):
-    """Images [B, height, width, colours] in [−1, 1] side by side in rows of ⌈√B⌉, uint8, with a pixel between."""
+def grid(images, columns=None):
+    """Images [B, height, width, colours] in [−1, 1] side by side, uint8, with a pixel between; in rows of ⌈√B⌉."""
     images = np.pad(numerics.to_uint8(images).numpy(), [(0, 0), (1, 1), (1, 1), (0, 0)], constant_values=128)
     count, height, width, colours = images.shape
-    columns = int(np.ceil(np.sqrt(count)))
+    columns = int(np.ceil(np.sqrt(count))) if columns is None else columns
     rows = -(-count // columns)
     images = np.pad(images, [(0, rows * columns - count), (0, 0), (0, 0), (0, 0)], constant_values=128)
     table = images.reshape(rows, columns, height, width, colours).swapaxes(1, 2)

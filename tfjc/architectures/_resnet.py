@@ -1,0 +1,89 @@
+"""Residual blocks, as WGAN-GP's and SN-GAN's networks have them."""
+
+import itertools
+
+import keras
+
+from tfjc import checks
+
+
+class Blocks:
+    """Makes layers and residual blocks, each with initial weights from a seed of its own.
+
+    Weights are uniform with variance 4/(fan_in + fan_out) in residual branches and 2/(fan_in + fan_out) (Glorot's)
+    elsewhere, biases 0 (improved_wgan_training's gan_cifar_resnet.py).
+
+    Args:
+      seed: of the initial weights.
+      normalised: what stands before each nonlinearity of a branch: x → x.
+      wrap: what each layer with weights is put into: layer → layer.
+    """
+
+    def __init__(self, seed, *, normalised=lambda x: x, wrap=lambda layer: layer):
+        self._seeds = itertools.count(seed * 1000)
+        self._normalised, self._wrap = normalised, wrap
+
+    def dense(self, x, units, **options):
+        """An affine map."""
+        return self._wrap(keras.layers.Dense(units, kernel_initializer=self._uniform(1.0), **options))(x)
+
+    def convolution(self, x, channels, size=3, *, residual=False):
+        """A convolution with stride 1 that keeps height and width."""
+        weights = self._uniform(2.0 if residual else 1.0)
+        return self._wrap(keras.layers.Conv2D(channels, size, padding="same", kernel_initializer=weights))(x)
+
+    def up(self, x, channels):
+        """A block that doubles height and width: nearest-neighbour upsampling before its first convolution."""
+        branch = self._active(x)
+        branch = self.convolution(keras.layers.UpSampling2D()(branch), channels, residual=True)
+        branch = self.convolution(self._active(branch), channels, residual=True)
+        return keras.layers.Add()([self.convolution(keras.layers.UpSampling2D()(x), channels, 1), branch])
+
+    def down(self, x, channels):
+        """A block that halves height and width by averaging."""
+        branch = self.convolution(self._active(x), x.shape[-1], residual=True)
+        branch = self.convolution(self._active(branch), channels, residual=True)
+        shortcut = self.convolution(x, channels, 1)
+        return keras.layers.Add()([_halved(shortcut), _halved(branch)])
+
+    def first_down(self, x, channels):
+        """The critic's first block: as `down`, but its input is images, so no nonlinearity comes before."""
+        branch = keras.layers.ReLU()(self.convolution(x, channels, residual=True))
+        branch = self.convolution(branch, channels, residual=True)
+        return keras.layers.Add()([self.convolution(_halved(x), channels, 1), _halved(branch)])
+
+    def plain(self, x, channels):
+        """A block that keeps the size; the shortcut is the identity where the channels stay the same."""
+        branch = self.convolution(self._active(x), channels, residual=True)
+        branch = self.convolution(self._active(branch), channels, residual=True)
+        return keras.layers.Add()([x if x.shape[-1] == channels else self.convolution(x, channels, 1), branch])
+
+    def _active(self, x):
+        return keras.layers.ReLU()(self._normalised(x))
+
+    def _uniform(self, scale):
+        return keras.initializers.VarianceScaling(scale, "fan_avg", "uniform", seed=next(self._seeds))
+
+
+def _halved(x):
+    return keras.layers.AveragePooling2D(2)(x)
+
+
+def halvings(name, image_shape, least=4):
+    """(the smallest size ≥ `least` that a square image comes to by halving, how many halvings).
+
+    Raises ValueError for images that are not square or cannot be halved.
+    """
+    if len(image_shape) != 3 or image_shape[0] != image_shape[1]:
+        raise ValueError(f"{name} needs square images (size, size, colours), found {tuple(image_shape)}")
+    size, count = image_shape[0], 0
+    while size % 2 == 0 and size // 2 >= least:
+        size, count = size // 2, count + 1
+    if not count:
+        raise ValueError(f"{name} needs an even image size of at least {2 * least}, found {image_shape[0]}")
+    return size, count
+
+
+def classes(num_classes):
+    """`num_classes` checked: None for a network without labels, else 2 or more."""
+    return None if num_classes is None else checks.integer("num_classes", num_classes, minimum=2)

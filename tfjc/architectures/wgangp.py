@@ -1,0 +1,72 @@
+"""The class-conditional ResNet of WGAN-GP (Gulrajani et al. 2017, appendix F; gan_cifar_resnet.py of their code)."""
+
+import keras
+
+from tfjc import checks, layers
+from tfjc.architectures._networks import Networks, output_dtype, standard_normal
+from tfjc.architectures._resnet import Blocks, classes, halvings
+
+
+def wgangp_resnet(image_shape, *, num_classes=10, n_z=128, channels=128, seed=0):
+    """WGAN-GP's ResNet pair for images [size, size, colours], with N(0, I) as prior.
+
+    The generator maps z by a dense layer to the smallest map (32 → 4, 28 → 7, 48 → 6 pixels), then by residual blocks
+    that double the size, with conditional batch normalisation and ReLU before each convolution, then by batch
+    normalisation, ReLU and a 3×3 convolution to tanh. The critic halves the size in two residual blocks, follows with
+    two that keep it, and takes the mean over all places; it has no normalisation. Of its two outputs, logits [B, 1]
+    and class logits [B, num_classes], the second belongs to the auxiliary classifier. For 32×32×3 that is the published
+    network, 1,218,307 and 1,055,115 weights; other sizes are ours.
+
+    Args:
+      image_shape: (size, size, colours).
+      num_classes: classes of the labels; None for plain batch normalisation and no classifier.
+      n_z: size of the latent.
+      channels: of every map.
+      seed: of the initial weights.
+
+    Raises:
+      ValueError: the size cannot be halved twice, or an argument is out of range.
+    """
+    n_z, channels = checks.integer("n_z", n_z, minimum=1), checks.integer("channels", channels, minimum=1)
+    num_classes, seed = classes(num_classes), checks.integer("seed", seed, minimum=0)
+    smallest, doublings = halvings("wgangp_resnet", image_shape)
+    if doublings < 2:
+        raise ValueError(f"wgangp_resnet halves images twice (28, 32, 48, ...), found a size of {image_shape[0]}")
+    return Networks(
+        generator=_generator(seed, image_shape[-1], num_classes, n_z, channels, smallest, doublings),
+        critic=_critic(seed, image_shape, num_classes, channels),
+        prior=standard_normal(n_z),
+        num_classes=num_classes,
+    )
+
+
+def _generator(seed, colours, num_classes, n_z, channels, smallest, doublings):
+    z, labels = keras.Input([n_z], name="z"), keras.Input([], dtype="int32", name="labels")
+
+    def normalised(x):
+        if num_classes is None:
+            return keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5)(x)
+        return layers.ConditionalBatchNormalization(num_classes)([x, labels])
+
+    blocks = Blocks(2 * seed, normalised=normalised)
+    x = blocks.dense(z, smallest * smallest * channels)
+    x = keras.layers.Reshape([smallest, smallest, channels])(x)
+    for _ in range(doublings):
+        x = blocks.up(x, channels)
+    x = keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5)(x)
+    x = blocks.convolution(keras.layers.ReLU()(x), colours)
+    images = keras.layers.Activation("tanh", dtype=output_dtype(), name="images")(x)
+    return keras.Model(z if num_classes is None else [z, labels], images, name="generator")
+
+
+def _critic(seed, image_shape, num_classes, channels):
+    images = keras.Input(image_shape, name="images")
+    blocks = Blocks(2 * seed + 1)
+    x = blocks.first_down(images, channels)
+    x = blocks.down(x, channels)
+    x = blocks.plain(blocks.plain(x, channels), channels)
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.ReLU()(x))
+    outputs = [blocks.dense(x, 1, dtype=output_dtype(), name="logits")]
+    if num_classes is not None:
+        outputs.append(blocks.dense(x, num_classes, dtype=output_dtype(), name="class_logits"))
+    return keras.Model(images, outputs if num_classes is not None else outputs[0], name="critic")

@@ -1,0 +1,55 @@
+"""Batch normalisation with a scale and an offset for each class."""
+
+import keras
+
+from tfjc import checks
+
+
+@keras.saving.register_keras_serializable(package="tfjc")
+class ConditionalBatchNormalization(keras.layers.Layer):
+    """γ_y·(x − μ)/√(σ² + ε) + β_y for a sample of class y (Dumoulin et al. 2017; Gulrajani et al. 2017, their code).
+
+    Called with [x [B, ..., C], labels int [B]]. μ and σ² are those of the batch over all axes but the last in training,
+    moving averages otherwise; γ is 1 and β is 0 for every class at first.
+
+    Args:
+      num_classes: number of classes.
+      momentum: of the moving averages.
+      epsilon: ε.
+
+    Raises:
+      ValueError: an argument is out of range.
+    """
+
+    def __init__(self, num_classes, momentum=0.9, epsilon=1e-5, **options):
+        super().__init__(**options)
+        self.num_classes = checks.integer("num_classes", num_classes, minimum=1)
+        self.momentum = checks.real("momentum", momentum, minimum=0.0, below=1.0)
+        self.epsilon = checks.real("epsilon", epsilon, above=0.0)
+        self.normalization = keras.layers.BatchNormalization(
+            momentum=self.momentum, epsilon=self.epsilon, center=False, scale=False, dtype=self.dtype_policy
+        )
+
+    def build(self, input_shape):
+        """Makes γ and β, [num_classes, C]."""
+        shape = (self.num_classes, input_shape[0][-1])
+        self.normalization.build(input_shape[0])
+        self.gamma = self.add_weight(name="gamma", shape=shape, initializer="ones")
+        self.beta = self.add_weight(name="beta", shape=shape, initializer="zeros")
+        self.built = True
+
+    def call(self, inputs, training=None):
+        """The normalised x."""
+        x, labels = inputs
+        shape = (-1, *[1] * (len(x.shape) - 2), x.shape[-1])
+        gamma, beta = (keras.ops.reshape(keras.ops.take(w, labels, axis=0), shape) for w in (self.gamma, self.beta))
+        return self.normalization(x, training=training) * gamma + beta
+
+    def compute_output_shape(self, input_shape):
+        """That of x."""
+        return input_shape[0]
+
+    def get_config(self):
+        """The arguments."""
+        own = {"num_classes": self.num_classes, "momentum": self.momentum, "epsilon": self.epsilon}
+        return {**super().get_config(), **own}
