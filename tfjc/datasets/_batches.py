@@ -34,7 +34,7 @@ def check_labels(labels, num_classes, count=None):
         expected = "N" if count is None else count
         found = f"{labels.dtype} {list(labels.shape)}"
         raise ValueError(f"labels must be whole numbers [{expected}], one for each image, found {found}")
-    low, high = labels.min(initial=0), labels.max(initial=0)
+    low, high = (labels.min(), labels.max()) if len(labels) else (0, 0)
     if low < 0 or high >= num_classes:
         raise ValueError(
             f"labels must lie in 0 to {num_classes - 1} (num_classes = {num_classes}), found {low} to {high}"
