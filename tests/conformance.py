@@ -31,6 +31,12 @@ ARCHITECTURES = [
         (*_square(28, colours=1), *_square(32, 48)),
     ),
     Architecture(
+        "dcgan_vae",
+        lambda shape, seed: architectures.dcgan_vae(shape, n_z=6, channels=4, seed=seed),
+        (*_square(28, colours=1), *_square(32, 48)),
+        fits=models.VAE,
+    ),
+    Architecture(
         "mlp",
         lambda shape, seed: architectures.mlp(shape, n_z=2, width=16, seed=seed),
         ((2,), (8, 8, 1)),

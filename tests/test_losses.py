@@ -25,15 +25,66 @@ def test_wasserstein_is_linear():
     np.testing.assert_array_equal(loss.generator(logits), [[3.0], [-2.0]])
 
 
-@pytest.mark.parametrize("name, slopes", [("non_saturating", (-1.0, 0.0)), ("wasserstein", (-1.0, -1.0))])
-def test_the_generator_learns_where_the_critic_is_sure(name, slopes):
-    """dL_G/dl → −1 at l = −1000 (that is what "non-saturating" means), and its limit at +1000; always finite."""
+def test_minimax_is_zero_sum_on_generated_images():
+    """L_G = ln(1 − D(G(z))), the critic's part of it with the other sign; at D = 0.5, 0.8, 0.1."""
+    d = np.array([0.5, 0.8, 0.1])
+    logits = tf.constant(np.log(d / (1 - d)), tf.float32)
+    loss = losses.get("minimax")
+    np.testing.assert_allclose(loss.real(logits), -np.log(d), rtol=1e-5)
+    np.testing.assert_allclose(loss.generator(logits), np.log(1 - d), rtol=1e-5)
+    np.testing.assert_array_equal(loss.generator(logits), -loss.fake(logits))
+
+
+def test_hinge_is_flat_beyond_its_margins():
+    """max(0, 1 − l) and max(0, 1 + l), by hand; the generator's is Wasserstein's."""
+    logits = tf.constant([[-3.0], [-0.25], [0.5], [4.0]])
+    loss = losses.get("hinge")
+    np.testing.assert_array_equal(loss.real(logits), [[4.0], [1.25], [0.5], [0.0]])
+    np.testing.assert_array_equal(loss.fake(logits), [[0.0], [0.75], [1.5], [5.0]])
+    np.testing.assert_array_equal(loss.generator(logits), [[3.0], [0.25], [-0.5], [-4.0]])
+
+
+def test_least_squares_draws_to_one_and_to_nought():
+    """½(l − 1)², ½l², ½(l − 1)², by hand."""
+    logits = tf.constant([-1.0, 0.0, 1.0, 3.0])
+    loss = losses.get("least_squares")
+    np.testing.assert_array_equal(loss.real(logits), [2.0, 0.5, 0.0, 2.0])
+    np.testing.assert_array_equal(loss.fake(logits), [0.5, 0.0, 0.5, 4.5])
+    np.testing.assert_array_equal(loss.generator(logits), [2.0, 0.5, 0.0, 2.0])
+
+
+SLOPES = {  # of real, fake and generator, each at −1000 and 1000
+    "non_saturating": [(-1, 0), (0, 1), (-1, 0)],
+    "minimax": [(-1, 0), (0, 1), (0, -1)],
+    "wasserstein": [(-1, -1), (1, 1), (-1, -1)],
+    "hinge": [(-1, 0), (0, 1), (-1, -1)],
+    "least_squares": [(-1001, 999), (-1000, 1000), (-1001, 999)],
+}
+
+
+@pytest.mark.parametrize("name", losses._LOSSES)
+@pytest.mark.parametrize("part", [0, 1, 2], ids=losses.Loss._fields)
+def test_slopes_at_extreme_logits(name, part):
+    """The closed forms' limits. The generator goes on learning where the critic is sure (−1000), but for minimax."""
     logits = tf.constant([-1000.0, 1000.0])
     with tf.GradientTape() as tape:
         tape.watch(logits)
-        value = losses.get(name).generator(logits)
+        value = losses.get(name)[part](logits)
     assert np.isfinite(value).all()
-    np.testing.assert_allclose(tape.gradient(value, logits), slopes, atol=1e-6)
+    np.testing.assert_allclose(tape.gradient(value, logits), SLOPES[name][part], atol=1e-6)
+
+
+@pytest.mark.parametrize("name", losses._LOSSES)
+@pytest.mark.parametrize("part", [0, 1, 2], ids=losses.Loss._fields)
+def test_slopes_are_the_finite_differences(name, part):
+    logits, h = tf.constant([-30.0, -2.0, -0.3, 0.0, 0.7, 5.0, 30.0], tf.float64), 1e-6
+    loss = losses.get(name)[part]
+    with tf.GradientTape() as tape:
+        tape.watch(logits)
+        value = loss(logits)
+    assert value.shape == logits.shape
+    expected = (loss(logits + h) - loss(logits - h)) / (2 * h)
+    np.testing.assert_allclose(tape.gradient(value, logits), expected, atol=1e-7)
 
 
 def test_unknown_names_are_refused():

@@ -124,7 +124,10 @@ def _train(run, gan, batches, steps, listed):
 
 
 def _evaluators(scores, eval_every, data, gan, samples):
-    """The evaluators that the configuration names, each with its interval; they get what they need at first use."""
+    """(evaluator, interval, prefix of its names) for each that the configuration names, at each kind of latents.
+
+    They get what they need at first use.
+    """
     samples = checks.integer("train_and_evaluate.score_samples", samples, minimum=1)
     z, labels = _latents(gan, samples, _SCORED_LATENTS) if scores else (None, None)
     conditions, made = {} if labels is None else {"labels": labels}, []
@@ -135,7 +138,9 @@ def _evaluators(scores, eval_every, data, gan, samples):
                 f"such as [(@ClassifierEvaluator, 1000)], found {pair!r}"
             )
         every = checks.integer("the interval in train_and_evaluate.scores", pair[1], minimum=1)
-        made.append((pair[0](z, data, **conditions), -(-every // eval_every) * eval_every))
+        every = -(-every // eval_every) * eval_every
+        made.append((pair[0](z, data, **conditions), every, ""))
+        made += [(pair[0](known[:samples], data), every, f"{name}_") for name, known in gan.known_latents.items()]
     return made
 
 
@@ -152,7 +157,10 @@ def _callbacks(run, gan, count, every, chunk, evaluators, last, config):
     conditioning = callbacks.Conditioning(
         generator, z, every, log_dir=run.tensorboard, labels=labels, clamping=clamping, chunk=chunk, seed=gan.seed
     )
-    scores = [callbacks.Scores(generator, *pair, log_dir=run.tensorboard, last=last) for pair in evaluators]
+    scores = [
+        callbacks.Scores(generator, evaluator, interval, prefix=prefix, log_dir=run.tensorboard, last=last)
+        for evaluator, interval, prefix in evaluators
+    ]
     return [
         conditioning,
         callbacks.Samples(generator, z[:64], run.samples, every, log_dir=run.tensorboard, labels=labels),

@@ -27,10 +27,33 @@ NON_SATURATING = Loss(
 )
 """L_D = −ln D(x) − ln(1 − D(G(z))), L_G = −ln D(G(z)) (Odena et al. 2018, eqs. 1 and 2)."""
 
+MINIMAX = NON_SATURATING._replace(generator=lambda logits: -tf.nn.softplus(logits))
+"""L_D = −ln D(x) − ln(1 − D(G(z))), L_G = ln(1 − D(G(z))), flat where D is sure (Goodfellow et al. 2014, eq. 1)."""
+
 WASSERSTEIN = Loss(real=lambda logits: -logits, fake=tf.identity, generator=lambda logits: -logits)
 """L_D = −D(x) + D(G(z)), L_G = −D(G(z)) (Arjovsky et al. 2017, algorithm 1)."""
 
-_LOSSES = {"non_saturating": NON_SATURATING, "wasserstein": WASSERSTEIN}
+HINGE = Loss(
+    real=lambda logits: tf.nn.relu(1.0 - logits),
+    fake=lambda logits: tf.nn.relu(1.0 + logits),
+    generator=lambda logits: -logits,
+)
+"""L_D = max(0, 1 − D(x)) + max(0, 1 + D(G(z))), L_G = −D(G(z)) (Miyato et al. 2018, eqs. 16 and 17)."""
+
+LEAST_SQUARES = Loss(
+    real=lambda logits: 0.5 * tf.square(logits - 1.0),
+    fake=lambda logits: 0.5 * tf.square(logits),
+    generator=lambda logits: 0.5 * tf.square(logits - 1.0),
+)
+"""L_D = ½(D(x) − 1)² + ½D(G(z))², L_G = ½(D(G(z)) − 1)² (Mao et al. 2017, eq. 9)."""
+
+_LOSSES = {
+    "non_saturating": NON_SATURATING,
+    "minimax": MINIMAX,
+    "wasserstein": WASSERSTEIN,
+    "hinge": HINGE,
+    "least_squares": LEAST_SQUARES,
+}
 
 
 def get(loss):

@@ -5,7 +5,7 @@ import functools
 import keras
 import numpy as np
 import pytest
-from models.games import NOTHING, SATURATING, game
+from models.games import NOTHING, game
 
 from tfjc import architectures, callbacks, datasets, models
 from tfjc.dynamics import damping, lyapunov
@@ -70,7 +70,7 @@ class ZeroSumDirac:
 
 def test_finite_time_exponents_are_those_of_the_analytic_jacobian():
     """The Dirac GAN far from its fixed point: interval by interval as Benettin's method has them in float64."""
-    watch = measure(game(1.5, 0.5, loss=SATURATING, rate=0.3), 40, copies=2, every=1)
+    watch = measure(game(1.5, 0.5, loss="minimax", rate=0.3), 40, copies=2, every=1)
     rule = damping.Alternating(ZeroSumDirac(), 0.3, ((1,), (0,)))  # the critic moves first
     exact = lyapunov.of_map(rule.step, rule.jacobian, [1.5, 0.5], 40).growth
     assert np.ptp(exact[:, 0]) > 0.1  # or it would tell nothing
@@ -124,7 +124,7 @@ def test_measuring_changes_nothing(tmp_path):
 
 
 def test_a_second_fit_goes_on():
-    once, twice = game(1.5, 0.5, loss=SATURATING), game(1.5, 0.5, loss=SATURATING)
+    once, twice = game(1.5, 0.5, loss="minimax"), game(1.5, 0.5, loss="minimax")
     whole = measure(once, 20, copies=2, every=5)
     parts = callbacks.Lyapunov(BATCHES, copies=2, every=5)
     for _ in range(2):

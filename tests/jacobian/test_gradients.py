@@ -61,6 +61,24 @@ def test_tensorflows_own_gradients_are_back_afterwards():
     assert {name: registry.lookup(name) for name in _gradients._GRADIENTS} == before
 
 
+def test_what_is_held_twice_is_let_go_last():
+    """A penalty's context, for resizing alone, may begin or end within the engine's."""
+    registry = ops._gradient_registry
+    before = {name: registry.lookup(name) for name in ("Tile", "ResizeBilinear")}
+    engine, penalty = _gradients.completed(), _gradients.differentiable_resizing()
+
+    def replaced():
+        return {name for name, gradient in before.items() if registry.lookup(name) is not gradient}
+
+    penalty.__enter__()
+    assert replaced() == {"ResizeBilinear"}
+    engine.__enter__()
+    penalty.__exit__(None, None, None)
+    assert replaced() == {"Tile", "ResizeBilinear"}
+    engine.__exit__(None, None, None)
+    assert replaced() == set()
+
+
 def test_two_threads_leave_them_back_too():
     before = ops._gradient_registry.lookup("Tile")
     first, second = threading.Event(), threading.Event()

@@ -2,13 +2,10 @@
 
 import keras
 import numpy as np
-import tensorflow as tf
 
-from tfjc import losses, models
+from tfjc import models
 
 NOTHING = np.full([8, 1], -1e-30, np.float32)  # data: δ at 0
-SATURATING = losses.NON_SATURATING._replace(generator=lambda logits: -tf.nn.softplus(logits))
-"""L_G = ln(1 − D(G(z))) = −L_D: the zero-sum game (Goodfellow et al. 2014, eq. 1)."""
 
 
 class Shift(keras.layers.Layer):

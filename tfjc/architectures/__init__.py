@@ -1,8 +1,8 @@
 """Networks of the papers. Each function takes the image shape and returns a `Networks`."""
 
 from tfjc.architectures._networks import Networks, prior_of, standard_normal
-from tfjc.architectures.dcgan import dcgan
+from tfjc.architectures.dcgan import dcgan, dcgan_vae
 from tfjc.architectures.mlp import mlp
 from tfjc.architectures.wgangp import wgangp_resnet
 
-__all__ = ["Networks", "dcgan", "mlp", "prior_of", "standard_normal", "wgangp_resnet"]
+__all__ = ["Networks", "dcgan", "dcgan_vae", "mlp", "prior_of", "standard_normal", "wgangp_resnet"]

@@ -11,6 +11,7 @@ class Networks(NamedTuple):
     """A generator z [B, n_z] → x [B, ...] in [−1, 1], a critic x → logits [B, 1], and the latent prior p(z).
 
     With `num_classes` the generator takes [z, labels int32 [B]] and the critic returns [logits, class logits [B, C]].
+    Networks of a `models.VAE` have its encoder x → [mean, log-variance] in the critic's place.
     """
 
     generator: keras.Model

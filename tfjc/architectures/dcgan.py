@@ -26,13 +26,27 @@ def dcgan(image_shape, *, n_z=64, channels=64, batch_norm=True, seed=0):
     Raises:
       ValueError: the size cannot be halved, or an argument is out of range.
     """
+    return _pair(image_shape, n_z, channels, batch_norm, seed, outputs={"logits": 1})
+
+
+def dcgan_vae(image_shape, *, n_z=64, channels=64, batch_norm=True, seed=0):
+    """The DCGAN generator as the decoder of a `models.VAE`, and the critic with two outputs as its encoder.
+
+    The decoder is `dcgan`'s generator, weights and all, so that its spectrum stands beside a GAN's. The encoder, in
+    the critic's place, maps images to [mean, log-variance], [B, n_z] each.
+    Arguments and errors as in `dcgan`.
+    """
+    return _pair(image_shape, n_z, channels, batch_norm, seed, outputs={"mean": n_z, "log_variance": n_z})
+
+
+def _pair(image_shape, n_z, channels, batch_norm, seed, outputs):
     n_z, channels = checks.integer("n_z", n_z, minimum=1), checks.integer("channels", channels, minimum=1)
     checks.boolean("batch_norm", batch_norm)
     smallest, widths = _pyramid(image_shape, channels)
     layers = _Layers(batch_norm, checks.integer("seed", seed, minimum=0))
     return Networks(
         generator=_generator(layers, n_z, smallest, widths, image_shape[-1]),
-        critic=_critic(layers, image_shape, widths),
+        critic=_critic(layers, image_shape, widths, outputs),
         prior=standard_normal(n_z),
     )
 
@@ -63,13 +77,14 @@ def _generator(layers, n_z, smallest, widths, colours):
     return keras.Model(z, images, name="generator")
 
 
-def _critic(layers, image_shape, widths):
+def _critic(layers, image_shape, widths, outputs):
     images = keras.Input(image_shape, name="images")
     x = keras.layers.LeakyReLU(0.2)(layers.convolution(widths[0])(images))
     for width in widths[1:]:
         x = keras.layers.LeakyReLU(0.2)(layers.normalised(layers.convolution(width)(x)))
-    logits = layers.dense(1, dtype=output_dtype())(keras.layers.Flatten()(x))
-    return keras.Model(images, logits, name="critic")
+    x = keras.layers.Flatten()(x)
+    heads = [layers.dense(units, dtype=output_dtype(), name=name)(x) for name, units in outputs.items()]
+    return keras.Model(images, heads[0] if len(heads) == 1 else heads, name="critic")
 
 
 class _Layers:

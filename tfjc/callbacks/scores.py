@@ -24,18 +24,19 @@ class Scores(Periodic):
       evaluator: such as `evaluators.ClassifierEvaluator(z, data)`.
       every: steps between scores.
       log_dir: TensorBoard's directory.
+      prefix: what the names of all scores begin with.
       last: the step that training ends with, if it takes several `fit`; scored whatever `every` is.
 
     Raises:
       ValueError: every is out of range, or the evaluator is none.
     """
 
-    def __init__(self, generator, evaluator, every=1000, *, log_dir=None, last=None):
+    def __init__(self, generator, evaluator, every=1000, *, prefix="", log_dir=None, last=None):
         super().__init__(every, log_dir, last)
         if isinstance(evaluator, type) or not callable(evaluator) or not hasattr(evaluator, "prepare"):
             raise ValueError(f"scores need an evaluator such as ClassifierEvaluator(z, data), found {evaluator!r}")
         self.generator, self.evaluator = generator, evaluator
-        self.history, self._left_out = [], False
+        self.prefix, self.history, self._left_out = prefix, [], False
 
     def at(self, step):
         """The newest scores if they were taken at `step`, else an empty dict."""
@@ -49,7 +50,7 @@ class Scores(Periodic):
 
     def act(self, step, logs):
         """Scores the samples, and hands the numbers on."""
-        found = self._measure(step)
+        found = {f"{self.prefix}{key}": value for key, value in self._measure(step).items()}
         if not found:
             return
         plain = {}

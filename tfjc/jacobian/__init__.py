@@ -8,6 +8,7 @@ argument, or as the second input of a functional Keras model.
 from tfjc.jacobian._engine import blocks, gram, jacobian, metric_tensor
 from tfjc.jacobian._float64 import in_float64
 from tfjc.jacobian._generator import Frozen, call, inspect, run, summary
+from tfjc.jacobian._gradients import differentiable_resizing
 from tfjc.jacobian._lanczos import Extremes, extremes
 from tfjc.jacobian._operator import JacobianOperator, operator
 
@@ -17,6 +18,7 @@ __all__ = [
     "JacobianOperator",
     "blocks",
     "call",
+    "differentiable_resizing",
     "extremes",
     "gram",
     "in_float64",

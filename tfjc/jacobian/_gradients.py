@@ -1,4 +1,4 @@
-"""Gradients that TensorFlow lacks, or computes slowly, supplied while the engine traces.
+"""Gradients that TensorFlow lacks, or computes slowly, supplied while the engine traces or a penalty asks for them.
 
 The pullback u ↦ Jᵀu has to be differentiated in its turn.
 
@@ -16,40 +16,56 @@ import threading
 
 import tensorflow as tf
 
-_lock, _depth, _replaced = threading.Lock(), 0, {}
+_lock, _held = threading.Lock(), {}  # {operation: (how often it is held, entry, TensorFlow's own gradient)}
+
+
+def completed():
+    """Within it, traced gradients are differentiable; as before where TensorFlow's registry is not as we know it."""
+    return _replaced(_GRADIENTS)
+
+
+def differentiable_resizing():
+    """A context within which gradients taken through image resizing can themselves be differentiated.
+
+    TensorFlow's cannot: that of bilinear resizing counts as constant without a word, the others raise LookupError. For
+    whatever differentiates a gradient (penalties on slopes): take the inner one within it.
+    """
+    return _replaced(_RESIZING)
 
 
 @contextlib.contextmanager
-def completed():
-    """Within it, traced gradients are differentiable; as before where TensorFlow's registry is not as we know it."""
-    global _depth
+def _replaced(names):
     with _lock:
-        if _depth == 0:
-            _replaced.update(_replace())
-        _depth += 1
+        held = [name for name in names if _hold(name)]
     try:
         yield
     finally:
         with _lock:
-            _depth -= 1
-            if _depth == 0:
-                for entry, gradient in _replaced.values():
-                    entry["type"] = gradient
-                _replaced.clear()
+            for name in held:
+                _release(name)
 
 
-def _replace():
-    """Puts our gradients into TensorFlow's registry; returns {operation: (entry, TensorFlow's own gradient)}."""
+def _hold(name):
+    """Puts our gradient into TensorFlow's registry unless it is there; False where the registry is another."""
     try:
         from tensorflow.python.framework import ops  # there is no public way to replace a gradient
 
-        entries = {name: ops._gradient_registry._registry[name] for name in _GRADIENTS}
-        before = {name: (entry, entry["type"]) for name, entry in entries.items()}
+        entry = ops._gradient_registry._registry[name]
+        count, entry, gradient = _held.get(name, (0, entry, entry["type"]))
     except (ImportError, AttributeError, KeyError, TypeError):
-        return {}
-    for name, (entry, gradient) in before.items():
+        return False
+    if not count:
         entry["type"] = _GRADIENTS[name](gradient)
-    return before
+    _held[name] = count + 1, entry, gradient
+    return True
+
+
+def _release(name):
+    count, entry, gradient = _held.pop(name)
+    if count > 1:
+        _held[name] = count - 1, entry, gradient
+    else:
+        entry["type"] = gradient
 
 
 def _linear(again):
@@ -57,15 +73,25 @@ def _linear(again):
 
     def wrapped(gradient):
         def differentiable(operation, upstream):
+            constant = _Constant(operation)
+
             @tf.custom_gradient
             def adjoint(u):
-                return gradient(operation, u)[0], lambda v: again(operation, v, tf.shape(u)[1:3])
+                return gradient(constant, u)[0], lambda v: again(constant, v, tf.shape(u)[1:3])
 
             return [adjoint(upstream), *[None] * (len(operation.inputs) - 1)]
 
         return differentiable
 
     return wrapped
+
+
+class _Constant:
+    """An operation whose inputs do not vary: of the image, the adjoint takes the size alone."""
+
+    def __init__(self, operation):
+        self.get_attr = operation.get_attr
+        self.inputs = [x if x is None else tf.stop_gradient(x) for x in operation.inputs]  # None where it is not needed
 
 
 def _attributes(operation, *names):
@@ -190,3 +216,4 @@ _GRADIENTS = {
     "ScaleAndTranslate": _linear(_scaled),
     "Tile": _tile,
 }
+_RESIZING = ("ResizeBilinear", "ResizeBicubic", "ScaleAndTranslate")

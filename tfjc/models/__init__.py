@@ -3,5 +3,7 @@
 from tfjc.models._model import GenerativeModel, default_optimizer
 from tfjc.models.damped import DampedGAN
 from tfjc.models.gan import GAN
+from tfjc.models.memoriser import Memoriser
+from tfjc.models.vae import VAE
 
-__all__ = ["GAN", "DampedGAN", "GenerativeModel", "default_optimizer"]
+__all__ = ["GAN", "VAE", "DampedGAN", "GenerativeModel", "Memoriser", "default_optimizer"]

@@ -115,6 +115,11 @@ class GenerativeModel(keras.Model):
         return data.images, self._check_labels(data.labels, len(data.images), f"dataset {data.name!r}")
 
     @property
+    def known_latents(self):
+        """{name: latents [N, n_z]} that are scored too, their scores' names beginning with `name_`."""
+        return {}
+
+    @property
     def evaluated_generator(self):
         """The generator that is measured, sampled and exported."""
         return self.generator

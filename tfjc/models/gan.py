@@ -1,5 +1,6 @@
 """A GAN whose generator can be held by penalties (Odena et al. 2018, algorithm 1)."""
 
+import functools
 import warnings
 
 import keras
@@ -69,8 +70,11 @@ class GAN(GenerativeModel):
     ):
         super().__init__(generator, critic, num_classes=num_classes, prior=prior, seed=seed, name=name)
         self.adversarial_loss = losses.get(loss)
-        self.generator_penalties = _penalties("generator_penalties", generator_penalties, paired=True)
-        self.critic_penalties = _penalties("critic_penalties", critic_penalties, paired=False)
+        self.generator_penalties = _penalties("generator_penalties", generator_penalties, of_generator=True)
+        self.critic_penalties = _penalties("critic_penalties", critic_penalties, of_generator=False)
+        remembered = [v for p in self.generator_penalties for v in getattr(p, "variables", ())]
+        for index, variable in enumerate(remembered):  # checkpoints would not hold a list of Keras variables
+            setattr(self, f"remembered_{index}", variable)
         self.d_steps = self.images_per_sample = checks.integer("d_steps", d_steps, minimum=1)
         self.generator_batch = checks.integer("generator_batch", generator_batch, minimum=1)
         self.dequantise = checks.boolean("dequantise", dequantise)
@@ -140,23 +144,31 @@ class GAN(GenerativeModel):
     def _generator_objective(self, batch_size, stream):
         """What the generator minimises on new latents, and the (name, value) pairs that are logged of it."""
         z, labels = self._latents(batch_size, stream), self._labels(batch_size, stream)
-        perturbed = [
-            penalty.perturb(z, self._seed(stream, GENERATOR_PENALTY, index))
-            for index, penalty in enumerate(self.generator_penalties)
-        ]
-        x, *x_perturbed = one_pass(self.generator, [z, *perturbed], labels)
+        x, arguments = self._penalised(z, labels, stream)
         logits, class_logits = self._judge(x)
         loss = tf.reduce_mean(self.adversarial_loss.generator(logits))
-        pairs = [(z, z_p, x, x_p) for z_p, x_p in zip(perturbed, x_perturbed, strict=True)]
-        added = [tf.reduce_mean(p(*pair)) for p, pair in zip(self.generator_penalties, pairs, strict=True)]
+        calls = list(zip(self.generator_penalties, arguments, strict=True))
+        added = [tf.reduce_mean(penalty(*found)) for penalty, found in calls]
         measured = [("generator_loss", loss), *([("generator_penalty", tf.add_n(added))] if added else [])]
-        for penalty, pair in zip(self.generator_penalties, pairs, strict=True):
-            measured += penalty.measure(*pair).items()
+        for penalty, found in calls:
+            measured += penalty.measure(*found).items()
         if labels is not None:
             class_loss = _cross_entropy(labels, class_logits)
             added.append(self.class_weights[1] * class_loss)
             measured.append(("generator_class_loss", class_loss))
         return objective(self.generator, loss, added), measured
+
+    def _penalised(self, z, labels, stream):
+        """G(z), and what each generator penalty is called with; all that is compared goes through in one pass."""
+        seeds = [self._seed(stream, GENERATOR_PENALTY, index) for index in range(len(self.generator_penalties))]
+        penalties = list(zip(self.generator_penalties, seeds, strict=True))
+        moved = [penalty.perturb(z, seed) if _compares(penalty) else [] for penalty, seed in penalties]
+        x, *images = one_pass(self.generator, [z, *tf.nest.flatten(moved)], labels)
+        generate = functools.partial(self._generate, labels=labels)
+        rows = zip(penalties, moved, tf.nest.pack_sequence_as(moved, images), strict=True)
+        return x, [
+            (z, z_p, x, x_p) if _compares(penalty) else (generate, z, seed) for (penalty, seed), z_p, x_p in rows
+        ]
 
     def _images(self, images):
         """A batch as float32 in [−1, 1]."""
@@ -183,7 +195,11 @@ class GAN(GenerativeModel):
     def _logged(self):
         """The names of all that is logged."""
         z, x = self._examples()
-        measured = [name for p in self.generator_penalties for name in p.measure(z, z + 1.0, x, x)]
+        measured = [
+            name
+            for p in self.generator_penalties
+            for name in p.measure(*((z, z + 1.0, x, x) if _compares(p) else (self._generate, z, [0, 0])))
+        ]
         names = ["critic_loss", "generator_loss", *["generator_penalty"] * bool(self.generator_penalties)]
         names += ["critic_penalty"] * bool(self.critic_penalties)
         return [*names, *measured, *["critic_class_loss", "generator_class_loss"] * (self.class_weights is not None)]
@@ -215,7 +231,11 @@ class GAN(GenerativeModel):
 
     def _check_generator(self):
         """Warns of a generator that cannot be clamped as the paper does it."""
-        if self.generator_penalties and _noise_states(self.generator) and _normalises(self.generator):
+        if (
+            any(map(_compares, self.generator_penalties))
+            and _noise_states(self.generator)
+            and _normalises(self.generator)
+        ):
             warnings.warn(
                 "the generator has batch normalisation and noise of its own (dropout) both: z and z' see the same "
                 "noise but are normalised apart, which lowers the quotients",
@@ -281,11 +301,16 @@ def _pair_of_weights(weights):
     return tuple(checks.real("class_weights", weight, minimum=0.0) for weight in weights)
 
 
-def _penalties(name, penalties, paired):
-    """`penalties` as a tuple of generator penalties, which compare pairs of images, or of critic penalties."""
+def _compares(penalty):
+    """Whether a generator penalty compares the images of neighbours; the others differentiate the generator."""
+    return hasattr(penalty, "perturb")
+
+
+def _penalties(name, penalties, of_generator):
+    """`penalties` as a tuple of generator penalties, which can `measure`, or of critic penalties."""
     penalties = tuple(penalties) if isinstance(penalties, (list, tuple)) else (penalties,)
     for penalty in penalties:
-        if isinstance(penalty, type) or not callable(penalty) or hasattr(penalty, "perturb") != paired:
-            example = "JacobianClamping()" if paired else "GradientPenalty()"
+        if isinstance(penalty, type) or not callable(penalty) or hasattr(penalty, "measure") != of_generator:
+            example = "JacobianClamping()" if of_generator else "GradientPenalty()"
             raise ValueError(f"{name} must be penalty objects such as {example}, found {penalty!r}")
     return penalties

@@ -1,9 +1,4 @@
-"""Penalties on the generator and the critic, per sample and unreduced; noise comes from the caller's seed.
-
-A generator penalty has `perturb(z, seed)`, which gives the second mini-batch of latents that goes through the generator
-in the same pass, `__call__(z, z_perturbed, x, x_perturbed)` → [B], and `measure` (same arguments) → dict of scalars.
-A critic penalty is called with (critic, real, fake, seed) → [B].
-"""
+"""Jacobian Clamping (Odena et al. 2018, algorithm 1)."""
 
 import tensorflow as tf
 
@@ -65,25 +60,3 @@ class JacobianClamping:
             "clamped_low": tf.reduce_mean(tf.cast(q < self.lambda_min, tf.float32)),
             "clamped_high": tf.reduce_mean(tf.cast(q > self.lambda_max, tf.float32)),
         }
-
-
-class GradientPenalty:
-    """WGAN-GP: weight·(‖∇D(x̂)‖ − 1)², x̂ = x + α(G(z) − x), α ~ U(0, 1) per sample (Gulrajani et al. 2017, alg. 1).
-
-    The norm is over all of a sample's pixels. Raises ValueError for a negative weight.
-    """
-
-    def __init__(self, weight=10.0):
-        self.weight = checks.real("weight", weight, minimum=0.0)
-
-    def __call__(self, critic, real, fake, seed):
-        """The penalty of each pair of a real and a generated image, [B]."""
-        fake = numerics.full(fake)
-        real = tf.cast(real, fake.dtype)
-        alpha = tf.random.stateless_uniform([tf.shape(real)[0]] + [1] * (real.shape.rank - 1), seed, dtype=fake.dtype)
-        between = real + alpha * (fake - real)
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(between)
-            logits = critic(between, training=True)
-        slope = numerics.safe_norm(tape.gradient(logits, between))
-        return self.weight * tf.square(slope - 1.0)

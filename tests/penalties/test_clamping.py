@@ -1,11 +1,11 @@
-"""Jacobian Clamping and the gradient penalty against closed forms, and the mistakes that others made."""
+"""Jacobian Clamping against closed forms, and the mistakes that others made."""
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfjc.penalties import GradientPenalty, JacobianClamping, quotient
+from tfjc.penalties import JacobianClamping, quotient
 
 Z = tf.random.stateless_normal([5, 4], [1, 2])
 SEED = [3, 4]
@@ -94,25 +94,6 @@ def test_measure_counts_both_sides():
         "clamped_low": 0.4,
         "clamped_high": 0.2,
     }
-
-
-@pytest.mark.parametrize("slope", [0.0, 1.0, 3.0])
-def test_gradient_penalty_of_a_linear_critic(slope):
-    """D(x) = slope·⟨w, x⟩ with ‖w‖ = 1: 10·(slope − 1)² wherever x̂ lies."""
-    w = tf.constant(np.full([2, 2, 1], 0.5), tf.float32)
-    critic = lambda x, training: tf.reduce_sum(slope * w * x, axis=[1, 2, 3])  # noqa: E731
-    real, fake = tf.random.stateless_normal([2, 3, 2, 2, 1], [1, 1])
-    np.testing.assert_allclose(GradientPenalty(10.0)(critic, real, fake, SEED), 10 * (slope - 1) ** 2, atol=1e-4)
-
-
-def test_gradient_penalty_lies_between_real_and_fake():
-    """D(x) = ½x² has slope |x̂|: for x = 1 and 3 the penalties of (|x̂| − 1)² fill [0, 4] as α does [0, 1]."""
-    critic = lambda x, training: 0.5 * x[:, 0] ** 2  # noqa: E731
-    found = GradientPenalty(1.0)(critic, tf.ones([1000, 1]), 3.0 * tf.ones([1000, 1]), SEED)
-    alpha = np.sqrt(found) / 2
-    assert 0 <= alpha.min() < 0.01
-    assert 0.99 < alpha.max() <= 1
-    assert alpha.mean() == pytest.approx(0.5, abs=0.05)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,150 @@
+"""GANs under each kind of penalty: what a step hands to them, what they remember, and that `fit` feels them."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfjc import architectures, losses, models, penalties
+from tfjc.callbacks import Checkpoints
+from tfjc.models.gan import one_pass
+
+IMAGES = np.random.default_rng(0).integers(0, 256, size=(48, 8, 8, 1)).astype(np.uint8)
+KINDS = {
+    "generator_penalties": [
+        lambda: [penalties.JacobianClamping(5.0)],
+        lambda: [penalties.PathLength(50.0)],
+        lambda: [penalties.OroJaR(50.0)],
+        lambda: [penalties.OroJaR(50.0), penalties.PathLength(), penalties.JacobianClamping(5.0)],
+    ],
+    "critic_penalties": [lambda: [penalties.GradientPenalty()], lambda: [penalties.R1(10.0)]],
+}
+EVERY = [(name, make) for name, makes in KINDS.items() for make in makes]
+
+
+def gan(batch_norm=False, rates=(0.1, 0.1), **options):
+    networks = architectures.dcgan((8, 8, 1), n_z=3, channels=4, batch_norm=batch_norm)
+    model = models.GAN(networks.generator, networks.critic, **options)
+    model.compile(*map(keras.optimizers.SGD, rates))
+    return model
+
+
+def weights(model):
+    return [np.array(v) for v in model.generator.variables + model.critic.variables]
+
+
+def largest_difference(first, second):
+    return max(np.abs(a - b).max() for a, b in zip(first, second, strict=True))
+
+
+@pytest.mark.parametrize("name, make", EVERY)
+def test_fit_feels_the_penalty(name, make):
+    """In the trained step, with batch normalisation: other weights than without, all numbers finite."""
+    found = []
+    for chosen in ([], make()):
+        model = gan(batch_norm=True, **{name: chosen})
+        history = model.fit(IMAGES, batch_size=16, steps_per_epoch=2, verbose=0).history
+        assert np.isfinite([v[-1] for v in history.values()]).all()
+        found.append(weights(model))
+    assert largest_difference(*found) > 1e-5
+    assert history[name.replace("penalties", "penalty")][-1] > 0
+
+
+def test_each_penalty_gets_its_own_neighbours():
+    """In one pass, whatever the order: what OroJaR and clamping add is what each adds alone on those images."""
+    orojar, clamping = penalties.OroJaR(2.0), penalties.JacobianClamping(5.0)
+    model = gan(generator_penalties=[orojar, penalties.PathLength(0.0), clamping])
+    logs = model.train_step(tf.constant(IMAGES[:16]))
+    fresh = gan()
+    z, generator = fresh._latents(16, stream=1), fresh.generator
+    moved = orojar.perturb(z, fresh._seed(1, 2, 0)), clamping.perturb(z, fresh._seed(1, 2, 2))
+    expected = orojar(z, moved[0], generator(z), [generator(z_k) for z_k in moved[0]])
+    expected += clamping(z, moved[1], generator(z), generator(moved[1]))
+    assert float(logs["generator_penalty"]) == pytest.approx(float(tf.reduce_mean(expected)), rel=1e-4)
+
+
+def test_orojars_neighbours_see_the_same_noise():
+    """x = noise(z), z' = z + εv: without the same noise twice, G(z') − G(z) would not be εv where noise kept it."""
+    generator = keras.Sequential([keras.Input([50]), keras.layers.GaussianNoise(1.0, seed=1)])
+    z = tf.random.stateless_normal([4, 50], [1, 1])
+    moved = penalties.OroJaR(1.0, 0.1).perturb(z, [1, 2])
+    x, *x_moved = one_pass(generator, [z, *moved])
+    for z_k, x_k in zip(moved, x_moved, strict=True):
+        np.testing.assert_allclose(x_k - x, z_k - z, atol=1e-6)
+
+
+def test_the_running_mean_of_path_lengths_moves_once_a_step():
+    """With weights that stay, a after three steps of `fit` is that of the three steps' latents and seeds by hand."""
+    penalty = penalties.PathLength(decay=0.1)
+    model = gan(rates=(0.0, 0.0), generator_penalties=[penalty])
+    model.fit(IMAGES, batch_size=16, steps_per_epoch=3, verbose=0)
+    fresh, expected = gan(), 0.0
+    for step in range(3):
+        fresh.step.assign(step)
+        z, seed = fresh._latents(16, stream=1), fresh._seed(1, 2, 0)
+        lengths = penalties.PathLength().lengths(fresh.generator, z, seed)
+        expected += 0.1 * (np.mean(lengths) - expected)
+    assert float(penalty.mean) == pytest.approx(expected, rel=1e-5)
+
+
+def test_what_a_penalty_remembers_is_resumed_exactly(tmp_path):
+    def fresh():
+        return gan(generator_penalties=[penalties.PathLength(50.0)])
+
+    def train(model, steps):
+        model.fit(IMAGES, batch_size=16, steps_per_epoch=steps, verbose=0)
+
+    straight, first, second = fresh(), fresh(), fresh()
+    train(straight, 4)
+    train(first, 2)
+    Checkpoints(first, tmp_path).act(2, {})
+    assert Checkpoints(second, tmp_path).restore()
+    means = [float(model.generator_penalties[0].mean) for model in (first, second)]
+    assert means[0] == means[1] > 0.0
+    train(second, 2)
+    assert largest_difference(weights(straight), weights(second)) == 0.0
+    assert float(second.generator_penalties[0].mean) == float(straight.generator_penalties[0].mean)
+
+
+def test_what_a_penalty_remembers_is_among_the_models_variables():
+    """Where `callbacks.Lyapunov` finds it to put it back."""
+    model = gan(generator_penalties=[penalties.PathLength(), penalties.JacobianClamping(), penalties.PathLength()])
+    for index in (0, 2):
+        assert any(v is model.generator_penalties[index].mean for v in model.variables)
+
+
+def test_a_critic_that_resizes_bilinearly_trains_under_its_penalty():
+    """Its penalty alone moves it: the loss is 0."""
+    nothing = losses.Loss(*[lambda logits: 0.0 * logits] * 3)
+    moved = []
+    for interpolation in ("nearest", "bilinear"):
+        up = keras.layers.UpSampling2D(2, interpolation=interpolation)
+        critic = keras.Sequential([keras.Input([8, 8, 1]), up, keras.layers.Flatten(), keras.layers.Dense(1)])
+        model = models.GAN(gan().generator, critic, loss=nothing, critic_penalties=[penalties.R1()])
+        model.compile(keras.optimizers.SGD(0.0), keras.optimizers.SGD(0.1))
+        before = np.array(critic.trainable_variables[0])
+        model.fit(IMAGES, batch_size=16, steps_per_epoch=1, verbose=0)
+        moved.append(np.abs(np.array(critic.trainable_variables[0]) - before).max())
+    assert min(moved) > 1e-3
+
+
+def test_penalties_compile_under_xla():
+    every = [penalties.OroJaR(1.0), penalties.PathLength(), penalties.JacobianClamping()]
+    networks = architectures.mlp((8, 8, 1), width=4, depth=1)  # convolutions take XLA half a minute
+    model = models.GAN(*networks[:2], generator_penalties=every, critic_penalties=[penalties.R1()])
+    model.compile(jit_compile=True)
+    history = model.fit(IMAGES, batch_size=8, steps_per_epoch=2, verbose=0).history
+    assert np.isfinite([v[-1] for v in history.values()]).all()
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"generator_penalties": [penalties.R1()]}, "generator_penalties must be penalty objects such as Jacobian"),
+        ({"critic_penalties": [penalties.PathLength()]}, "critic_penalties must be penalty objects such as Gradient"),
+        ({"generator_penalties": [penalties.OroJaR]}, "generator_penalties must be penalty objects such as Jacobian"),
+    ],
+)
+def test_a_penalty_in_the_wrong_place_is_named(options, message):
+    with pytest.raises(ValueError, match=message):
+        gan(**options)

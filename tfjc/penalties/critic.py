@@ -1,0 +1,48 @@
+"""Penalties on the critic's slope."""
+
+import tensorflow as tf
+
+from tfjc import checks, jacobian, numerics
+
+
+class GradientPenalty:
+    """WGAN-GP: weight·(‖∇D(x̂)‖ − 1)², x̂ = x + α(G(z) − x), α ~ U(0, 1) per sample (Gulrajani et al. 2017, alg. 1).
+
+    The norm is over all of a sample's pixels. Raises ValueError for a negative weight.
+    """
+
+    def __init__(self, weight=10.0):
+        self.weight = checks.real("weight", weight, minimum=0.0)
+
+    def __call__(self, critic, real, fake, seed):
+        """The penalty of each pair of a real and a generated image, [B]."""
+        fake = numerics.full(fake)
+        real = tf.cast(real, fake.dtype)
+        alpha = tf.random.stateless_uniform([tf.shape(real)[0]] + [1] * (real.shape.rank - 1), seed, dtype=fake.dtype)
+        between = real + alpha * (fake - real)
+        slope = numerics.safe_norm(_gradient(critic, between))
+        return self.weight * tf.square(slope - 1.0)
+
+
+class R1:
+    """R₁: (γ/2)·‖∇D(x)‖² at each real image x (Mescheder et al. 2018, eq. 9). Raises ValueError for a negative γ."""
+
+    def __init__(self, gamma=10.0):
+        self.gamma = checks.real("gamma", gamma, minimum=0.0)
+
+    def __call__(self, critic, real, fake, seed):
+        """The penalty of each real image, [B]."""
+        gradient = _gradient(critic, numerics.full(real))
+        return 0.5 * self.gamma * tf.reduce_sum(tf.square(gradient), axis=list(range(1, gradient.shape.rank)))
+
+
+def _gradient(critic, images):
+    """∇D at each image, in float32 or better, itself differentiable by the critic's weights."""
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(images)
+        logits = critic(images, training=True)
+    with jacobian.differentiable_resizing():
+        gradient = tape.gradient(logits, images)
+    if gradient is None:
+        raise ValueError("the critic's logits do not depend on its images by anything that has a gradient")
+    return numerics.full(gradient)

@@ -1,0 +1,101 @@
+"""Other penalties on the generator's Jacobian, to compare Jacobian Clamping with."""
+
+import math
+
+import keras
+import tensorflow as tf
+
+from tfjc import checks, jacobian, numerics
+
+
+class PathLength:
+    """Path length regularisation: weight·(‖J_zᵀy‖ − a)², y ~ N(0, I)/√(H·W) (Karras et al. 2020, eq. 4, appendix B).
+
+    a is the running mean of ‖J_zᵀy‖ over batches, this one included: a ← a + decay·(mean ‖J_zᵀy‖ − a), from 0. It asks
+    for an orthogonal Jacobian of any scale. In the published code z passes a mapping network first, and the penalty is
+    taken every fourth step or less often; here it is taken of z itself, at every step.
+
+    The pullback is one of the whole batch: with batch normalisation, J_zᵀy has what a latent does to the other images.
+
+    Args:
+      weight: of the penalty, ≥ 0.
+      decay: of the running mean, in (0, 1].
+
+    Attributes:
+      variables: a.
+
+    Raises:
+      ValueError: an argument is out of range.
+    """
+
+    def __init__(self, weight=2.0, decay=0.01):
+        self.weight = checks.real("weight", weight, minimum=0.0)
+        self.decay = checks.real("decay", decay, above=0.0)
+        if self.decay > 1.0:
+            raise ValueError(f"decay must be at most 1, found {decay}")
+        self.mean = keras.Variable(0.0, dtype="float32", trainable=False, name="mean_path_length")
+        self.variables = [self.mean]
+
+    def __call__(self, generate, z, seed):
+        """The penalty of each latent, [B]; brings the running mean on by a step."""
+        lengths = self.lengths(generate, z, seed)
+        before = tf.cast(self.mean, lengths.dtype)
+        mean = before + self.decay * (tf.reduce_mean(lengths) - before)
+        self.mean.assign(tf.stop_gradient(mean))
+        return self.weight * tf.square(lengths - mean)
+
+    def lengths(self, generate, z, seed):
+        """‖J_zᵀy‖ of each latent, [B], for a y of its own; H·W counts the pixels of all colours as one."""
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(z)
+            x = numerics.full(generate(z))
+        y = tf.random.stateless_normal(tf.shape(x), seed, dtype=x.dtype) / math.sqrt(math.prod(x.shape[1:-1]))
+        with jacobian.differentiable_resizing():
+            pulled = tape.gradient(x, z, output_gradients=y)
+        if pulled is None:
+            raise ValueError("the generator's images do not depend on its latents by anything that has a gradient")
+        return numerics.safe_norm(pulled)
+
+    def measure(self, generate, z, seed):
+        """The running mean a."""
+        return {"mean_path_length": tf.convert_to_tensor(self.mean)}
+
+
+class OroJaR:
+    """Orthogonal Jacobian regularisation: weight·Var_v ‖(G(z + εv) − G(z))/ε‖² (Wei et al. 2021, section 3).
+
+    The unbiased variance of two draws of v, whose entries are ±1. Where G is linear over the step, the norm's square is
+    vᵀMv with M = J_zᵀJ_z, and the expected variance 2·Σ_{i≠j} M_ij²: it asks for orthogonal columns of J_z, not for
+    equal singular values.
+
+    Args:
+      weight: of the penalty, ≥ 0.
+      epsilon: ε, the step along each coordinate of z, > 0.
+
+    Raises:
+      ValueError: an argument is out of range.
+    """
+
+    def __init__(self, weight, epsilon=0.1):
+        self.weight = checks.real("weight", weight, minimum=0.0)
+        self.epsilon = checks.real("epsilon", epsilon, above=0.0)
+
+    def perturb(self, z, seed):
+        """Two mini-batches z' = z + εv, with a v of its own for each sample: [B, n_z] each."""
+        return [z + self.epsilon * _signs(tf.shape(z), numerics.fold(seed, k), z.dtype) for k in (0, 1)]
+
+    def __call__(self, z, z_perturbed, x, x_perturbed):
+        """The penalty of each latent, [B], for images x and the two x'."""
+        first, second = (
+            numerics.safe_norm(numerics.full(x_k) - numerics.full(x)) / self.epsilon for x_k in x_perturbed
+        )
+        return self.weight * 0.5 * tf.square(tf.square(first) - tf.square(second))
+
+    def measure(self, z, z_perturbed, x, x_perturbed):
+        """Nothing beside the penalty."""
+        return {}
+
+
+def _signs(shape, seed, dtype):
+    """Entries −1 and 1 with even chances."""
+    return tf.cast(2 * tf.random.stateless_uniform(shape, seed, 0, 2, tf.int32) - 1, dtype)
