@@ -113,7 +113,7 @@ def modified_condition_number(singular_values):
     """σ₁ over the mean of the smallest tenth of the singular values, at least one, of `singular_values` [n]."""
     descending = np.sort(np.asarray(singular_values, np.float64))[::-1]
     smallest = descending[-max(1, len(descending) // 10) :].mean()
-    return descending[0] / smallest if smallest > 0 else np.inf
+    return np.inf if smallest == 0 else descending[0] / smallest
 
 
 def check_level(level, adaptive=True):
