@@ -21,6 +21,7 @@ _MODULES = (
     "export",
     "figures",
     "jacobian",
+    "layers",
     "loading",
     "losses",
     "models",

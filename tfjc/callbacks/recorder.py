@@ -24,15 +24,16 @@ class Recorder(Periodic):
       conditioning: the `Conditioning` callback, which stands before this one in the list.
       every: steps between evaluations, as in `conditioning`.
       scores: `Scores` callbacks, which stand before this one too; where two share a name the first one's is written.
+      weights: `WeightSpectra`, before this one as well; what it measured at a line's step is in the line.
       hyperparameters: {name: number or text} that TensorBoard's HParams page tells runs apart by.
 
     Raises:
       FloatingPointError: a loss is not finite; the line is written first.
     """
 
-    def __init__(self, run, conditioning, every=500, *, scores=(), hyperparameters=None):
+    def __init__(self, run, conditioning, every=500, *, scores=(), weights=None, hyperparameters=None):
         super().__init__(every, run.tensorboard)
-        self.run, self.conditioning, self.scores = run, conditioning, tuple(scores)
+        self.run, self.conditioning, self.scores, self.weights = run, conditioning, tuple(scores), weights
         self._hyperparameters = hyperparameters or {}
         self._began, self._before, self._spectra = time.monotonic(), 0.0, []
 
@@ -59,6 +60,8 @@ class Recorder(Periodic):
         measured = dict(self.conditioning.latest)
         for scores in reversed(self.scores):
             measured |= scores.at(step)
+        if self.weights:
+            measured |= self.weights.at(step)
         self._note_networks()
         self.run.append_metrics({"step": step, "seconds": seconds, **measured, **losses})
         diverged = [f"{name} = {value}" for name, value in losses.items() if not math.isfinite(value)]

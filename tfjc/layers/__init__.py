@@ -1,5 +1,14 @@
-"""Keras layers that the networks of the papers are made of, for anybody's model."""
+"""Keras layers and wrappers of layers that the networks of the papers are made of, for anybody's models."""
 
 from tfjc.layers.conditional import ConditionalBatchNormalization
+from tfjc.layers.preconditioning import Preconditioning, modified_condition_number, polynomial
+from tfjc.layers.spectral import SpectralNormalization, kernel_matrix
 
-__all__ = ["ConditionalBatchNormalization"]
+__all__ = [
+    "ConditionalBatchNormalization",
+    "Preconditioning",
+    "SpectralNormalization",
+    "kernel_matrix",
+    "modified_condition_number",
+    "polynomial",
+]

@@ -155,9 +155,13 @@ class GenerativeModel(keras.Model):
         return {name: tracker.result() for name, tracker in self._trackers.items()}
 
     def _examples(self):
-        """Two latents and their images, in inference mode; the first call builds the generator."""
+        """Two latents and their images; the first call builds the generator."""
         z = self.prior.sample(2, seed=[0, 0])
-        return z, jacobian.run(self.generator, z, None if self.num_classes is None else tf.constant([0, 1]))
+        return z, self._infer(z)
+
+    def _infer(self, z):
+        """Images of two latents in inference mode."""
+        return jacobian.run(self.generator, z, None if self.num_classes is None else tf.constant([0, 1]))
 
     def _check_labelled(self):
         """Raises ValueError where generator and `num_classes` disagree on whether there are labels."""

@@ -198,7 +198,7 @@ class GAN(GenerativeModel):
         measured = [
             name
             for p in self.generator_penalties
-            for name in p.measure(*((z, z + 1.0, x, x) if _compares(p) else (self._generate, z, [0, 0])))
+            for name in p.measure(*((z, z + 1.0, x, x) if _compares(p) else (self._infer, z, [0, 0])))
         ]
         names = ["critic_loss", "generator_loss", *["generator_penalty"] * bool(self.generator_penalties)]
         names += ["critic_penalty"] * bool(self.critic_penalties)
@@ -231,11 +231,8 @@ class GAN(GenerativeModel):
 
     def _check_generator(self):
         """Warns of a generator that cannot be clamped as the paper does it."""
-        if (
-            any(map(_compares, self.generator_penalties))
-            and _noise_states(self.generator)
-            and _normalises(self.generator)
-        ):
+        compared = any(map(_compares, self.generator_penalties))
+        if compared and _noise_states(self.generator) and _normalises(self.generator):
             warnings.warn(
                 "the generator has batch normalisation and noise of its own (dropout) both: z and z' see the same "
                 "noise but are normalised apart, which lowers the quotients",

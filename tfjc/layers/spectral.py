@@ -1,0 +1,131 @@
+"""Spectral normalisation that keeps the raw weight (Miyato et al. 2018, section 2.1 and algorithm 1)."""
+
+import keras
+import tensorflow as tf
+
+# Where a kernel has its output channels: [in, out], [k, k, in, out] and [k, k, out, in].
+_OUTPUT_AXIS = {keras.layers.Dense: 1, keras.layers.Conv2D: 3, keras.layers.Conv2DTranspose: 2}
+_FIRST_ITERATIONS = 20
+
+
+@keras.saving.register_keras_serializable(package="tfjc")
+class SpectralNormalization(keras.layers.Wrapper):
+    """Calls a layer with W/σ(W) in the place of its kernel W, which stays the trainable variable.
+
+    σ(W) ≈ uᵀWv is the largest singular value of the kernel as a matrix [C_out, k·k·C_in]. A call with training=True
+    makes one power iteration, v = Wᵀu/‖Wᵀu‖, u = Wv/‖Wv‖, and keeps u (a weight that is not trained); other calls take
+    v = Wᵀu/‖Wᵀu‖ and change nothing. No gradient flows through u and v. u starts near the singular vector of the
+    initial kernel, so that σ is close from the first call on. A kernel of zeros stays as it is. All this is computed in
+    the kernel's own type, whatever type the layer computes in.
+
+    Args:
+      layer: keras.layers.Dense, Conv2D or Conv2DTranspose.
+
+    Raises:
+      ValueError: `layer` is another one.
+    """
+
+    def __init__(self, layer, *, name=None, trainable=True):
+        _output_axis(layer)
+        # Inputs pass as they are: to cast them is the layer's own affair.
+        super().__init__(layer, name=name, trainable=trainable, autocast=False, dtype=layer.dtype_policy.variable_dtype)
+
+    def build(self, input_shape=None):
+        """Builds the layer, and u [C_out]."""
+        super().build(input_shape)
+        self.u = self.add_weight(
+            name="u",
+            shape=[self.layer.kernel.shape[_output_axis(self.layer)]],
+            initializer=self._first_u,
+            trainable=False,
+            aggregation="only_first_replica",  # all replicas make the same iteration
+        )
+
+    def call(self, inputs, training=False):
+        """The layer's output with the normalised kernel."""
+        kernel = self.normalised_kernel(training)
+        # Within this scope whoever reads the variable gets the tensor. Losses are collected, or they would be lost.
+        with keras.StatelessScope([(self.layer.kernel, kernel)], collect_losses=True) as scope:
+            if scope.original_scope is not None:  # what stands for other variables must go on to
+                scope.state_mapping = {**scope.original_scope.state_mapping, **scope.state_mapping}
+            outputs = self.layer(inputs)
+        for loss in scope.losses:
+            self.add_loss(loss)
+        return outputs
+
+    def normalised_kernel(self, training=False):
+        """The kernel that a call uses, in the shape of the raw one; makes a power iteration if `training`."""
+        return self.layer.kernel / self._spectral_norm(kernel_matrix(self.layer), training)
+
+    def _spectral_norm(self, matrix, training):
+        """σ(W) ≈ uᵀWv; 1 for a matrix of zeros."""
+        fixed, u = tf.stop_gradient(matrix), tf.stop_gradient(tf.convert_to_tensor(self.u))
+        v = _unit(tf.linalg.matvec(fixed, u, transpose_a=True), otherwise=0.0)
+        if training:
+            u = _unit(tf.linalg.matvec(fixed, v), otherwise=u)
+            self.u.assign(u)
+        sigma = tf.tensordot(u, tf.linalg.matvec(matrix, v), 1)
+        return tf.where(tf.equal(sigma, 0), tf.ones_like(sigma), sigma)
+
+    def _first_u(self, shape, dtype=None):
+        matrix = tf.convert_to_tensor(kernel_matrix(self.layer))
+        u = _unit(tf.random.stateless_normal(shape, [0, 0], dtype=matrix.dtype), otherwise=0.0)
+        for _ in range(_FIRST_ITERATIONS):
+            u = _unit(tf.linalg.matvec(matrix, tf.linalg.matvec(matrix, u, transpose_a=True)), otherwise=u)
+        return u
+
+    def compute_output_shape(self, input_shape):
+        """The layer's own."""
+        return self.layer.compute_output_shape(input_shape)
+
+    def compute_output_spec(self, inputs, training=None):
+        """The layer's own."""
+        return self.layer.compute_output_spec(inputs)
+
+    def get_config(self):
+        """What makes the wrapper again; its type follows from the layer's."""
+        config = super().get_config()
+        del config["dtype"]
+        return config
+
+
+def kernel_matrix(layer):
+    """The raw kernel of a built layer, or of the layer in one of our wrappers, as a matrix [C_out, k·k·C_in].
+
+    Raises ValueError for layers other than Dense, Conv2D and Conv2DTranspose.
+    """
+    layer = layer.layer if isinstance(layer, SpectralNormalization) else layer
+    return to_matrix(layer, tf.convert_to_tensor(layer.kernel))
+
+
+def to_matrix(layer, kernel):
+    """A kernel of `layer` as a matrix [C_out, k·k·C_in]."""
+    axis = _output_axis(layer)
+    first = tf.transpose(kernel, [axis, *(a for a in range(kernel.shape.rank) if a != axis)])
+    return tf.reshape(first, [kernel.shape[axis], -1])
+
+
+def to_kernel(layer, matrix):
+    """What `to_matrix` made a matrix of."""
+    axis, shape = _output_axis(layer), list(layer.kernel.shape)
+    order = list(range(1, len(shape)))
+    order.insert(axis, 0)
+    return tf.transpose(tf.reshape(matrix, [shape.pop(axis), *shape]), order)
+
+
+def _output_axis(layer):
+    for kind, axis in _OUTPUT_AXIS.items():
+        if isinstance(layer, kind):
+            return axis
+    names = ", ".join(kind.__name__ for kind in _OUTPUT_AXIS)
+    raise ValueError(f"weights are normalised of these layers: {names}; found {_description(layer)}")
+
+
+def _description(layer):
+    return f"{type(layer).__name__} {layer.name!r}" if isinstance(layer, keras.layers.Layer) else repr(layer)
+
+
+def _unit(x, otherwise):
+    """x/‖x‖, or `otherwise` where x is 0."""
+    norm = tf.norm(x)
+    return tf.where(norm > 0, x / norm, otherwise)
