@@ -50,7 +50,8 @@ def write(run, values, steps, status="finished"):
     run.directory.samples.mkdir()
     Image.fromarray(np.full([20, 20], 90, np.uint8)).save(run.directory.samples / "step_00000040.png")
     clamp = "GAN.generator_penalties = [@JacobianClamping()]\n" if run.arm == "clamped" else ""
-    run.directory.config.write_text(f"train_and_evaluate.steps = 40\n{clamp}")
+    model = {"vae": "VAE", "memoriser": "Memoriser"}.get(run.arm, "GAN")
+    run.directory.config.write_text(f"train_and_evaluate.steps = 40\ntrain_and_evaluate.model = @{model}\n{clamp}")
 
 
 def numbers(path):
