@@ -51,7 +51,11 @@ def write(run, values, steps, status="finished"):
     Image.fromarray(np.full([20, 20], 90, np.uint8)).save(run.directory.samples / "step_00000040.png")
     clamp = "GAN.generator_penalties = [@JacobianClamping()]\n" if run.arm == "clamped" else ""
     model = {"vae": "VAE", "memoriser": "Memoriser"}.get(run.arm, "GAN")
-    run.directory.config.write_text(f"train_and_evaluate.steps = 40\ntrain_and_evaluate.model = @{model}\n{clamp}")
+    text = f"train_and_evaluate.steps = 40\ntrain_and_evaluate.model = @{model}\n{clamp}"
+    if run.arm.startswith("w"):  # w5, w1, w1_jc: a WGAN with as many critic steps, clamped or not
+        clamp = "GAN.generator_penalties = [@JacobianClamping()]\n" if run.arm.endswith("_jc") else ""
+        text += f"GAN.loss = 'wasserstein'\nGAN.d_steps = {run.arm[1]}\n{clamp}"
+    run.directory.config.write_text(text)
 
 
 def numbers(path):

@@ -106,3 +106,42 @@ def test_correlations_are_those_of_gans(tmp_path):
     beside = one(claims(tmp_path / "beside", {"plain": gans, "memoriser": WELL}), name)
     assert alone.found == beside.found
     assert alone.verdict == "supported"
+
+
+RESCUED, FASTER = "one critic step a generator step", "training time more than halves"
+
+
+def scored(*scores):
+    """Arms w5, w1 and w1_jc with six runs each about these scores."""
+    arms = zip(("w5", "w1", "w1_jc"), scores, strict=True)
+    return {arm: [(10.0, score + 0.1 * (-1) ** k, 5.0, 20) for k in range(6)] for arm, score in arms}
+
+
+@pytest.mark.parametrize(
+    "scores, verdict",
+    [((8.0, 2.0, 7.0), "supported"), ((8.0, 8.0, 8.0), "not supported"), ((8.0, 7.0, 3.0), "contradicted")],
+)
+def test_clamping_rescues_one_critic_step(tmp_path, scores, verdict):
+    found = one(claims(tmp_path, scored(*scores)), RESCUED)
+    assert (found.claim.endswith("(w5, w1, w1_jc)"), found.verdict) == (True, verdict), found
+
+
+@pytest.mark.parametrize("times, verdict", [(0.4, "supported"), (0.9, "contradicted")])
+def test_time_is_halved_where_the_ratio_is_below_a_half(tmp_path, times, verdict):
+    """Times 10·(1 ± 1 %), and `times` as much with one step: the ratio of geometric means is `times`."""
+
+    def change(run):
+        rows = run.directory.read_metrics()
+        factor = (times if run.arm == "w1_jc" else 1.0) * (1.0 + 0.01 * (-1) ** run.seed)
+        run.directory.append_metrics({**rows[-1], "step": 50, "seconds": 10.0 * factor})
+
+    found = one(claims(tmp_path, scored(8.0, 2.0, 7.0), change), FASTER)
+    assert found.verdict == verdict
+    assert found.found.startswith(f"ratio of times {times:.2f}")
+
+
+def test_one_critic_step_is_not_tested_without_its_arms(tmp_path):
+    arms = scored(8.0, 2.0, 7.0)
+    del arms["w1"]
+    found = claims(tmp_path, arms)
+    assert [one(found, beginning).verdict for beginning in (RESCUED, FASTER)] == ["not tested"] * 2
