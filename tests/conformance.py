@@ -52,6 +52,16 @@ ARCHITECTURES = [
         lambda shape, seed: architectures.wgangp_resnet(shape, num_classes=None, n_z=6, channels=4, seed=seed),
         _square(32),
     ),
+    Architecture(
+        "sngan_cnn",
+        lambda shape, seed: architectures.sngan_cnn(shape, n_z=6, channels=2, normalise="both", seed=seed),
+        _square(32, 48),
+    ),
+    Architecture(
+        "sngan_resnet",
+        lambda shape, seed: architectures.sngan_resnet(shape, n_z=6, channels=1, preconditioning="adaptive", seed=seed),
+        _square(32, 48, 64, 128, 256),
+    ),
 ]
 
 
@@ -69,6 +79,21 @@ LAYERS = [
         "ConditionalBatchNormalization",
         lambda: layers.ConditionalBatchNormalization(3, momentum=0.8, epsilon=1e-3),
         (((4, 4, 2), "float32"), ((), "int32")),
+    ),
+    Layer(
+        "SpectralNormalization",
+        lambda: layers.SpectralNormalization(keras.layers.Dense(3, activation="tanh")),
+        (((4,), "float32"),),
+    ),
+    Layer(
+        "Preconditioning",
+        lambda: layers.Preconditioning(keras.layers.Conv2DTranspose(3, 4, 2, padding="same"), 3),
+        (((4, 4, 2), "float32"),),
+    ),
+    Layer(
+        "Preconditioning adaptive",
+        lambda: layers.Preconditioning(keras.layers.Conv2D(3, 3), "adaptive"),
+        (((4, 4, 2), "float32"),),
     ),
 ]
 

@@ -10,6 +10,10 @@ SHORT = [
     "train_and_evaluate.scores = []",
     "dcgan.channels = 4",
     "dcgan.n_z = 8",
+    "sngan_cnn.channels = 2",
+    "sngan_cnn.n_z = 8",
+    "sngan_resnet.channels = 1",
+    "sngan_resnet.n_z = 8",
 ]
 
 

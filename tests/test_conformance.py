@@ -33,7 +33,8 @@ def test_the_table_misses_no_architecture():
 
 
 def test_the_table_misses_no_layer():
-    assert {case.name.split(" ")[0] for case in LAYERS} == set(layers.__all__)
+    classes = {name for name in layers.__all__ if inspect.isclass(getattr(layers, name))}
+    assert {case.name.split(" ")[0] for case in LAYERS} == classes
 
 
 @pytest.mark.parametrize("case, shape", [(case, shape) for case in ARCHITECTURES for shape in case.shapes])
@@ -142,7 +143,8 @@ def test_layers_come_back_from_a_file(case, tmp_path):
     model.save(tmp_path / "model.keras")
     again = keras.models.load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(model(arrays), again(arrays))
-    assert model.layers[-1].get_config() == again.layers[-1].get_config()
+    first, second = (json.dumps(m.layers[-1].get_config()) for m in (model, again))  # JSON has no tuples
+    assert first == second
 
 
 @layer

@@ -17,6 +17,7 @@ import tensorflow as tf
 
 import tfjc
 from tfjc import architectures, callbacks, checks, datasets, export, figures, models, numerics, records, strategies
+from tfjc.layers import SpectralNormalization
 
 _FIXED_LATENTS, _SCORED_LATENTS = 1, 2  # streams of the latents on which a run is measured: folds of its seed
 
@@ -161,13 +162,26 @@ def _callbacks(run, gan, count, every, chunk, evaluators, last, config):
         callbacks.Scores(generator, evaluator, interval, prefix=prefix, log_dir=run.tensorboard, last=last)
         for evaluator, interval, prefix in evaluators
     ]
+    weights, hyperparameters = _weight_spectra(run, gan), _hyperparameters(gan, config())
     return [
         conditioning,
         callbacks.Samples(generator, z[:64], run.samples, every, log_dir=run.tensorboard, labels=labels),
         *scores,
-        callbacks.Recorder(run, conditioning, every, scores=scores, hyperparameters=_hyperparameters(gan, config())),
+        *([weights] if weights else []),
+        callbacks.Recorder(run, conditioning, every, scores=scores, weights=weights, hyperparameters=hyperparameters),
         callbacks.Checkpoints(gan, run.checkpoints, every),
     ]
+
+
+def _weight_spectra(run, gan):
+    """The callback for those of a model's networks that have normalised layers, or None where none has."""
+    networks = {"generator": gan.generator, "critic": gan.critic}
+    wrapped = {
+        name: network
+        for name, network in networks.items()
+        if any(isinstance(layer, SpectralNormalization) for layer in getattr(network, "layers", ()))
+    }
+    return callbacks.WeightSpectra(wrapped, log_dir=run.tensorboard) if wrapped else None
 
 
 def _hyperparameters(gan, config):

@@ -3,6 +3,17 @@
 from tfjc.architectures._networks import Networks, prior_of, standard_normal
 from tfjc.architectures.dcgan import dcgan, dcgan_vae
 from tfjc.architectures.mlp import mlp
+from tfjc.architectures.sngan import sngan_cnn, sngan_resnet
 from tfjc.architectures.wgangp import wgangp_resnet
 
-__all__ = ["Networks", "dcgan", "dcgan_vae", "mlp", "prior_of", "standard_normal", "wgangp_resnet"]
+__all__ = [
+    "Networks",
+    "dcgan",
+    "dcgan_vae",
+    "mlp",
+    "prior_of",
+    "sngan_cnn",
+    "sngan_resnet",
+    "standard_normal",
+    "wgangp_resnet",
+]

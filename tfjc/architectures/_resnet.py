@@ -54,7 +54,7 @@ class Blocks:
 
     def plain(self, x, channels):
         """A block that keeps the size; the shortcut is the identity where the channels stay the same."""
-        branch = self.convolution(self._active(x), channels, residual=True)
+        branch = self.convolution(self._active(x), x.shape[-1], residual=True)
         branch = self.convolution(self._active(branch), channels, residual=True)
         return keras.layers.Add()([x if x.shape[-1] == channels else self.convolution(x, channels, 1), branch])
 
