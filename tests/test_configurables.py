@@ -22,7 +22,7 @@ DYNAMICS = sorted(f"dynamics/{path.stem}" for path in (configurables.directory()
 def test_every_gin_file_trains(name, tmp_path):
     """Two steps of it, on digits where its own data are not embedded."""
     embedded = name.startswith(("digits", "gaussian"))
-    data = [] if embedded else ["dataset.name = 'digits'"]
+    data = [] if embedded else ["dataset.name = 'digits'", "Memoriser.pairs = 2000"]
     run = train(tmp_path / "run", "train_and_evaluate.steps = 2", *data, gin_file=name)
     assert [row["step"] for row in run.read_metrics()] == [0, 2]
 
