@@ -14,6 +14,8 @@ SHORT = [
     "sngan_cnn.n_z = 8",
     "sngan_resnet.channels = 1",
     "sngan_resnet.n_z = 8",
+    "wgangp_resnet.channels = 4",
+    "wgangp_resnet.n_z = 8",
 ]
 
 

@@ -22,7 +22,7 @@ DYNAMICS = sorted(f"dynamics/{path.stem}" for path in (configurables.directory()
 def test_every_gin_file_trains(name, tmp_path):
     """Two steps of it, on digits where its own data are not embedded."""
     embedded = name.startswith(("digits", "gaussian"))
-    data = [] if embedded else ["dataset.name = 'digits'"]
+    data = [] if embedded else ["dataset.name = 'digits'", "Memoriser.pairs = 2000"]
     data += [f"dataset.size = {size}" for start, size in (("cifar10", 32), ("stl10", 48)) if name.startswith(start)]
     data += ["train_and_evaluate.batch_size = 2", "GAN.d_steps = 1"] * name.startswith("lsun")  # 256 × 256
     run = train(tmp_path / "run", "train_and_evaluate.steps = 2", *data, gin_file=name)

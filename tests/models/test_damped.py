@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from models.games import game, play
+from penalties.linear import RESIZING, AsMatrix
 
 from tfjc import architectures, models
 from tfjc.penalties import GradientPenalty, JacobianClamping
@@ -213,3 +214,25 @@ def test_an_affine_gan_learns_a_gaussian_only_with_adjusted_gradients():
 def test_mistakes_are_named(options, message):
     with pytest.raises(ValueError, match=message):
         networks(**options)
+
+
+@pytest.mark.parametrize("name", ["UpSampling2D bilinear", "Resizing antialiased"])
+def test_players_that_resize_are_adjusted_too(name):
+    """As with the resizing as a matrix; TensorFlow takes the gradient of bilinear resizing for constant."""
+    resizing, updated = RESIZING[name](), []
+    images = np.random.default_rng(0).uniform(-1, 1, size=(8, *resizing(tf.zeros([1, 4, 4, 1])).shape[1:]))
+    for layer in (resizing, AsMatrix(resizing, 4)):
+        dense = [keras.layers.Dense(n, "tanh", kernel_initializer=_glorot(n)) for n in (16, 3, 1)]
+        generator = keras.Sequential([keras.Input([2]), dense[0], keras.layers.Reshape([4, 4, 1]), layer])
+        critic = keras.Sequential([keras.Input(images.shape[1:]), keras.layers.Flatten(), *dense[1:]])
+        model = models.DampedGAN(generator, critic, weight=50.0)
+        model.compile(keras.optimizers.SGD(1.0), keras.optimizers.SGD(1.0), jit_compile=False)
+        before = [w.numpy() for w in model.trainable_variables]
+        model.train_step(tf.constant(images, tf.float32))
+        updated.append([w.numpy() - value for w, value in zip(model.trainable_variables, before, strict=True)])
+    for found, expected in zip(*updated, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
+
+
+def _glorot(seed):
+    return keras.initializers.GlorotUniform(seed=seed)

@@ -73,6 +73,34 @@ def test_orojars_neighbours_see_the_same_noise():
         np.testing.assert_allclose(x_k - x, z_k - z, atol=1e-6)
 
 
+def conditional(**options):
+    """A class-conditional GAN whose generator is z scaled by a number of the class: J = label scale·I."""
+    z, label = keras.Input([4]), keras.Input([], dtype="int32")
+    scale = keras.layers.Embedding(3, 1, embeddings_initializer="ones")
+    generator = keras.Model([z, label], keras.layers.Multiply()([z, scale(label)]))
+    x = keras.Input([4])
+    critic = keras.Model(x, [keras.layers.Dense(1)(x), keras.layers.Dense(3)(x)])
+    model = models.GAN(generator, critic, num_classes=3, prior=architectures.standard_normal(4), **options)
+    model.compile(keras.optimizers.SGD(0.0), keras.optimizers.SGD(0.0))
+    scale.set_weights([np.array([[1.0], [2.0], [4.0]])])
+    return model
+
+
+def test_a_class_conditional_generator_is_penalised_at_its_labels():
+    """J = s·I with s of the label: OroJaR is 0 (JᵀJ is diagonal), ‖Jᵀy‖ is s·‖y‖."""
+    penalty = penalties.PathLength(1.0, decay=1.0)
+    model = conditional(generator_penalties=[penalties.OroJaR(1.0), penalty])
+    images, labels = np.zeros([64, 4], np.float32), np.arange(64) % 3
+    logs = model.train_step((tf.constant(images), tf.constant(labels)))
+    model.step.assign(0)
+    drawn = np.array([1.0, 2.0, 4.0])[model._labels(64, stream=1).numpy()]
+    y = tf.random.stateless_normal([64, 4], model._seed(1, 2, 1)).numpy()
+    lengths = drawn * np.linalg.norm(y, axis=1)
+    assert len(set(drawn)) == 3
+    assert float(penalty.mean) == pytest.approx(lengths.mean(), rel=1e-5)
+    assert float(logs["generator_penalty"]) == pytest.approx(lengths.var(), rel=1e-4)
+
+
 def test_the_running_mean_of_path_lengths_moves_once_a_step():
     """With weights that stay, a after three steps of `fit` is that of the three steps' latents and seeds by hand."""
     penalty = penalties.PathLength(decay=0.1)

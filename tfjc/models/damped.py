@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from tfjc import checks
+from tfjc import checks, jacobian
 from tfjc.models._model import images_of
 from tfjc.models.gan import GAN
 
@@ -94,11 +94,12 @@ class DampedGAN(GAN):
             critic_objective, critic_measured = self._critic_objective(images, labels, fake, stream=0)
             generator_objective, generator_measured = self._generator_objective(batch_size, stream=1)
         players = (generator_objective, self.generator), (critic_objective, self.critic)
-        gradients = [
-            tf.convert_to_tensor(gradient)
-            for objective, network in players
-            for gradient in tape.gradient(objective, network.trainable_variables, unconnected_gradients="zero")
-        ]
+        with jacobian.differentiable_resizing():
+            gradients = [
+                tf.convert_to_tensor(gradient)
+                for objective, network in players
+                for gradient in tape.gradient(objective, network.trainable_variables, unconnected_gradients="zero")
+            ]
         return gradients, [*critic_measured, *generator_measured]
 
     def _apply(self, gradients, network, optimizer):
