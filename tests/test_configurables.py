@@ -26,7 +26,12 @@ def test_every_gin_file_trains(name, tmp_path):
     data += [f"dataset.size = {size}" for start, size in (("cifar10", 32), ("stl10", 48)) if name.startswith(start)]
     data += ["train_and_evaluate.batch_size = 2", "GAN.d_steps = 1"] * name.startswith("lsun")  # 256 × 256
     run = train(tmp_path / "run", "train_and_evaluate.steps = 2", *data, gin_file=name)
-    assert [row["step"] for row in run.read_metrics()] == [0, 2]
+    rows = run.read_metrics()
+    assert [row["step"] for row in rows] == [0, 2]
+    measured = [any(key.startswith("weights/critic/conv_1/") for key in row) for row in rows]
+    assert measured == [name.endswith(("sngan", "sngan_cnn", "pcgan", "pcgan_adaptive")), False]  # every 1,000 steps
+    levels = {value for key, value in rows[0].items() if key.endswith("/level")}
+    assert bool(levels) == name.startswith("cifar10_pcgan")
 
 
 @pytest.mark.parametrize("name", DYNAMICS)
