@@ -243,6 +243,8 @@ def _difference(first, other, name, claim, paper, generator):
     above, below = (CONTRADICTED, SUPPORTED) if lower else (SUPPORTED, CONTRADICTED)
     verdict = _side(found.low, found.high, 0.0, above=above, below=below)
     text = f"{found.difference:+.3g} {_range(found.low, found.high)}, permutation p = {found.p_value:.2g}"
+    left_out = len(first) + len(other) - sum(map(len, pair))
+    text += f"; of finite values: {left_out} left out" * bool(left_out)
     return Claim(claim, paper, rule, text, verdict)
 
 

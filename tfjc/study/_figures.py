@@ -148,7 +148,8 @@ def _finite(values):
 
 
 def _colour(index):
-    return colormaps["tab20" if index >= 10 else "tab10"](index % 20)
+    index %= 20
+    return colormaps["tab10"](index) if index < 10 else colormaps["tab20"](2 * (index - 10) + 1)  # its paler halves
 
 
 def _grid(rows, columns, width, height, **options):
