@@ -33,3 +33,9 @@ def test_every_gin_file_trains(name, tmp_path, eager):
     assert measured == [name.endswith(("sngan", "sngan_cnn", "pcgan", "pcgan_adaptive")), False]  # every 1,000 steps
     levels = {value for key, value in rows[0].items() if key.endswith("/level")}
     assert bool(levels) == name.startswith("cifar10_pcgan")
+
+
+def test_the_gallery_has_every_file():
+    """By name; a clamped one by its twin's, where it does what that does."""
+    page = (configurables.directory().parent / "docs" / "gallery.md").read_text()
+    assert [name for name in FILES if name.removesuffix("_jc") not in page] == []
