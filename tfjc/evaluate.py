@@ -62,6 +62,8 @@ def _evaluate(configurables):
     output = _output(records, path)
     named = ("prior", "seed") if labels is None else ("prior", "seed", "num_classes", "label")
     about = {"model": loaded.source, "samples": _SAMPLES.value, **{n: getattr(_NAMED, n).value for n in named}}
+    if labels is not None and about["num_classes"] is None:
+        about["num_classes"] = loaded.num_classes
     row, left_out = evaluation.evaluate(loaded.generate, chosen, about=about, bar=_Bar)
     for message in left_out:
         print(f"note: {message}", file=sys.stderr)

@@ -149,9 +149,9 @@ def test_a_whole_step_compiles_under_xla():
     assert int(model.step) == 1
 
 
-@pytest.mark.parametrize("kind", ["arrays", "dataset"])
+@pytest.mark.parametrize("kind", ["arrays", "dataset", "column"])
 def test_fit_takes_labels(kind):
-    data = (IMAGES, LABELS)
+    data = (IMAGES, LABELS[:, None] if kind == "column" else LABELS)
     model = dense_gan(dequantise=True)
     if kind == "arrays":
         history = model.fit(*data, batch_size=12, verbose=0).history

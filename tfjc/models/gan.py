@@ -177,7 +177,8 @@ class GAN(GenerativeModel):
         return numerics.to_images(images)
 
     def _given_labels(self, data):
-        return None if self.num_classes is None else tf.cast(labels_of(data), tf.int32)
+        """Labels int32 [B] of a batch, also where they come as [B, 1]."""
+        return None if self.num_classes is None else tf.reshape(tf.cast(labels_of(data), tf.int32), [-1])
 
     def _generate(self, z, labels):
         return generated(self.generator, z, labels)
