@@ -1,8 +1,12 @@
 """Runs of class-conditional networks: labels from the data to records, pictures, exports and scores."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import tensorflow as tf
+from conftest import ROOT
 from PIL import Image
 from runs import train
 
@@ -66,3 +70,9 @@ def test_wrong_combinations_stop_before_anything_is_written(bindings, message, t
     with pytest.raises((ValueError, TypeError), match=message):
         train(tmp_path / "run", *TINY, *bindings, gin_file="digits_wgangp_jc")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_run_is_loaded_by_a_process_that_imports_nothing_else(run):
+    """Its layers are ours: whoever loads them must know them."""
+    code = f"from tfjc import loading; assert loading.load({str(run.path)!r}).num_classes == 10"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

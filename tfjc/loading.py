@@ -10,6 +10,7 @@ from typing import NamedTuple
 import keras
 import tensorflow as tf
 
+import tfjc.layers  # noqa: F401  which makes our layers known to Keras
 from tfjc import checks, jacobian, numerics, records
 
 
