@@ -130,7 +130,7 @@ def draw(best, flags):
                 axis.semilogy(EVERY * np.arange(len(line)), np.maximum(line, 1e-12), f"C{index}", label=label, lw=1)
     axes[0].set(ylabel="½‖A_L ⋯ A_1 − T‖²", xlabel="step", title=f"{flags.depth} layers of {flags.width}")
     axes[1].set(ylabel="smallest singular value of any A_l", xlabel="step", ylim=(1e-4, 1.5))
-    axes[0].legend(fontsize="small")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize="small")
     figure.savefig(flags.output, dpi=110)
 
 
