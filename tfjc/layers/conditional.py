@@ -42,7 +42,9 @@ class ConditionalBatchNormalization(keras.layers.Layer):
         """The normalised x."""
         x, labels = inputs
         shape = (-1, *[1] * (len(x.shape) - 2), x.shape[-1])
-        gamma, beta = (keras.ops.reshape(keras.ops.take(w, labels, axis=0), shape) for w in (self.gamma, self.beta))
+        # Times 1: the variable's own gradient would have a row a sample, whose squares Adam does not sum by class.
+        rows = (keras.ops.take(1.0 * w, labels, axis=0) for w in (self.gamma, self.beta))
+        gamma, beta = (keras.ops.reshape(row, shape) for row in rows)
         return self.normalization(x, training=training) * gamma + beta
 
     def compute_output_shape(self, input_shape):

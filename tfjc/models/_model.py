@@ -144,7 +144,9 @@ class GenerativeModel(keras.Model):
 
     def _descend(self, tape, loss, network, optimizer):
         variables = network.trainable_variables
-        optimizer.apply(tape.gradient(loss, variables), variables)
+        gradients = tape.gradient(loss, variables)
+        # Dense: of embeddings' sparse ones Adam would square each row by itself.
+        optimizer.apply([g if g is None else tf.convert_to_tensor(g) for g in gradients], variables)
 
     def _track(self, measured):
         """Adds each (name, value) to the mean that is logged under the name and starts anew every epoch."""
