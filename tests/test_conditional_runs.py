@@ -61,7 +61,7 @@ def test_labels_of_the_runs_own_classes_are_drawn(run):
         ),
         (["wgangp_resnet.num_classes = 5"], r"labels must lie in 0 to 4 \(num_classes = 5\), found 0 to 9"),
         (["train_and_evaluate.architecture = @dcgan"], "generator takes no labels .* class_weights = .*1.0, 0.1"),
-        (["train_and_evaluate.model = @VAE"], "num_classes"),
+        (["train_and_evaluate.model = @VAE"], "makes networks of 10 classes, VAE takes no labels"),
     ],
 )
 def test_wrong_combinations_stop_before_anything_is_written(bindings, message, tmp_path):
@@ -76,3 +76,8 @@ def test_a_run_is_loaded_by_a_process_that_imports_nothing_else(run):
     """Its layers are ours: whoever loads them must know them."""
     code = f"from tfjc import loading; assert loading.load({str(run.path)!r}).num_classes == 10"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+def test_a_decay_over_another_number_of_updates_is_warned_about(tmp_path, caplog):
+    train(tmp_path / "run", *TINY, gin_file="digits_wgangp", dry_run=True)
+    assert "critic_optimizer decays over 7500 updates, the run makes 6" in caplog.text

@@ -16,7 +16,7 @@ FLOORS = [
     {"architectures"},
     {"models"},
     {"evaluators", "export", "loading", "strategies"},
-    {"callbacks"},
+    {"callbacks", "environment"},
     {"analysis", "evaluation", "experiment", "configurables", "commands"},
     {"train", "evaluate", "analyze", "study", "dynamics.__main__"},
 ]

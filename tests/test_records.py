@@ -63,3 +63,13 @@ def test_a_workdir_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match="file/run cannot be made: Not a directory"):
         records.RunDirectory(tmp_path / "file" / "run").create()
+
+
+def test_scores_are_told_from_weights():
+    keys = [
+        "fid/inception/1000",
+        "weights/critic/conv_1/sigma_max",
+        "critic_loss",
+        "memorised_classifier_score/digits/360",
+    ]
+    assert [records.is_score(key) for key in keys] == [True, False, False, True]

@@ -48,6 +48,8 @@ def _analyze():
         generate, z = loading.in_float64(loaded), z.numpy().astype("float64")
     output = pathlib.Path(_OUTPUT.value or pathlib.Path("analysis") / pathlib.Path(path).resolve().stem)
     about = {"model": loaded.source, "prior": prior, "seed": seed, "float64": _FLOAT64.value}
+    if labels is not None:
+        about |= {"num_classes": _NAMED.num_classes.value or loaded.num_classes, "label": _NAMED.label.value}
     if loaded.n_z > _MANY:
         print(f"note: n_z = {loaded.n_z} takes as many passes a latent, and a decomposition that grows as n_z³; fewer")
         print("--samples help, and tfjc.jacobian.operator(...).extremes() in Python finds the ends of a spectrum alone")

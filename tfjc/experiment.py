@@ -2,21 +2,17 @@
 
 import ast
 import contextlib
-import datetime
 import functools
+import inspect
+import logging
 import os
-import pathlib
-import platform
 import re
-import subprocess
 import sys
 
 import keras
-import numpy as np
 import tensorflow as tf
 
-import tfjc
-from tfjc import architectures, callbacks, checks, datasets, export, figures, models, numerics, records, strategies
+from tfjc import architectures, callbacks, checks, datasets, environment, export, figures, models, numerics, records
 from tfjc.layers import SpectralNormalization
 
 _FIXED_LATENTS, _SCORED_LATENTS = 1, 2  # streams of the latents on which a run is measured: folds of its seed
@@ -89,9 +85,14 @@ def train_and_evaluate(
     data = _make("dataset", dataset, datasets.Dataset, data_dir=data_dir, manual_dir=manual_dir)
     networks = _make("architecture", architecture, architectures.Networks, data.image_shape, seed=seed)
     classes = {} if networks.num_classes is None else {"num_classes": networks.num_classes}
+    if classes and callable(model) and "num_classes" not in inspect.signature(model).parameters:
+        name = getattr(model, "__name__", model)
+        raise ValueError(f"the architecture makes networks of {networks.num_classes} classes, {name} takes no labels")
     gan = _make("model", model, models.GenerativeModel, *networks[:2], prior=networks.prior, seed=seed, **classes)
     optimizers = {"generator_optimizer": generator_optimizer, "critic_optimizer": critic_optimizer}
-    gan.compile(**{name: _make(name, function, keras.Optimizer) for name, function in optimizers.items()})
+    optimizers = {name: _make(name, function, keras.Optimizer) for name, function in optimizers.items()}
+    gan.compile(**optimizers)
+    _warn_of_decay(optimizers, {"generator_optimizer": steps, "critic_optimizer": steps * gan.images_per_sample})
     batches = functools.partial(
         datasets.batches, gan.training_data(data), gan.images_per_sample * batch_size, seed=seed
     )
@@ -111,6 +112,16 @@ def train_and_evaluate(
         _train(run, gan, batches, steps, listed)
     print(summary(run, run.read_metrics()), flush=True)
     return run.read_metrics()
+
+
+def _warn_of_decay(optimizers, updates):
+    """Warns where a learning rate decays over another number of updates than the run makes."""
+    for name, optimizer in optimizers.items():
+        decay = getattr(getattr(optimizer, "_learning_rate", None), "decay_steps", updates[name])
+        if decay != updates[name]:
+            logging.getLogger("tfjc").warning(
+                "the learning rate of %s decays over %d updates, the run makes %d", name, decay, updates[name]
+            )
 
 
 def _train(run, gan, batches, steps, listed):
@@ -179,7 +190,7 @@ def _weight_spectra(run, gan):
     wrapped = {
         name: network
         for name, network in networks.items()
-        if any(isinstance(layer, SpectralNormalization) for layer in getattr(network, "layers", ()))
+        if network is not None and any(isinstance(layer, SpectralNormalization) for layer in network._flatten_layers())
     }
     return callbacks.WeightSpectra(wrapped, log_dir=run.tensorboard) if wrapped else None
 
@@ -245,7 +256,7 @@ def _session(run, seed, config):
     """A session of training in a run directory: its configuration, and in `run.json` its circumstances and outcome."""
     run.create()
     _write(run, config())
-    sessions = [*run.read_run().get("sessions", []), _environment()]
+    sessions = [*run.read_run().get("sessions", []), environment.describe()]
     run.update_run(seed=seed, status="running", sessions=sessions)
     status = "failed"
     try:
@@ -282,33 +293,6 @@ def _make(name, function, kind, *args, **kwargs):
     return made
 
 
-def _environment():
-    return {
-        "tfjc": tfjc.__version__,
-        "python": platform.python_version(),
-        "tensorflow": tf.__version__,
-        "keras": keras.__version__,
-        "numpy": np.__version__,
-        "commit": _commit(),
-        "device": strategies.describe(),
-        "started": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-    }
-
-
-def _commit():
-    """The commit of the checkout that this package lies in, with "+" if it was changed since; None outside of one."""
-    root = pathlib.Path(__file__).parent.parent
-    if not (root / ".git").exists():
-        return None
-    try:
-        git = ["git", "-C", str(root)]
-        commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
-        changed = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True, check=True).stdout
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return commit + ("+" if changed.strip() else "")
-
-
 def _describe(data, networks, config):
     for name, text in config.items():
         print(f"# ---- {name} ----\n{text}")
@@ -343,8 +327,8 @@ def summary(run, rows):
 
 def _scored(rows):
     """The newest value of each score, the first of those that share a plain name."""
-    newest = {key: value for row in rows for key, value in row.items() if "/" in key and isinstance(value, float)}
+    newest = {key: value for row in rows for key, value in row.items() if isinstance(value, float)}
     first = {}
-    for key in newest:
+    for key in filter(records.is_score, newest):
         first.setdefault(key.partition("/")[0], key)
     return {key: f"{newest[key]:.4g}" for key in first.values()}

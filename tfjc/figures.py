@@ -31,7 +31,8 @@ def conditioning(rows, path):
 
 def scores(rows, path):
     """Draws every score of `metrics.jsonl` over training, an axes each (PNG, 120 dpi); nothing where there are none."""
-    names = sorted({key for row in rows for key, value in row.items() if "/" in key and not isinstance(value, list)})
+    keys = {key for row in rows for key, value in row.items() if not isinstance(value, list)}
+    names = sorted(filter(records.is_score, keys))
     if not names:
         return
     columns = min(3, len(names))

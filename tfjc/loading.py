@@ -259,6 +259,8 @@ def draw_labels(loaded, count, *, classes=None, label=None, seed=0):
         raise ValueError(
             f"{loaded.source} takes {_described([loaded.labels])} beside z: labels of that type are unknown"
         )
+    if loaded.num_classes is not None and classes is not None and classes > loaded.num_classes:
+        raise ValueError(f"{loaded.source} has {loaded.num_classes} classes, found num_classes = {classes}")
     one_hot = len(shape) == 1 and shape[0] not in (None, 1)
     classes = shape[0] if one_hot else loaded.num_classes if classes is None else classes
     if classes is None and label is None:

@@ -90,3 +90,8 @@ def append_line(path, row):
         stream.write(json.dumps(row) + "\n")
         stream.flush()
         os.fsync(stream.fileno())
+
+
+def is_score(key):
+    """Whether a key of `metrics.jsonl` is that of a score with its protocol: `what/network/...`, not `weights/...`."""
+    return "/" in key and not key.startswith("weights/")

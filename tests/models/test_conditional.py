@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfjc import architectures, datasets, losses, models, numerics
+from tfjc import architectures, datasets, layers, losses, models, numerics
 from tfjc.penalties import JacobianClamping
 
 IMAGES = np.random.default_rng(0).integers(0, 256, size=(48, 16, 16, 1)).astype(np.uint8)
@@ -142,6 +142,38 @@ def test_averaging_does_not_disturb_training():
         np.testing.assert_array_equal(one, other)
 
 
+def test_adam_sees_the_whole_gradient_of_an_embedding():
+    """Its second moment is (1 − β₂)(Σg)² of a class's samples, and not (1 − β₂)Σg²."""
+    seen = []
+
+    class Watched(keras.optimizers.SGD):
+        def apply(self, gradients, variables=None):
+            seen.extend(zip(gradients, variables, strict=True))
+            super().apply(gradients, variables)
+
+    model = dense_gan()
+    model.compile(Watched(0.1), keras.optimizers.SGD(0.1), jit_compile=False)
+    model.train_step((tf.constant(IMAGES[:12]), tf.constant(LABELS[:12])))
+    assert any("embedding" in variable.path for _, variable in seen)
+    assert all(tf.is_tensor(gradient) for gradient, _ in seen)
+
+
+def test_the_averaged_generator_is_normalised_by_its_own_spectral_norm():
+    """Its kernel moves apart from the generator's: in use its largest singular value is 1 all the same."""
+    z, labels = keras.Input([4]), keras.Input([], dtype="int32")
+    hidden = keras.layers.Concatenate()([z, keras.layers.Embedding(3, 8)(labels)])
+    hidden = layers.SpectralNormalization(keras.layers.Dense(256, "tanh"))(hidden)
+    generator = keras.Model([z, labels], keras.layers.Reshape([16, 16, 1])(hidden))
+    model = models.GAN(generator, dense_gan().critic, num_classes=3, ema_decay=0.98)
+    model.compile(keras.optimizers.Adam(1e-2), keras.optimizers.Adam(1e-3), jit_compile=False)
+    model.fit(IMAGES, LABELS, batch_size=12, epochs=15, verbose=0)
+    raw, averaged = (n.layers[-2] for n in (model.generator, model.averaged_generator))
+    assert isinstance(averaged, layers.SpectralNormalization)
+    assert not np.allclose(raw.layer.kernel, averaged.layer.kernel, atol=1e-2)
+    largest = np.linalg.svd(averaged.normalised_kernel().numpy(), compute_uv=False)[0]
+    assert largest == pytest.approx(1.0, abs=0.01)
+
+
 def test_a_whole_step_compiles_under_xla():
     model = dense_gan(ema_decay=0.9)
     model.compile(jit_compile=True)
@@ -179,6 +211,22 @@ def conditional_generator():
         (
             lambda: gan().training_data(dataset(LABELS[:7])),
             r"whole numbers \[48\], one for each image, found int64 \[7\]",
+        ),
+        (
+            lambda: gan().training_data(dataset(LABELS % 2)),
+            "conditional on 3 classes, dataset 'mine' has labels 0 to 1",
+        ),
+        (
+            lambda: gan(dequantise=True).training_data(dataset(images=IMAGES / 127.5 - 1.0)),
+            r"dequantise needs images of whole numbers 0 to 255 \(uint8\), found float64",
+        ),
+        (
+            lambda: models.GAN(conditional_generator(), gan(num_classes=6).critic, num_classes=6),
+            r"does not take labels 0 to 5 \(num_classes = 6\)",
+        ),
+        (
+            lambda: gan().fit(tf.data.Dataset.from_tensor_slices((IMAGES, LABELS)).batch(12), LABELS),
+            "brings its labels along",
         ),
         (lambda: gan().fit(IMAGES, LABELS / 2.0), r"labels must be whole numbers \[48\].* found float64 \[48\]"),
         (

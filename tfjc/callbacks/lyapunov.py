@@ -149,6 +149,8 @@ class _Twin:
     """A model as a function: put into a state, stepped, read."""
 
     def __init__(self, model):
+        if getattr(model, "critic", None) is None:
+            raise ValueError(f"Lyapunov follows two players, a generator and a critic; found a {type(model).__name__}")
         optimizers = [model.generator_optimizer, model.critic_optimizer]
         numbers = [v for optimizer in optimizers for v in optimizer.variables]
         weights = [*model.generator.trainable_variables, *model.critic.trainable_variables]

@@ -28,7 +28,7 @@ class Samples(Periodic):
     def __init__(self, generator, z, directory, every=500, *, log_dir=None, labels=None):
         super().__init__(every, log_dir)
         self.generator, self.z, self.directory = generator, z, pathlib.Path(directory)
-        self.labels = None if labels is None else labels[: len(z)]
+        self.labels = None if labels is None else tf.convert_to_tensor(labels)[: len(z)]
         self._columns = None if labels is None else len(np.unique(self.labels))
 
     def act(self, step, logs):

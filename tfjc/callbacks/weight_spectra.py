@@ -51,11 +51,11 @@ class WeightSpectra(Periodic):
         return self.latest if step == self._measured_at else {}
 
     def act(self, step, logs):
-        """Measures every kernel that is built, sets the adaptive levels, and hands the numbers on."""
+        """Measures every kernel that is built, sets the adaptive levels (not before training), hands the numbers on."""
         built = {name: layer for name, layer in self._layers.items() if layer.built}
         self.singular_values = {name: _singular_values(layer) for name, layer in built.items()}
         for name, layer in built.items():
-            if isinstance(layer, layers.Preconditioning) and layer.adaptive:
+            if step and isinstance(layer, layers.Preconditioning) and layer.adaptive:
                 found = layers.modified_condition_number(self.singular_values[name])
                 if not np.isnan(found):  # a diverged kernel has no spectrum to choose by
                     layer.update_level(found)

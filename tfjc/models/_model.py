@@ -72,11 +72,14 @@ class GenerativeModel(keras.Model):
         counts the samples of one update; each step takes `images_per_sample` times as many images (`d_steps` of a GAN),
         in an order that is a function of seed and step. A dataset gives batches of images, or of (images, labels), of
         `images_per_sample` times the batch size; what is left over is not used, nor are labels beside the images of an
-        unconditional generator. Raises ValueError for images or labels of another kind, range, type or number.
+        unconditional generator; its first batch is checked. Raises ValueError for images or labels of another kind,
+        range, type or number.
         """
         if isinstance(x, tf.data.Dataset):
             if batch_size is not None:
                 raise ValueError(f"a dataset comes in batches already, found batch_size = {batch_size}")
+            if y is not None:
+                raise ValueError("a dataset brings its labels along, as (images, labels); found y beside it")
             for example in x.take(1):
                 self._check_images(images_of(example))
                 self._check_labels(labels_of(example))
@@ -112,7 +115,13 @@ class GenerativeModel(keras.Model):
             )
         if self.num_classes is None:
             return data.images
-        return data.images, self._check_labels(data.labels, len(data.images), f"dataset {data.name!r}")
+        labels = self._check_labels(data.labels, len(data.images), f"dataset {data.name!r}")
+        if labels.max() != self.num_classes - 1:
+            raise ValueError(
+                f"the generator is conditional on {self.num_classes} classes, dataset {data.name!r} has labels 0 to "
+                f"{labels.max()}"
+            )
+        return data.images, labels
 
     @property
     def known_latents(self):
@@ -162,8 +171,16 @@ class GenerativeModel(keras.Model):
         return z, self._infer(z)
 
     def _infer(self, z):
-        """Images of two latents in inference mode."""
-        return jacobian.run(self.generator, z, None if self.num_classes is None else tf.constant([0, 1]))
+        """Images of two latents in inference mode, of the first and the last class."""
+        if self.num_classes is None:
+            return jacobian.run(self.generator, z)
+        try:
+            return jacobian.run(self.generator, z, tf.constant([0, self.num_classes - 1]))
+        except tf.errors.InvalidArgumentError as error:
+            raise ValueError(
+                f"the generator does not take labels 0 to {self.num_classes - 1} (num_classes = {self.num_classes}): "
+                f"{jacobian.summary(error)}"
+            ) from error
 
     def _check_labelled(self):
         """Raises ValueError where generator and `num_classes` disagree on whether there are labels."""

@@ -80,6 +80,7 @@ class DampedGAN(GAN):
         with tf.GradientTape(watch_accessed_variables=False) as third:
             third.watch(u)
             transposed = second.gradient(gradients, variables, output_gradients=u, unconnected_gradients="zero")
+            transposed = [tf.convert_to_tensor(t) for t in transposed]  # embeddings' are sparse
         if self.adjustment == "consensus":
             return [g + self.weight * t for g, t in zip(gradients, transposed, strict=True)], measured
         direct = third.gradient(transposed, u, output_gradients=gradients, unconnected_gradients="zero")

@@ -4,9 +4,11 @@ import functools
 import warnings
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfjc import checks, losses, numerics
+from tfjc.layers import SpectralNormalization
 from tfjc.models._model import (
     CRITIC_PENALTY,
     DEQUANTISATION,
@@ -89,6 +91,20 @@ class GAN(GenerativeModel):
         """The generator that is measured, sampled and exported: the averaged one where there is one."""
         return self.generator if self.averaged_generator is None else self.averaged_generator
 
+    def training_data(self, data):
+        """As of every model; `dequantise` needs whole numbers."""
+        self._check_whole(data.images)
+        return super().training_data(data)
+
+    def _check_images(self, images):
+        images = super()._check_images(images)
+        self._check_whole(images)
+        return images
+
+    def _check_whole(self, images):
+        if self.dequantise and not np.issubdtype(images.dtype, np.integer):
+            raise ValueError(f"dequantise needs images of whole numbers 0 to 255 (uint8), found {images.dtype}")
+
     def train_step(self, data):
         """Algorithm 1: d_steps critic updates, each on its own part of the images, then one generator update."""
         images, labels = self._images(images_of(data)), self._given_labels(data)
@@ -118,12 +134,18 @@ class GAN(GenerativeModel):
         self._track(measured)
 
     def _average(self):
-        """w̄ ← βw̄ + (1 − β)w; what is not trained (moving statistics) is taken as it is."""
+        """w̄ ← βw̄ + (1 − β)w; what is not trained (moving statistics) is taken as it is, but for spectral norms."""
         if self.averaged_generator is None:
             return
+        normalised = [n for n in self.averaged_generator._flatten_layers() if isinstance(n, SpectralNormalization)]
+        own = {id(layer.u) for layer in normalised}
         for mean, weight in zip(self.averaged_generator.variables, self.generator.variables, strict=True):
-            averaged = weight.trainable and weight.dtype.startswith(("float", "bfloat"))
-            mean.assign(mean + (1.0 - self.ema_decay) * (weight - mean) if averaged else weight)
+            if weight.trainable:
+                mean.assign(mean + (1.0 - self.ema_decay) * (weight - mean))
+            elif id(mean) not in own:
+                mean.assign(weight)
+        for layer in normalised:
+            layer.normalised_kernel(training=True)
 
     def _critic_objective(self, real, labels, fake, stream):
         """What the critic minimises, and the (name, value) pairs that are logged of it."""

@@ -8,7 +8,8 @@ from tfjc import checks, jacobian, numerics
 class GradientPenalty:
     """WGAN-GP: weight·(‖∇D(x̂)‖ − 1)², x̂ = x + α(G(z) − x), α ~ U(0, 1) per sample (Gulrajani et al. 2017, alg. 1).
 
-    The norm is over all of a sample's pixels. Raises ValueError for a negative weight.
+    The norm is over all of a sample's pixels. With batch normalisation in the critic, ∇D(x̂) holds what an image does to
+    the logits of the others, too. Raises ValueError for a negative weight.
     """
 
     def __init__(self, weight=10.0):
@@ -25,7 +26,11 @@ class GradientPenalty:
 
 
 class R1:
-    """R₁: (γ/2)·‖∇D(x)‖² at each real image x (Mescheder et al. 2018, eq. 9). Raises ValueError for a negative γ."""
+    """R₁: (γ/2)·‖∇D(x)‖² at each real image x (Mescheder et al. 2018, eq. 9).
+
+    With batch normalisation in the critic (DCGAN's), ∇D(x) holds what an image does to the logits of the others, too.
+    Raises ValueError for a negative γ.
+    """
 
     def __init__(self, gamma=10.0):
         self.gamma = checks.real("gamma", gamma, minimum=0.0)

@@ -6,6 +6,8 @@ import math
 
 import numpy as np
 
+from tfjc import records
+
 _PLAIN = ("mean_log_condition", "clamped_low", "clamped_high", "sigma_max", "sigma_min")
 _QUANTILES = ("0.05", "0.5", "0.95")
 LOWER_IS_BETTER = ("frechet_distance", "fid", "kid", "kernel_distance", "missing_classes", "kl_to_uniform")
@@ -62,8 +64,8 @@ def read(directory, study):
 
 def scores(recorded):
     """The plain names of the scores that any run recorded, in the order of their lines."""
-    keys = [key for run in recorded for row in run.rows for key in row if "/" in key and not isinstance(row[key], list)]
-    return list(dict.fromkeys(key.partition("/")[0] for key in keys))
+    keys = [key for run in recorded for row in run.rows for key in row if not isinstance(row[key], list)]
+    return list(dict.fromkeys(key.partition("/")[0] for key in filter(records.is_score, keys)))
 
 
 def protocol(recorded, name):
