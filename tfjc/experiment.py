@@ -3,7 +3,6 @@
 import ast
 import contextlib
 import functools
-import inspect
 import logging
 import os
 import re
@@ -85,10 +84,15 @@ def train_and_evaluate(
     data = _make("dataset", dataset, datasets.Dataset, data_dir=data_dir, manual_dir=manual_dir)
     networks = _make("architecture", architecture, architectures.Networks, data.image_shape, seed=seed)
     classes = {} if networks.num_classes is None else {"num_classes": networks.num_classes}
-    if classes and callable(model) and "num_classes" not in inspect.signature(model).parameters:
+    try:
+        gan = _make("model", model, models.GenerativeModel, *networks[:2], prior=networks.prior, seed=seed, **classes)
+    except TypeError as error:
+        if "num_classes" not in str(error):
+            raise
         name = getattr(model, "__name__", model)
-        raise ValueError(f"the architecture makes networks of {networks.num_classes} classes, {name} takes no labels")
-    gan = _make("model", model, models.GenerativeModel, *networks[:2], prior=networks.prior, seed=seed, **classes)
+        raise ValueError(
+            f"the architecture makes networks of {networks.num_classes} classes, {name} takes no labels"
+        ) from error
     optimizers = {"generator_optimizer": generator_optimizer, "critic_optimizer": critic_optimizer}
     optimizers = {name: _make(name, function, keras.Optimizer) for name, function in optimizers.items()}
     gan.compile(**optimizers)
