@@ -145,3 +145,9 @@ def test_one_critic_step_is_not_tested_without_its_arms(tmp_path):
     del arms["w1"]
     found = claims(tmp_path, arms)
     assert [one(found, beginning).verdict for beginning in (RESCUED, FASTER)] == ["not tested"] * 2
+
+
+def test_clamping_is_judged_beside_its_own_twin(tmp_path):
+    """With one critic step clamped beside one critic step, not beside five."""
+    found = [claim.claim for claim in claims(tmp_path, scored(8.0, 2.0, 7.0)) if "clamping raises" in claim.claim]
+    assert found == ["clamping raises the mean classifier_score (w1 → w1_jc)"]

@@ -34,10 +34,8 @@ def check(recorded, arms, generator):
     claims += [_correlates(recorded, name, generator) for name in scores]
     if _any(recorded, "least_sampled_class"):
         claims.append(_correlates(recorded, "least_sampled_class", generator, paper="Pearson −0.86 (360 samples)"))
-    for arm in arms[1:]:
-        other = [run for run in recorded if run.run.arm == arm and run.has_outcome]
-        if _is_clamped(other) and not _is_clamped(first):
-            claims += _changes(first, other, f"{arms[0]} → {arm}", scores, generator)
+    for twin, arm in _clamped_twins(by_arm):
+        claims += _changes(by_arm[twin], by_arm[arm], f"{twin} → {arm}", scores, generator)
     claims += _beside_gans(by_arm, "VAE", _STEADY_VAES, _varies_less, generator)
     claims += _beside_gans(by_arm, "Memoriser", _WELL_CONDITIONED_MEMORISERS, _misbehaves, generator)
     return [*claims, *_critic_steps(by_arm, scores, generator)]
@@ -45,6 +43,22 @@ def check(recorded, arms, generator):
 
 def _any(recorded, name):
     return any(np.isfinite(run.last(name)) for run in recorded)
+
+
+def _clamped_twins(by_arm):
+    """(arm, clamped arm) of each two whose configurations differ by the clamp alone."""
+    known = {arm: runs for arm, runs in by_arm.items() if runs}
+    for arm, runs in known.items():
+        twins = [name for name, others in known.items() if not _is_clamped(others) and _rest(others) == _rest(runs)]
+        if _is_clamped(runs) and twins:
+            yield twins[0], arm
+
+
+def _rest(runs):
+    """The bindings of an arm's configuration that are not those of the clamp."""
+    path = runs[0].run.directory.config
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    return {line for line in lines if "=" in line and not re.search(r"^#|JacobianClamping", line)}
 
 
 def _is_clamped(runs):
