@@ -20,7 +20,7 @@ VICTIMS = ["run", "run", "parent", "run", "parent"]
 STUDY = """study.arms = {'plain': ['gaussian_ring.gin'], 'wide': ['gaussian_ring.gin', 'mlp.width = 64']}
 study.seeds = 4
 study.bindings = [
-    'train_and_evaluate.steps = 400', 'train_and_evaluate.eval_every = 50', 'train_and_evaluate.eval_latents = 8',
+    'train_and_evaluate.steps = 600', 'train_and_evaluate.eval_every = 50', 'train_and_evaluate.eval_latents = 8',
     'train_and_evaluate.scores = [(@MissingModes, 100)]', 'train_and_evaluate.score_samples = 200',
 ]
 """
@@ -51,7 +51,7 @@ def disturbed(workdir, study, chance):
     process, began, victims = start(workdir, study), time.monotonic(), list(VICTIMS)
     chance.shuffle(victims)
     for victim in victims:
-        time.sleep(chance.uniform(5.0, 20.0))
+        time.sleep(chance.uniform(4.0, 12.0))
         while victim == "run" and not runs_of(process) and process.poll() is None:
             time.sleep(0.1)
         if process.poll() is not None:
