@@ -158,10 +158,11 @@ def test_another_run_is_never_mixed_in(finished_run, bindings, options, message)
 
 
 def test_the_last_step_is_scored_whatever_the_interval(tmp_path):
-    """5 is no multiple of 4: `fit` makes four steps and then one."""
+    """6 is no multiple of 4; of 5 steps, `fit` makes four and then one."""
     scored = ("train_and_evaluate.scores = [(@MissingModes, 4)]", "train_and_evaluate.score_samples = 20")
-    run = train(tmp_path / "run", *scored, "train_and_evaluate.steps = 5")
-    assert [row["step"] for row in run.read_metrics() if "missing_classes" in row] == [0, 4, 5]
+    for steps, expected in ((6, [0, 4, 6]), (5, [0, 4, 5])):
+        run = train(tmp_path / str(steps), *scored, f"train_and_evaluate.steps = {steps}")
+        assert [row["step"] for row in run.read_metrics() if "missing_classes" in row] == expected
 
 
 def test_a_run_scored_with_another_network_than_before_is_warned_about(tmp_path, caplog):

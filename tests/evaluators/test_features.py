@@ -234,9 +234,8 @@ def test_modes_by_somebodys_own_classes():
 
 
 def scores_of_mnist(prepared_data):
-    whole = datasets.load("mnist", data_dir=prepared_data)
-    test = whole.reload(split="test")
-    train = datasets.Dataset("mnist", whole.images[:15_000], whole.labels[:15_000])  # a quarter, for time's sake
+    train = datasets.load("mnist", data_dir=prepared_data)
+    test = train.reload(split="test")
     z = tf.zeros([2000, 1])
     tested = evaluators.ClassifierEvaluator(z, train)
     half = train.images[train.labels < 5][:2000]
@@ -249,13 +248,13 @@ def scores_of_mnist(prepared_data):
 def test_real_mnist_is_ordered_as_a_person_would(prepared_data):
     """Held-out digits score best, then half of the classes; one digit repeated and noise have no variety."""
     tested, found = scores_of_mnist(prepared_data)
-    assert tested.about()["accuracy"] >= 0.97
+    assert tested.about()["accuracy"] >= 0.99
 
     def column(name):
         return {what: next(v for k, v in rows.items() if k.startswith(f"{name}/")) for what, rows in found.items()}
 
     score, distance, modes = column("classifier_score"), column("frechet_distance"), column("missing_classes")
-    assert 9.2 < score["held out"] <= 10.0
+    assert 9.5 < score["held out"] <= 10.0
     assert 4.7 < score["half the classes"] <= 5.1
     assert score["one digit"] == pytest.approx(1.0)
     assert score["noise"] < 2.0

@@ -325,7 +325,7 @@ def test_floats_on_another_scale_are_pointed_out():
         (lambda: gan().fit(np.zeros((64, 9, 9, 1))), r"makes images \(8, 8, 1\), the data's are \(9, 9, 1\)"),
         (
             lambda: gan(d_steps=5).fit(tf.data.Dataset.from_tensor_slices(IMAGES).batch(4)),
-            "GAN needs 5 images in a step at least, found 4",
+            "d_steps = 5 needs as many images at least, found 4",
         ),
         (lambda: gan().fit(iter(IMAGES)), "must be an array or a tf.data.Dataset, found "),
         (

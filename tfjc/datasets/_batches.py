@@ -23,10 +23,10 @@ def check_images(images):
     return images
 
 
-def check_labels(labels, num_classes, count=None):
-    """`labels` as int32 [N], whole numbers from 0 to num_classes − 1; raises ValueError for anything else.
+def whole_labels(labels, count=None):
+    """`labels` as whole numbers [N], N = `count` where that is given; raises ValueError for anything else.
 
-    A second axis of size 1, as some datasets have it, is dropped; N must be `count` where that is given.
+    A second axis of size 1, as some datasets have it, is dropped.
     """
     labels = np.asarray(labels)
     labels = labels[:, 0] if labels.shape[1:] == (1,) else labels
@@ -34,6 +34,12 @@ def check_labels(labels, num_classes, count=None):
         expected = "N" if count is None else count
         found = f"{labels.dtype} {list(labels.shape)}"
         raise ValueError(f"labels must be whole numbers [{expected}], one for each image, found {found}")
+    return labels
+
+
+def check_labels(labels, num_classes, count=None):
+    """`labels` as int32 [N], `whole_labels` from 0 to num_classes − 1; raises ValueError for anything else."""
+    labels = whole_labels(labels, count)
     low, high = (labels.min(), labels.max()) if len(labels) else (0, 0)
     if low < 0 or high >= num_classes:
         raise ValueError(

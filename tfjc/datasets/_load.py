@@ -8,6 +8,7 @@ import numpy as np
 
 from tfjc import checks
 from tfjc.datasets import digits, gaussians, image_folder, prepared
+from tfjc.datasets._batches import whole_labels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,20 +51,10 @@ class Dataset:
             raise ValueError(f"dataset {self.name!r} has no labels")
         if len(self.images) < 5:
             raise ValueError(f"a fifth of dataset {self.name!r} cannot be held out: it has {len(self.images)} images")
-        labels = _labels(self)
+        labels = whole_labels(self.labels, len(self.images))
         order = np.random.default_rng(0).permutation(len(self.images))
         parts = {"train": np.sort(order[len(order) // 5 :]), "test": np.sort(order[: len(order) // 5])}
         return tuple(Dataset(self.name, np.asarray(self.images)[i], labels[i], split) for split, i in parts.items())
-
-
-def _labels(data):
-    """The labels as whole numbers [N]; a second axis of size 1, as some datasets have it, is dropped."""
-    labels = np.asarray(data.labels)
-    labels = labels[:, 0] if labels.shape[1:] == (1,) else labels
-    if labels.shape != (len(data.images),) or not np.issubdtype(labels.dtype, np.integer):
-        found = f"{labels.dtype} {list(labels.shape)}"
-        raise ValueError(f"labels must be whole numbers [{len(data.images)}], one for each image, found {found}")
-    return labels
 
 
 _SIZES = {"digits": 28, "mnist": 28, "fashion_mnist": 28, "cifar10": 32, "stl10": 48}

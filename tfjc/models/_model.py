@@ -195,9 +195,6 @@ class GenerativeModel(keras.Model):
         if images.shape[1:] != self.image_shape:
             hint = "; was .batch(n) forgotten?" if images.shape == self.image_shape else ""
             raise ValueError(f"the generator makes images {self.image_shape}, the data's are {images.shape[1:]}{hint}")
-        if len(images) < self.images_per_sample:
-            name = type(self).__name__
-            raise ValueError(f"{name} needs {self.images_per_sample} images in a step at least, found {len(images)}")
         if images.dtype != np.uint8 and images.min() >= 0:
             warnings.warn("the images are floats without a negative value; [-1, 1] is expected", stacklevel=3)
         return images

@@ -98,6 +98,8 @@ class GAN(GenerativeModel):
 
     def _check_images(self, images):
         images = super()._check_images(images)
+        if len(images) < self.d_steps:
+            raise ValueError(f"d_steps = {self.d_steps} needs as many images at least, found {len(images)}")
         self._check_whole(images)
         return images
 
