@@ -132,7 +132,7 @@ def _train(run, gan, batches, steps, listed):
     """Trains from the newest checkpoint on, then leaves what a finished run leaves."""
     *_, checkpoints = listed
     if checkpoints.restore():
-        print(f"going on from step {int(gan.step)} of {run.path}", flush=True)
+        print(f"going on from step {int(gan.step.numpy())} of {run.path}", flush=True)
     _fit(gan, batches, steps, checkpoints.every, listed)
     figures.conditioning(run.read_metrics(), run.figure)
     figures.scores(run.read_metrics(), run.score_figure)
@@ -216,7 +216,7 @@ def _literal(text):
 
 def _fit(gan, batches, steps, every, listed):
     """Fits up to step `steps`, an epoch for each evaluation; the first and last may be shorter."""
-    while (done := int(gan.step)) < steps:
+    while (done := int(gan.step.numpy())) < steps:
         epoch, behind = divmod(done, every)
         whole = 0 if behind else (steps - done) // every
         gan.fit(
