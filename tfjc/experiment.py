@@ -122,7 +122,7 @@ def train_and_evaluate(
         run.sweep()
         checkpoints = callbacks.Checkpoints(gan, run.checkpoints, eval_every)
         sessions.restore(run, checkpoints)
-        with sessions.session(run, seed, config, step=int(gan.step), **({"changed": changed} if changed else {})):
+        with sessions.session(run, seed, config, step=int(gan.step.numpy()), **({"changed": changed} if changed else {})):
             records.write_text(run.generator, gan.generator.to_json())
             run.update_run(**classes)
             listed = _callbacks(run, gan, eval_latents, eval_every, chunk, evaluators, steps, config)
@@ -225,7 +225,7 @@ def _literal(text):
 
 def _fit(gan, batches, steps, every, listed):
     """Fits up to step `steps`, an epoch for each evaluation; the first and last may be shorter."""
-    while (done := int(gan.step)) < steps:
+    while (done := int(gan.step.numpy())) < steps:
         epoch, behind = divmod(done, every)
         whole = 0 if behind else (steps - done) // every
         gan.fit(

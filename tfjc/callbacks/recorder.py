@@ -41,7 +41,7 @@ class Recorder(Periodic):
 
     def on_train_begin(self, logs=None):
         """Drops what was recorded after the step at which this session goes on, then begins."""
-        step = int(self.model.step) or -1  # at step 0 that step's own line is written again
+        step = int(self.model.step.numpy()) or -1  # at step 0 that step's own line is written again
         self.run.drop_after(step)
         rows = self.run.read_metrics()
         self._before = rows[-1]["seconds"] if rows else 0.0
