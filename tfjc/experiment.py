@@ -122,7 +122,8 @@ def train_and_evaluate(
         run.sweep()
         checkpoints = callbacks.Checkpoints(gan, run.checkpoints, eval_every)
         sessions.restore(run, checkpoints)
-        with sessions.session(run, seed, config, step=int(gan.step.numpy()), **({"changed": changed} if changed else {})):
+        about = {"step": int(gan.step.numpy()), **({"changed": changed} if changed else {})}
+        with sessions.session(run, seed, config, **about):
             records.write_text(run.generator, gan.generator.to_json())
             run.update_run(**classes)
             listed = _callbacks(run, gan, eval_latents, eval_every, chunk, evaluators, steps, config)
