@@ -10,7 +10,7 @@ import tensorflow as tf
 from PIL import Image
 from runs import train, without_time
 
-from tfjc import checkpoints, export, records, sessions, spectrum
+from tfjc import checkpoints, export, models, records, sessions, spectrum
 
 
 def weights(run):
@@ -218,10 +218,16 @@ def test_mistakes_stop_a_run_before_anything_is_written(tmp_path, binding, messa
     assert not (tmp_path / "run").exists()
 
 
-def test_divergence_stops_the_run_and_is_named(tmp_path):
-    with pytest.raises(FloatingPointError, match=r"training diverged by step 2: .*_loss = (nan|inf)"):
-        train(tmp_path / "run", "Adam.learning_rate = 1e30")
-    assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "diverged"
+def test_divergence_stops_the_run_at_once_and_is_named(tmp_path):
+    """Weights of 1e30 after one update: the second cannot be computed. What is finite stays."""
+    with pytest.raises(models.Diverged, match=r"training diverged at step 2: critic_loss is not finite") as caught:
+        train(tmp_path / "run", "Adam.learning_rate = 1e30", "train_and_evaluate.eval_every = 1")
+    run = records.RunDirectory(tmp_path / "run")
+    assert (caught.value.step, caught.value.tensor) == (2, "critic_loss")
+    found = run.read_run()
+    assert (found["status"], found["diverged"]) == ("diverged", {"step": 2, "tensor": "critic_loss"})
+    assert [row["step"] for row in run.read_metrics()] == [0, 1]
+    assert checkpoints.find(run.checkpoints)[0] == 1
 
 
 def test_a_failure_after_the_start_is_not_taken_for_a_mistake_in_the_call(tmp_path, monkeypatch):

@@ -39,7 +39,11 @@ class Checkpoints(Periodic):
         return path
 
     def act(self, step, logs):
-        """Saves a checkpoint, numbered by the step; removes those that it makes superfluous, and damaged ones."""
+        """Saves a checkpoint, numbered by the step; removes those that it makes superfluous, and damaged ones.
+
+        Raises `models.Diverged` where a number of the model is not finite: no checkpoint holds such a one.
+        """
+        self._checkpoint.model.check_finite()
         checkpoints.write(self._checkpoint, self.directory, step)
         older = [other for other in checkpoints.steps(self.directory) if other < step and other not in self._damaged]
         for other in [*older[: len(older) - self._keep + 1], *(self._damaged.keys() - {step})]:

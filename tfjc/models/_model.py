@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfjc import architectures, checks, datasets, jacobian, layers, numerics
+from tfjc.models._watch import Diverged, Watch
 
 
 class GenerativeModel(keras.Model):
@@ -37,6 +38,7 @@ class GenerativeModel(keras.Model):
         self.prior = architectures.prior_of(generator, prior)
         self.seed = checks.integer("seed", seed, minimum=0)
         self.step = self.add_weight(shape=(), dtype="int64", initializer="zeros", trainable=False, name="step")
+        self.watch = Watch()
         self.image_shape = tuple(self._examples()[1].shape[1:])
         self.replicas = numerics.replicas()
         if self.replicas > 1:
@@ -68,6 +70,13 @@ class GenerativeModel(keras.Model):
         if self.critic is not None:
             self.critic_optimizer = keras.optimizers.get(critic_optimizer or default_optimizer())
             self.critic_optimizer.build(self.critic.trainable_variables)
+
+    def make_train_function(self, force=False):
+        """Keras's, of one step or several; what it makes raises `Diverged` after a step with what is not finite."""
+        if self.train_function is None or force:
+            super().make_train_function(force)
+            self.train_function = self.watch.after(self.train_function)
+        return self.train_function
 
     def fit(self, x=None, y=None, batch_size=None, **options):
         """Keras's `fit`, on an array of images, with labels for a class-conditional generator, or on a tf.data.Dataset.
@@ -198,14 +207,39 @@ class GenerativeModel(keras.Model):
                 gradients = numerics.mean_over_replicas(gradients)
             gradients = [g if g is None else g / self.replicas for g in gradients]
         optimizer.apply(gradients, variables)
+        if not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):  # it leaves out what is not finite
+            self.watch.look(
+                (f"gradient of {self._qualified(v)}", g)
+                for g, v in zip(gradients, variables, strict=True)
+                if g is not None
+            )
+        self.watch.look((f"weight {self._qualified(v)}", v) for v in variables)
+
+    def _qualified(self, variable):
+        """A variable's name with its network's before it."""
+        own = self.critic is not None and any(variable is v for v in self.critic.trainable_variables)
+        return f"{'critic' if own else 'generator'}/{variable.path}"
 
     def _track(self, measured):
         """Adds each (name, value) to the mean that is logged under the name and starts anew every epoch."""
+        self.watch.look(measured)
         for name, value in measured:
             self._trackers[name].update_state(value)
 
     def _results(self):
+        """What a step ends with: what it measured, all of it looked at."""
+        self.watch.close(self.step)
         return {name: tracker.result() for name, tracker in self._trackers.items()}
+
+    def check_finite(self):
+        """Raises `Diverged` where a weight, a moving statistic or a number of the optimisers is not finite."""
+        pairs = [(self.generator, self.generator_optimizer)]
+        pairs += [(self.critic, self.critic_optimizer)] if self.critic is not None else []
+        for network, optimizer in pairs:
+            kept = [v for v in network.variables if v.trainable or "moving_" in v.path]
+            for v in [*kept, *optimizer.variables]:
+                if not np.isfinite(np.sum(np.asarray(v, np.float64))):
+                    raise Diverged(int(self.step.numpy()), v.path)
 
     def _examples(self):
         """Two latents and their images; the first call builds the generator."""
