@@ -21,6 +21,7 @@ from tfjc import (
     numerics,
     records,
     sessions,
+    strategies,
 )
 from tfjc.layers import SpectralNormalization
 
@@ -101,6 +102,7 @@ def train_and_evaluate(
         raise ValueError(
             f"the architecture makes networks of {networks.num_classes} classes, {name} takes no labels"
         ) from error
+    gan.check_batch_size("train_and_evaluate.batch_size", batch_size)
     optimizers = {"generator_optimizer": generator_optimizer, "critic_optimizer": critic_optimizer}
     optimizers = {name: _make(name, function, keras.Optimizer) for name, function in optimizers.items()}
     gan.compile(**optimizers)
@@ -117,19 +119,21 @@ def train_and_evaluate(
     if sessions.is_finished(run, steps):
         print(f"{run.path} is finished, {steps} steps asked for\n{summary(run, run.read_metrics())}", flush=True)
         return run.read_metrics()
-    with records.lock(run.create().path):
-        changed = sessions.changed(run, seed, config(), resume, force)  # again: another process may have been here
-        run.sweep()
-        checkpoints = callbacks.Checkpoints(gan, run.checkpoints, eval_every)
+    with sessions.entered(run) as own:
+        changed = sessions.changed(own, seed, config(), resume, force)  # again: another process may have been here
+        own.sweep()
+        checkpoints = callbacks.Checkpoints(gan, own.checkpoints, eval_every)
         sessions.restore(run, checkpoints)
-        about = {"step": int(gan.step.numpy()), **({"changed": changed} if changed else {})}
-        with sessions.session(run, seed, config, **about):
-            records.write_text(run.generator, gan.generator.to_json())
-            run.update_run(**classes)
-            listed = _callbacks(run, gan, eval_latents, eval_every, chunk, evaluators, steps, config)
-            _train(run, gan, batches, steps, [*listed, checkpoints])
-    print(summary(run, run.read_metrics()), flush=True)
-    return run.read_metrics()
+        step = sessions.common_step(gan)
+        with sessions.session(own, seed, config, step=step, **({"changed": changed} if changed else {})):
+            records.write_text(own.generator, gan.generator.to_json())
+            own.update_run(**classes)
+            listed = _callbacks(own, gan, eval_latents, eval_every, chunk, evaluators, steps, config)
+            _train(own, gan, batches, steps, [*listed, checkpoints])
+        rows = own.read_metrics()
+        if own is run:
+            print(summary(run, rows), flush=True)
+    return rows
 
 
 def _warn_of_decay(optimizers, updates):
@@ -235,7 +239,7 @@ def _fit(gan, batches, steps, every, listed):
             epochs=epoch + max(whole, 1),
             steps_per_epoch=every if whole else min(every - behind, steps - done),
             callbacks=listed,
-            verbose=1 if sys.stdout.isatty() else 2,
+            verbose=0 if not strategies.is_chief() else 1 if sys.stdout.isatty() else 2,
         )
 
 

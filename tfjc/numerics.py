@@ -69,7 +69,7 @@ def split_over_replicas(function):
     evenly are filled up with copies of the last one, which are dropped again.
     """
     strategy = tf.distribute.get_strategy()
-    if strategy.num_replicas_in_sync == 1 or not tf.distribute.in_cross_replica_context():
+    if not tf.distribute.has_strategy() or not tf.distribute.in_cross_replica_context():
         return function
 
     def part(*tensors):
@@ -127,11 +127,19 @@ def choose_xla(choice):
     _xla = checks.one_of("jit_compile", choice, XLA_CHOICES)
 
 
+def xla_choice():
+    """What `choose_xla` was told last: `auto` at first."""
+    return _xla
+
+
 def use_xla():
     """Whether training and measurements are compiled with XLA: `auto` (the default) is on for GPU and TPU, not for CPU.
 
-    On CPU transposed convolutions are up to 50 times slower under XLA.
+    On CPU transposed convolutions are up to 50 times slower under XLA. Not with several replicas, whose variables live
+    on several devices, while XLA compiles for one; on TPUs the strategy compiles what it runs.
     """
+    if replicas() > 1 or isinstance(tf.distribute.get_strategy(), tf.distribute.TPUStrategy):
+        return False
     if _xla == "auto":
         return any(tf.config.list_logical_devices(kind) for kind in ("GPU", "TPU"))
     return _xla == "on"

@@ -4,10 +4,11 @@ import contextlib
 import errno
 import os
 import shutil
+import tempfile
 
 import tensorflow as tf
 
-from tfjc import checkpoints, environment, jacobian, models, records
+from tfjc import checkpoints, environment, jacobian, models, numerics, records, strategies
 
 _OUTCOMES = {KeyboardInterrupt: "interrupted", FloatingPointError: "diverged"}  # of what ends a run; else "failed"
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -101,9 +102,30 @@ def _write(run, config):
         records.write_text(run.path / name, text)
 
 
+@contextlib.contextmanager
+def entered(run):
+    """The run directory `run`, locked; in a worker that is not the chief a temporary one, for only the chief writes."""
+    if strategies.is_chief():
+        with records.lock(run.create().path):
+            yield run
+    else:
+        with tempfile.TemporaryDirectory(prefix="tfjc_worker_") as path:
+            yield records.RunDirectory(path)
+
+
+def common_step(model):
+    """The step at which a model is; raises ValueError where other workers have another."""
+    step = int(model.step.numpy())
+    strategy = tf.distribute.get_strategy()
+    mean = strategy.run(lambda: numerics.mean_over_replicas(tf.constant(step, tf.float32)))
+    if int(strategy.experimental_local_results(mean)[0]) != step:
+        raise ValueError(f"this worker goes on from step {step}, others from another: all need the same --workdir")
+    return step
+
+
 def restore(run, saver):
     """Goes back to the newest whole checkpoint; raises ValueError where there must be one and none is to be had."""
-    path, rows = saver.restore(), run.read_metrics()
+    path, rows = saver.restore(run.checkpoints), run.read_metrics()
     if path:
         print(f"going on from step {path.rpartition('-')[2]} of {run.path}", flush=True)
     elif rows and rows[-1]["step"] > 0:  # a line past step 0 is never written before the checkpoint of the line before

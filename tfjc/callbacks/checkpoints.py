@@ -20,15 +20,17 @@ class Checkpoints(Periodic):
         self.directory, self._keep = pathlib.Path(directory), checks.integer("keep", keep, minimum=1)
         self._checkpoint, self._damaged = tf.train.Checkpoint(model=model), {}
 
-    def restore(self):
-        """Brings the model to the newest whole checkpoint; returns its path, or None where there is none.
+    def restore(self, directory=None):
+        """Brings the model to the newest whole checkpoint of a directory, this one's by default.
 
+        Returns its path, or None where there is none.
         Warns of damaged ones. Raises ValueError where none is whole, or the newest whole one does not fit the model.
         """
-        step, self._damaged = checkpoints.find(self.directory)
+        directory = self.directory if directory is None else directory
+        step, self._damaged = checkpoints.find(directory)
         if step is None:
             return None
-        path = checkpoints.path(self.directory, step)
+        path = checkpoints.path(directory, step)
         try:
             self._checkpoint.restore(path).assert_consumed()
         except (ValueError, AssertionError) as error:

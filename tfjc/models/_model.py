@@ -53,23 +53,46 @@ class GenerativeModel(keras.Model):
     def compile(self, generator_optimizer=None, critic_optimizer=None, *, jit_compile=None, **options):
         """Sets the optimisers, `default_optimizer` where none is given, and XLA, which `numerics.use_xla` decides.
 
-        Raises ValueError for one optimiser given for both networks, and for Keras's own `optimizer` and `loss`.
+        Raises ValueError for one optimiser given for both networks, for Keras's own `optimizer` and `loss`, and for XLA
+        or several steps an execution with several replicas.
         """
         if {"optimizer", "loss"} & options.keys():
             raise ValueError("compile takes generator_optimizer and critic_optimizer; the loss is the model's own")
         if isinstance(generator_optimizer, keras.Optimizer) and generator_optimizer is critic_optimizer:
             raise ValueError("generator and critic need an optimizer each, found one for both")
-        options = {
-            "optimizer": None,
-            "jit_compile": numerics.use_xla() if jit_compile is None else jit_compile,
-            **options,
-        }
-        super().compile(**options)
-        self.generator_optimizer = keras.optimizers.get(generator_optimizer or default_optimizer())
-        self.generator_optimizer.build(self.generator.trainable_variables)
+        if self.replicas > 1 and jit_compile:
+            raise ValueError(
+                f"XLA compiles for one device, found jit_compile={jit_compile} with {self.replicas} replicas"
+            )
+        if self.replicas > 1 and options.get("steps_per_execution", 1) != 1:
+            raise ValueError(
+                f"Keras's loop over several steps cannot hold steps of several replicas, found steps_per_execution = "
+                f"{options['steps_per_execution']} with {self.replicas} replicas"
+            )
+        jit_compile = numerics.use_xla() if jit_compile is None else jit_compile
+        super().compile(**{"optimizer": None, "jit_compile": jit_compile, **options})
+        self.generator_optimizer = self._optimizer(generator_optimizer, self.generator)
         if self.critic is not None:
-            self.critic_optimizer = keras.optimizers.get(critic_optimizer or default_optimizer())
-            self.critic_optimizer.build(self.critic.trainable_variables)
+            self.critic_optimizer = self._optimizer(critic_optimizer, self.critic)
+
+    def _optimizer(self, optimizer, network):
+        """An optimiser with its state built; for a network that computes in float16 one that scales losses."""
+        optimizer = keras.optimizers.get(optimizer or default_optimizer())
+        half = any(layer.compute_dtype == "float16" for layer in network._flatten_layers())
+        if half and not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+            optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+        with self.distribute_strategy.scope():
+            optimizer.build(network.trainable_variables)
+        return optimizer
+
+    @property
+    def jit_compile(self):
+        """Whether XLA compiles a step, as `compile` was told. Keras would leave it out of a deterministic program."""
+        return self._jit_compile
+
+    @jit_compile.setter
+    def jit_compile(self, value):
+        self._jit_compile = value
 
     def make_train_function(self, force=False):
         """Keras's, of one step or several; what it makes raises `Diverged` after a step with what is not finite."""
@@ -238,7 +261,7 @@ class GenerativeModel(keras.Model):
         for network, optimizer in pairs:
             kept = [v for v in network.variables if v.trainable or "moving_" in v.path]
             for v in [*kept, *optimizer.variables]:
-                if not np.isfinite(np.sum(np.asarray(v, np.float64))):
+                if not np.isfinite(np.sum(v.numpy(), dtype=np.float64)):
                     raise Diverged(int(self.step.numpy()), v.path)
 
     def _examples(self):
