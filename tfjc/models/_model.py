@@ -228,7 +228,10 @@ class GenerativeModel(keras.Model):
             self._trackers[name].update_state(value)
 
     def _results(self):
-        return {name: tracker.result() for name, tracker in self._trackers.items()}
+        # With several workers Keras takes the mean of what a step returns over an axis, which scalars lack.
+        workers = isinstance(self.distribute_strategy, tf.distribute.MultiWorkerMirroredStrategy)
+        axes = [1] if workers and self.replicas > 1 else []
+        return {name: tf.reshape(tracker.result(), axes) for name, tracker in self._trackers.items()}
 
     def _examples(self):
         """Two latents and their images; the first call builds the generator."""
