@@ -22,6 +22,10 @@ class DiskFull(TrainingError):
     """A run failed because nothing more could be written; its newest whole checkpoint is as good as before."""
 
 
+class WorkerLost(TrainingError):
+    """A run failed because another worker of its cluster ended: all can be started again."""
+
+
 def changed(run, seed, config, resume, force):
     """The lines in which a configuration differs from that of the run that the directory holds.
 
@@ -70,6 +74,7 @@ def session(run, seed, config, **about):
         _end(run, "finished", config)
     except BaseException as error:
         status = next((status for kind, status in _OUTCOMES.items() if isinstance(error, kind)), "failed")
+        status = "interrupted" if _is_of_another_worker(error) else status
         with contextlib.suppress(OSError, ValueError):  # what went wrong first is what is told
             if isinstance(error, models.Diverged):
                 run.update_run(diverged={"step": error.step, "tensor": error.tensor})
@@ -86,7 +91,12 @@ def _end(run, status, config):
 
 
 def _failure(run, error):
-    """What to raise for a run that failed: `DiskFull` with what to do, or `TrainingError`."""
+    """What to raise for a run that failed: `DiskFull` or `WorkerLost` with what to do, or `TrainingError`."""
+    if _is_of_another_worker(error):
+        return WorkerLost(
+            f"another worker ended ({jacobian.summary(error)}): start the same command again on all workers, "
+            "to go on from the newest checkpoint"
+        )
     if not any(os.strerror(number) in str(error) for number in _NO_ROOM):
         return TrainingError(f"the run in {run.path} failed: {error}")
     step, free = checkpoints.newest(run.checkpoints)[0], shutil.disk_usage(run.path).free
@@ -95,6 +105,12 @@ def _failure(run, error):
         f"the run in {run.path} could not write: {jacobian.summary(error)} ({free / 2**20:.1f} MiB are free). "
         f"{whole}: free some space and run the same command again"
     )
+
+
+def _is_of_another_worker(error):
+    """Whether an error is what a worker sees when another one has gone."""
+    several = tf.distribute.get_strategy().cluster_resolver is not None
+    return several and isinstance(error, tf.errors.OpError) and "Collective ops is aborted" in str(error)
 
 
 def _write(run, config):

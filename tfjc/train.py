@@ -39,7 +39,7 @@ _JIT = flags.DEFINE_enum("jit_compile", "auto", ["auto", "on", "off"], "XLA; aut
 def main(argv):
     """Runs the experiment that the flags name; returns the exit status.
 
-    That is 2 for a mistake in how it was called, and 1 for a training that diverged or filled the disk.
+    That is 2 for a mistake in how it was called, and 1 for a training that diverged, filled the disk or lost another worker.
     """
     if len(argv) > 1:
         return _fail(f"expected only flags, found {argv[1]!r}")
@@ -66,7 +66,7 @@ def main(argv):
         return _fail(error)
     except (ValueError, TypeError, OSError) as error:  # what fails later than set-up is raised as something else
         return _fail(configurables.explain(error))
-    except (FloatingPointError, sessions.DiskFull) as error:
+    except (FloatingPointError, sessions.DiskFull, sessions.WorkerLost) as error:
         print(f"tfjc.train: {configurables.explain(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -252,7 +252,10 @@ class GenerativeModel(keras.Model):
     def _results(self):
         """What a step ends with: what it measured, all of it looked at."""
         self.watch.close(self.step)
-        return {name: tracker.result() for name, tracker in self._trackers.items()}
+        # With several workers Keras takes the mean of what a step returns over an axis, which scalars lack.
+        workers = isinstance(self.distribute_strategy, tf.distribute.MultiWorkerMirroredStrategy)
+        axes = [1] if workers and self.replicas > 1 else []
+        return {name: tf.reshape(tracker.result(), axes) for name, tracker in self._trackers.items()}
 
     def check_finite(self):
         """Raises `Diverged` where a weight, a moving statistic or a number of the optimisers is not finite."""
