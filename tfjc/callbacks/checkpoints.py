@@ -4,7 +4,7 @@ import pathlib
 
 import tensorflow as tf
 
-from tfjc import checkpoints, checks, jacobian
+from tfjc import checkpoints, checks, jacobian, models
 from tfjc.callbacks._periodic import Periodic
 
 
@@ -45,7 +45,7 @@ class Checkpoints(Periodic):
 
         Raises `models.Diverged` where a number of the model is not finite: no checkpoint holds such a one.
         """
-        self._checkpoint.model.check_finite()
+        models.check_finite(self._checkpoint.model)
         checkpoints.write(self._checkpoint, self.directory, step)
         older = [other for other in checkpoints.steps(self.directory) if other < step and other not in self._damaged]
         for other in [*older[: len(older) - self._keep + 1], *(self._damaged.keys() - {step})]:

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfjc import architectures, checks, datasets, jacobian, layers, numerics
-from tfjc.models._watch import Diverged, Watch
+from tfjc.models._watch import Watch
 
 
 class GenerativeModel(keras.Model):
@@ -38,7 +38,7 @@ class GenerativeModel(keras.Model):
         self.prior = architectures.prior_of(generator, prior)
         self.seed = checks.integer("seed", seed, minimum=0)
         self.step = self.add_weight(shape=(), dtype="int64", initializer="zeros", trainable=False, name="step")
-        self.watch = Watch()
+        self.watch = Watch(generator=generator, critic=critic)
         self.image_shape = tuple(self._examples()[1].shape[1:])
         self.replicas = numerics.replicas()
         if self.replicas > 1:
@@ -230,18 +230,7 @@ class GenerativeModel(keras.Model):
                 gradients = numerics.mean_over_replicas(gradients)
             gradients = [g if g is None else g / self.replicas for g in gradients]
         optimizer.apply(gradients, variables)
-        if not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):  # it leaves out what is not finite
-            self.watch.look(
-                (f"gradient of {self._qualified(v)}", g)
-                for g, v in zip(gradients, variables, strict=True)
-                if g is not None
-            )
-        self.watch.look((f"weight {self._qualified(v)}", v) for v in variables)
-
-    def _qualified(self, variable):
-        """A variable's name with its network's before it."""
-        own = self.critic is not None and any(variable is v for v in self.critic.trainable_variables)
-        return f"{'critic' if own else 'generator'}/{variable.path}"
+        self.watch.look_at_update(optimizer, gradients, variables)
 
     def _track(self, measured):
         """Adds each (name, value) to the mean that is logged under the name and starts anew every epoch."""
@@ -256,16 +245,6 @@ class GenerativeModel(keras.Model):
         workers = isinstance(self.distribute_strategy, tf.distribute.MultiWorkerMirroredStrategy)
         axes = [1] if workers and self.replicas > 1 else []
         return {name: tf.reshape(tracker.result(), axes) for name, tracker in self._trackers.items()}
-
-    def check_finite(self):
-        """Raises `Diverged` where a weight, a moving statistic or a number of the optimisers is not finite."""
-        pairs = [(self.generator, self.generator_optimizer)]
-        pairs += [(self.critic, self.critic_optimizer)] if self.critic is not None else []
-        for network, optimizer in pairs:
-            kept = [v for v in network.variables if v.trainable or "moving_" in v.path]
-            for v in [*kept, *optimizer.variables]:
-                if not np.isfinite(np.sum(v.numpy(), dtype=np.float64)):
-                    raise Diverged(int(self.step.numpy()), v.path)
 
     def _examples(self):
         """Two latents and their images; the first call builds the generator."""

@@ -3,6 +3,7 @@
 import threading
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfjc import numerics
@@ -30,13 +31,22 @@ class Watch:
     the step is right where several are made in one execution.
     """
 
-    def __init__(self):
+    def __init__(self, **networks):
+        self._networks = networks
         self.note = keras.Variable(0, dtype="int64", trainable=False, synchronization="on_read", aggregation="sum")
         self._names, self._traced = [], threading.local()  # replicas are traced in threads of their own
 
     def look(self, named):
         """Adds pairs (name, tensor), of any of a step's tensors; what is found in the first is told."""
         self._seen().extend((name, tf.reduce_sum(numerics.full(tensor))) for name, tensor in named)
+
+    def look_at_update(self, optimizer, gradients, variables):
+        """Adds the gradients that an optimiser was given, and the weights that it made of them."""
+        names = [self._named(variable) for variable in variables]
+        if not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):  # it leaves out what is not finite
+            found = zip(names, gradients, strict=True)
+            self.look((f"gradient of {name}", gradient) for name, gradient in found if gradient is not None)
+        self.look((f"weight {name}", variable) for name, variable in zip(names, variables, strict=True))
 
     def close(self, step):
         """Ends a step, the one numbered `step`: notes the first tensor looked at since the last that is not finite."""
@@ -74,6 +84,13 @@ class Watch:
             self._traced.graph, self._traced.seen = graph, []
         return self._traced.seen
 
+    def _named(self, variable):
+        """A variable's name with its network's before it."""
+        for name, network in self._networks.items():
+            if network is not None and any(variable is v for v in network.trainable_variables):
+                return f"{name}/{variable.path}"
+        return variable.path
+
     def _index(self, names):
         """Where these names begin in the table of names."""
         for index in range(len(self._names)):
@@ -81,6 +98,20 @@ class Watch:
                 return index
         self._names.extend(names)
         return len(self._names) - len(names)
+
+
+def check_finite(model):
+    """Raises `Diverged` where a weight, a moving statistic or a number of the optimisers of a model is not finite.
+
+    For what a step does not look at, and before a checkpoint is written.
+    """
+    pairs = [(model.generator, model.generator_optimizer)]
+    pairs += [(model.critic, model.critic_optimizer)] if model.critic is not None else []
+    for network, optimizer in pairs:
+        kept = [v for v in network.variables if v.trainable or "moving_" in v.path]
+        for v in [*kept, *optimizer.variables]:
+            if not np.isfinite(np.sum(v.numpy(), dtype=np.float64)):
+                raise Diverged(int(model.step.numpy()), v.path)
 
 
 _MOST = 1 << 20  # names of tensors; a note is their index with the step above it
