@@ -175,6 +175,20 @@ def test_another_run_is_never_mixed_in(finished_run, bindings, options, message)
         assert "now  dcgan.channels = 5" in str(caught.value)
 
 
+def test_force_goes_on_with_another_configuration_and_says_so(finished_run, tmp_path):
+    run = records.RunDirectory(shutil.copytree(finished_run.path, tmp_path / "run"))
+    before = {path: path.read_bytes() for path in (run.config, run.run, run.metrics)}
+    with pytest.raises(ValueError, match=r"ckpt-6 does not fit these networks and optimisers, .*: .*shape"):
+        train(run.path, "dcgan.channels = 5", "train_and_evaluate.steps = 8", force=True)
+    assert {path: path.read_bytes() for path in before} == before
+    train(run.path, "Adam.learning_rate = 0.01", "train_and_evaluate.steps = 8", force=True)
+    session = run.read_run()["sessions"][-1]
+    assert session["step"] == 6
+    assert session["changed"] == ["was  Adam.learning_rate = 0.0002", "now  Adam.learning_rate = 0.01"]
+    assert [row["step"] for row in run.read_metrics()] == [0, 2, 4, 6, 8]
+    assert "Adam.learning_rate = 0.01" in run.config.read_text()
+
+
 def test_the_last_step_is_scored_whatever_the_interval(tmp_path):
     """6 is no multiple of 4; of 5 steps, `fit` makes four and then one."""
     scored = ("train_and_evaluate.scores = [(@MissingModes, 4)]", "train_and_evaluate.score_samples = 20")
