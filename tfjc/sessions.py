@@ -8,7 +8,7 @@ import tempfile
 
 import tensorflow as tf
 
-from tfjc import checkpoints, environment, jacobian, numerics, records, strategies
+from tfjc import checkpoints, environment, jacobian, models, numerics, records, strategies
 
 _OUTCOMES = {KeyboardInterrupt: "interrupted", FloatingPointError: "diverged"}  # of what ends a run; else "failed"
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -67,7 +67,8 @@ def session(run, seed, config, **about):
     """A session of training in a run directory: its configuration, and in `run.json` its circumstances and outcome."""
     sessions = [*run.read_run().get("sessions", []), {**environment.describe(), **about}]
     try:
-        run.update_run(seed=seed, status="running", sessions=sessions)  # first: it makes the directory a run's
+        # First of all files: it makes the directory a run's.
+        run.update_run(seed=seed, status="running", sessions=sessions, diverged=None)
         _write(run, config())
         yield
         _end(run, "finished", config)
@@ -75,6 +76,8 @@ def session(run, seed, config, **about):
         status = next((status for kind, status in _OUTCOMES.items() if isinstance(error, kind)), "failed")
         status = "interrupted" if _is_of_another_worker(error) else status
         with contextlib.suppress(OSError, ValueError):  # what went wrong first is what is told
+            if isinstance(error, models.Diverged):
+                run.update_run(diverged={"step": error.step, "tensor": error.tensor})
             _end(run, status, config)
         if isinstance(error, (ValueError, TypeError, OSError, tf.errors.OpError)):
             raise _failure(run, error) from error

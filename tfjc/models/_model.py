@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfjc import architectures, checks, datasets, jacobian, layers, numerics
+from tfjc.models._watch import Watch
 
 
 class GenerativeModel(keras.Model):
@@ -37,6 +38,7 @@ class GenerativeModel(keras.Model):
         self.prior = architectures.prior_of(generator, prior)
         self.seed = checks.integer("seed", seed, minimum=0)
         self.step = self.add_weight(shape=(), dtype="int64", initializer="zeros", trainable=False, name="step")
+        self.watch = Watch(generator=generator, critic=critic)
         self.image_shape = tuple(self._examples()[1].shape[1:])
         self.replicas = numerics.replicas()
         if self.replicas > 1:
@@ -91,6 +93,13 @@ class GenerativeModel(keras.Model):
     @jit_compile.setter
     def jit_compile(self, value):
         self._jit_compile = value
+
+    def make_train_function(self, force=False):
+        """Keras's, of one step or several; what it makes raises `Diverged` after a step with what is not finite."""
+        if self.train_function is None or force:
+            super().make_train_function(force)
+            self.train_function = self.watch.after(self.train_function)
+        return self.train_function
 
     def fit(self, x=None, y=None, batch_size=None, **options):
         """Keras's `fit`, on an array of images, with labels for a class-conditional generator, or on a tf.data.Dataset.
@@ -221,13 +230,17 @@ class GenerativeModel(keras.Model):
                 gradients = numerics.mean_over_replicas(gradients)
             gradients = [g if g is None else g / self.replicas for g in gradients]
         optimizer.apply(gradients, variables)
+        self.watch.look_at_update(optimizer, gradients, variables)
 
     def _track(self, measured):
         """Adds each (name, value) to the mean that is logged under the name and starts anew every epoch."""
+        self.watch.look(measured)
         for name, value in measured:
             self._trackers[name].update_state(value)
 
     def _results(self):
+        """What a step ends with: what it measured, all of it looked at."""
+        self.watch.close(self.step)
         # With several workers Keras takes the mean of what a step returns over an axis, which scalars lack.
         workers = isinstance(self.distribute_strategy, tf.distribute.MultiWorkerMirroredStrategy)
         axes = [1] if workers and self.replicas > 1 else []

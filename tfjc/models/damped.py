@@ -64,10 +64,10 @@ class DampedGAN(GAN):
         images, labels = self._images(images_of(data)), self._given_labels(data)
         with tf.control_dependencies([images]):
             adjusted, measured = self._adjusted_gradients(images, labels)
+            self._track(measured)
             count = len(self.generator.trainable_variables)
             self._move(adjusted[:count], self.generator, self.generator_optimizer)
             self._move(adjusted[count:], self.critic, self.critic_optimizer)
-            self._track(measured)
             self.step.assign_add(1)
         return self._results()
 

@@ -126,15 +126,15 @@ class GAN(GenerativeModel):
         with tf.GradientTape() as tape:
             minimised, measured = self._critic_objective(real, labels, fake, stream)
             minimised = self.critic_optimizer.scale_loss(minimised)
-        self._descend(tape, minimised, self.critic, self.critic_optimizer)
         self._track(measured)
+        self._descend(tape, minimised, self.critic, self.critic_optimizer)
 
     def _update_generator(self, batch_size, stream):
         with tf.GradientTape() as tape:
             minimised, measured = self._generator_objective(batch_size, stream)
             minimised = self.generator_optimizer.scale_loss(minimised)
-        self._descend(tape, minimised, self.generator, self.generator_optimizer)
         self._track(measured)
+        self._descend(tape, minimised, self.generator, self.generator_optimizer)
 
     def _average(self):
         """w̄ ← βw̄ + (1 − β)w; what is not trained (moving statistics) is taken as it is, but for spectral norms."""

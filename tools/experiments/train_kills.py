@@ -33,8 +33,8 @@ BINDINGS = {
     "dcgan.channels": 4,
     "dcgan.n_z": 8,
 }
-# What a kill may be aimed at, and the sign that it is happening, as a pattern of names in the run directory; "training"
-# is any moment of the first seconds of training, "start" any before it.
+# What a kill may be aimed at, and the sign that it is happening, as a pattern of names in the run directory; "start" is
+# any moment before a session, "training" any of the seconds after its first line of records.
 SIGNS = {
     "start": None,
     "training": None,
@@ -80,12 +80,11 @@ def _sessions(run):
 
 def _wait(process, run, aim, chance):
     """Waits until what is aimed at is happening, or the process has ended."""
-    if aim == "training":
-        time.sleep(chance.uniform(0.0, 8.0))
-    elif aim == "line of records":
+    if aim in ("training", "line of records"):
         size = _size(run.metrics)
         while _size(run.metrics) <= size and process.poll() is None:
             size = min(size, _size(run.metrics))  # which a session first makes shorter
+        time.sleep(chance.uniform(0.0, 5.0) if aim == "training" else 0.0)
     else:
         while not any(run.path.glob(SIGNS[aim])) and process.poll() is None:
             pass
