@@ -146,7 +146,7 @@ def test_strategies_that_cannot_be(monkeypatch, name, address, config, message):
 
 
 def test_precision_is_one_of_three():
-    with pytest.raises(ValueError, match="unknown precision 'float16'; nearest: .*mixed_float16"):
+    with pytest.raises(ValueError, match=r"unknown precision .float16.; nearest: .*mixed_float16"):
         strategies.prepare(precision="float16")
 
 

@@ -95,7 +95,7 @@ def is_distributed():
 
 @contextlib.contextmanager
 def without_tf32():
-    """A context in which GPUs multiply float32 matrices as such, and not, as TensorFlow lets them, in TF32's 10 bits."""
+    """A context in which GPUs multiply float32 matrices as such, not in TF32, 10 bits, as TensorFlow lets them."""
     before = tf.config.experimental.tensor_float_32_execution_enabled()
     tf.config.experimental.enable_tensor_float_32_execution(False)
     try:
