@@ -167,7 +167,7 @@ def _heading(flags, results):
     devices = sorted({report["device"] for report in results.values() if "device" in report})
     return (
         f"{machine()}, computed on {', '.join(devices)}.\n"
-        f"Batches of {BATCH}, float32. Medians of {flags.rounds} turns of {flags.seconds} s or so, ratios within a round; "
+        f"Batches of {BATCH}, float32. Medians of {flags.rounds} turns of about {flags.seconds} s, ratios within one; "
         f"images are the real ones.\nΔ loss: largest difference of a loss in the first {CHECKED} steps to ours, "
         f"relative where that is above 1.\nMade by `python {shlex.join(sys.argv)}`."
     )
