@@ -75,6 +75,7 @@ class Layer:
 
 
 LAYERS = [
+    Layer("BatchNormalization", lambda: layers.BatchNormalization(momentum=0.8), (((4, 4, 2), "float32"),)),
     Layer(
         "ConditionalBatchNormalization",
         lambda: layers.ConditionalBatchNormalization(3, momentum=0.8, epsilon=1e-3),

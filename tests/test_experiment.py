@@ -1,6 +1,7 @@
 """A run from beginning to end: its directory, its resumption, its refusals."""
 
 import json
+import shutil
 
 import keras
 import numpy as np
@@ -9,7 +10,7 @@ import tensorflow as tf
 from PIL import Image
 from runs import train, without_time
 
-from tfjc import experiment, export, spectrum
+from tfjc import checkpoints, export, records, sessions, spectrum
 
 
 def weights(run):
@@ -122,6 +123,23 @@ def test_an_interrupted_run_goes_on(finished_run, tmp_path, monkeypatch):
     assert run.read_run()["status"] == "finished"
 
 
+def test_a_damaged_newest_checkpoint_costs_its_steps_and_nothing_else(finished_run, tmp_path, capsys, caplog):
+    """A byte of step 6's weights, TensorFlow's note of the newest checkpoint, the end of the records: all lost."""
+    run = records.RunDirectory(shutil.copytree(finished_run.path, tmp_path / "run"))
+    run.update_run(status="running")
+    data = run.checkpoints / "ckpt-6.data-00000-of-00001"
+    data.write_bytes(data.read_bytes()[:-1] + b"?")
+    (run.checkpoints / "checkpoint").write_text("model_checkpoint_path: 7")
+    run.metrics.write_text(run.metrics.read_text()[:-5])
+    train(run.path)
+    assert "going on from step 4" in capsys.readouterr().out
+    assert "ckpt-6: ckpt-6.data-00000-of-00001 is not what was written" in caplog.text
+    assert "ckpt-4" in caplog.text
+    assert without_time(run) == without_time(finished_run)
+    assert_same_weights(run, finished_run)
+    assert checkpoints.newest(run.checkpoints) == (6, {})
+
+
 def test_a_finished_run_is_left_as_it_is(tmp_path):
     run = train(tmp_path / "run", "train_and_evaluate.steps = 2")
     before = {p: p.stat().st_mtime_ns for p in run.path.rglob("*")}
@@ -208,10 +226,10 @@ def test_divergence_stops_the_run_and_is_named(tmp_path):
 
 def test_a_failure_after_the_start_is_not_taken_for_a_mistake_in_the_call(tmp_path, monkeypatch):
     def full(rows, path):
-        raise OSError(28, "No space left on device")
+        raise OSError("out of paper")
 
     monkeypatch.setattr("tfjc.figures.conditioning", full)
-    with pytest.raises(experiment.TrainingError, match=r"run failed: .*No space left on device"):
+    with pytest.raises(sessions.TrainingError, match=r"failed: out of paper"):
         train(tmp_path / "run", "train_and_evaluate.steps = 2")
     assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "failed"
 

@@ -15,9 +15,9 @@ FLOORS = [
     {"penalties", "layers", "datasets"},
     {"architectures"},
     {"models"},
-    {"evaluators", "export", "loading", "strategies"},
+    {"evaluators", "export", "loading", "checkpoints", "strategies"},
     {"callbacks", "environment"},
-    {"analysis", "evaluation", "experiment", "configurables", "commands"},
+    {"analysis", "evaluation", "experiment", "sessions", "configurables", "commands"},
     {"train", "evaluate", "analyze", "study", "dynamics.__main__"},
 ]
 FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names}
@@ -26,6 +26,8 @@ SAME_FLOOR = {
     ("spectrum", "jacobian"),
     ("spectrum", "figures"),
     ("numerics", "checks"),
+    ("loading", "checkpoints"),
+    ("experiment", "sessions"),
     ("configurables", "experiment"),
     ("configurables", "evaluation"),
 }

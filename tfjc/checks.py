@@ -27,6 +27,13 @@ def one_of(kind, value, valid):
     return value
 
 
+def divisible(name, value, by, of):
+    """`value`, which `by` must divide; `of` says in the message what there are `by` of."""
+    if value % by:
+        raise ValueError(f"{name} must be a multiple of {by}, the number of {of}, found {value}")
+    return value
+
+
 def integer(name, value, minimum=None):
     """`value` as an int (a bool or a fraction is refused), at least `minimum`."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):

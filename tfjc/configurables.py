@@ -49,7 +49,7 @@ _CONFIGURABLES = {
 
 # What the caller supplies is not for gin files: there it would be dropped without a word.
 _SUPPLIED = {
-    "train_and_evaluate": ["workdir", "seed", "data_dir", "manual_dir", "resume", "dry_run", "config"],
+    "train_and_evaluate": ["workdir", "seed", "data_dir", "manual_dir", "resume", "force", "dry_run", "config"],
     "evaluate": ["z", "labels", "data_dir", "manual_dir", "inception", "configured"],
     "dataset": ["data_dir", "manual_dir"],
     "dcgan": ["image_shape", "seed"],

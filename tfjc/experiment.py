@@ -1,7 +1,6 @@
 """Assembles one run: data, networks, model, callbacks; trains, records, exports."""
 
 import ast
-import contextlib
 import functools
 import logging
 import os
@@ -11,14 +10,22 @@ import sys
 import keras
 import tensorflow as tf
 
-from tfjc import architectures, callbacks, checks, datasets, environment, export, figures, models, numerics, records
+from tfjc import (
+    architectures,
+    callbacks,
+    checks,
+    datasets,
+    export,
+    figures,
+    models,
+    numerics,
+    records,
+    sessions,
+    strategies,
+)
 from tfjc.layers import SpectralNormalization
 
 _FIXED_LATENTS, _SCORED_LATENTS = 1, 2  # streams of the latents on which a run is measured: folds of its seed
-
-
-class TrainingError(RuntimeError):
-    """A run failed after it had begun: not for how it was configured."""
 
 
 def train_and_evaluate(
@@ -40,10 +47,11 @@ def train_and_evaluate(
     data_dir=None,
     manual_dir=None,
     resume=True,
+    force=False,
     dry_run=False,
     config=dict,
 ):
-    """Trains a model in a run directory, going on from its newest checkpoint if there is one.
+    """Trains a model in a run directory, going on from its newest whole checkpoint if there is one.
 
     Args:
       workdir: the run directory.
@@ -63,6 +71,7 @@ def train_and_evaluate(
       chunk: as in `tfjc.jacobian.jacobian`.
       data_dir, manual_dir: as in `tfjc.datasets.load`.
       resume: False refuses a run directory that holds a run.
+      force: goes on with a configuration that has changed, which `run.json` then says.
       dry_run: prints the configuration and the networks, and stops before anything is written.
       config: callable () → {file name: text} of configuration files to keep in the run directory.
 
@@ -70,10 +79,10 @@ def train_and_evaluate(
       The rows of `metrics.jsonl`; None for a dry run.
 
     Raises:
-      ValueError, TypeError: the configuration cannot be run, or is not the one that the run directory began with;
-        nothing has been written then.
+      ValueError, TypeError: the configuration cannot be run, or is not the one that the run directory began with, or
+        that directory is in use, holds other files, or has no whole checkpoint; no record has been changed then.
       FloatingPointError: the training diverged.
-      TrainingError: the training failed.
+      sessions.TrainingError: the training failed; `sessions.DiskFull` where it did for want of room.
     """
     steps = checks.integer("train_and_evaluate.steps", steps, minimum=1)
     eval_every = checks.integer("train_and_evaluate.eval_every", eval_every, minimum=1)
@@ -93,6 +102,7 @@ def train_and_evaluate(
         raise ValueError(
             f"the architecture makes networks of {networks.num_classes} classes, {name} takes no labels"
         ) from error
+    gan.check_batch_size("train_and_evaluate.batch_size", batch_size)
     optimizers = {"generator_optimizer": generator_optimizer, "critic_optimizer": critic_optimizer}
     optimizers = {name: _make(name, function, keras.Optimizer) for name, function in optimizers.items()}
     gan.compile(**optimizers)
@@ -105,17 +115,25 @@ def train_and_evaluate(
     if dry_run:
         return _describe(data, networks, config())
     run = records.RunDirectory(workdir)
-    _check_same(run, seed, config(), resume)
-    if _is_finished(run, steps):
+    sessions.changed(run, seed, config(), resume, force)
+    if sessions.is_finished(run, steps):
         print(f"{run.path} is finished, {steps} steps asked for\n{summary(run, run.read_metrics())}", flush=True)
         return run.read_metrics()
-    with _session(run, seed, config):
-        records.write_text(run.generator, gan.generator.to_json())
-        run.update_run(**classes)
-        listed = _callbacks(run, gan, eval_latents, eval_every, chunk, evaluators, steps, config)
-        _train(run, gan, batches, steps, listed)
-    print(summary(run, run.read_metrics()), flush=True)
-    return run.read_metrics()
+    with sessions.entered(run) as own:
+        changed = sessions.changed(own, seed, config(), resume, force)  # again: another process may have been here
+        own.sweep()
+        checkpoints = callbacks.Checkpoints(gan, own.checkpoints, eval_every)
+        sessions.restore(run, checkpoints)
+        step = sessions.common_step(gan)
+        with sessions.session(own, seed, config, step=step, **({"changed": changed} if changed else {})):
+            records.write_text(own.generator, gan.generator.to_json())
+            own.update_run(**classes)
+            listed = _callbacks(own, gan, eval_latents, eval_every, chunk, evaluators, steps, config)
+            _train(own, gan, batches, steps, [*listed, checkpoints])
+        rows = own.read_metrics()
+        if own is run:
+            print(summary(run, rows), flush=True)
+    return rows
 
 
 def _warn_of_decay(optimizers, updates):
@@ -129,11 +147,8 @@ def _warn_of_decay(optimizers, updates):
 
 
 def _train(run, gan, batches, steps, listed):
-    """Trains from the newest checkpoint on, then leaves what a finished run leaves."""
-    *_, checkpoints = listed
-    if checkpoints.restore():
-        print(f"going on from step {int(gan.step)} of {run.path}", flush=True)
-    _fit(gan, batches, steps, checkpoints.every, listed)
+    """Trains on from where the model is, then leaves what a finished run leaves."""
+    _fit(gan, batches, steps, listed[-1].every, listed)
     figures.conditioning(run.read_metrics(), run.figure)
     figures.scores(run.read_metrics(), run.score_figure)
     export.export_generator(gan.evaluated_generator, run.saved_model, prior=gan.prior, num_classes=gan.num_classes)
@@ -184,7 +199,6 @@ def _callbacks(run, gan, count, every, chunk, evaluators, last, config):
         *scores,
         *([weights] if weights else []),
         callbacks.Recorder(run, conditioning, every, scores=scores, weights=weights, hyperparameters=hyperparameters),
-        callbacks.Checkpoints(gan, run.checkpoints, every),
     ]
 
 
@@ -216,7 +230,7 @@ def _literal(text):
 
 def _fit(gan, batches, steps, every, listed):
     """Fits up to step `steps`, an epoch for each evaluation; the first and last may be shorter."""
-    while (done := int(gan.step)) < steps:
+    while (done := int(gan.step.numpy())) < steps:
         epoch, behind = divmod(done, every)
         whole = 0 if behind else (steps - done) // every
         gan.fit(
@@ -225,64 +239,8 @@ def _fit(gan, batches, steps, every, listed):
             epochs=epoch + max(whole, 1),
             steps_per_epoch=every if whole else min(every - behind, steps - done),
             callbacks=listed,
-            verbose=1 if sys.stdout.isatty() else 2,
+            verbose=0 if not strategies.is_chief() else 1 if sys.stdout.isatty() else 2,
         )
-
-
-def _check_same(run, seed, config, resume):
-    """Raises ValueError where the run directory holds another run, or any run that is not to be resumed."""
-    before = run.read_run()
-    if before and not resume:
-        raise ValueError(f"{run.path} holds a run already; choose another --workdir, or leave out --noresume")
-    if before and before["seed"] != seed:
-        raise ValueError(f"{run.path} holds a run with seed {before['seed']}, found {seed}; choose another --workdir")
-    if before and run.config.exists() and run.config.name in config:
-        was, now = _lines(run.config.read_text()), _lines(config[run.config.name])
-        changed = [f"  was  {line}" for line in was - now] + [f"  now  {line}" for line in now - was]
-        if changed:
-            raise ValueError(
-                f"{run.path} holds a run of another configuration; choose another --workdir\n" + "\n".join(changed)
-            )
-
-
-def _is_finished(run, steps):
-    return run.read_run().get("status") == "finished" and run.read_metrics()[-1]["step"] >= steps
-
-
-def _lines(text):
-    """The statements of a configuration, but for those that may change: steps, memory, where files lie."""
-    free = ("#", "train_and_evaluate.steps ", "train_and_evaluate.chunk ", "InceptionEvaluator.inception ")
-    return {line.strip() for line in text.splitlines() if line.strip() and not line.strip().startswith(free)}
-
-
-@contextlib.contextmanager
-def _session(run, seed, config):
-    """A session of training in a run directory: its configuration, and in `run.json` its circumstances and outcome."""
-    run.create()
-    _write(run, config())
-    sessions = [*run.read_run().get("sessions", []), environment.describe()]
-    run.update_run(seed=seed, status="running", sessions=sessions)
-    status = "failed"
-    try:
-        yield
-        status = "finished"
-    except KeyboardInterrupt:
-        status = "interrupted"
-        raise
-    except FloatingPointError:
-        status = "diverged"
-        raise
-    except (ValueError, TypeError, OSError) as error:
-        raise TrainingError(f"the run in {run.path} failed: {error}") from error
-    finally:
-        _write(run, config())  # the operative configuration is known in full only now
-        seconds = [row["seconds"] for row in run.read_metrics()[-1:]]
-        run.update_run(status=status, wall_clock_seconds=sum(seconds))
-
-
-def _write(run, config):
-    for name, text in config.items():
-        records.write_text(run.path / name, text)
 
 
 def _make(name, function, kind, *args, **kwargs):

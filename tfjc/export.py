@@ -7,7 +7,7 @@ import shutil
 import keras
 import tensorflow as tf
 
-from tfjc import architectures, checks, jacobian, numerics
+from tfjc import architectures, checks, jacobian, numerics, records
 
 
 def export_generator(generator, path, *, prior=None, num_classes=None):
@@ -71,11 +71,17 @@ def _drawn(n, seed, num_classes):
 def _write(archive, path):
     """Writes beside `path` first, so that what stands at `path` is a whole SavedModel."""
     new, old = (path.with_name(f".{path.name}.{os.getpid()}.{kind}.tmp") for kind in ("new", "old"))
-    archive.write_out(os.fspath(new), verbose=False)
-    if path.exists():
-        os.replace(path, old)
-    os.replace(new, path)
-    shutil.rmtree(old, ignore_errors=True)
+    try:
+        archive.write_out(os.fspath(new), verbose=False)
+        for written in [*new.rglob("*"), new]:
+            records.sync(written)
+        if path.exists():
+            os.replace(path, old)
+        os.replace(new, path)
+        records.sync(path.parent)
+        shutil.rmtree(old, ignore_errors=True)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
     return path
 
 

@@ -11,7 +11,7 @@ import keras
 import tensorflow as tf
 
 import tfjc.layers  # noqa: F401  which makes our layers known to Keras
-from tfjc import checks, jacobian, numerics, records
+from tfjc import checkpoints, checks, jacobian, numerics, records
 
 
 class Input(NamedTuple):
@@ -111,19 +111,29 @@ def _reading(path, read):
 
 def _restored(run, step):
     """(the generator of a run at a step, its description)."""
-    steps = {int(re.search(r"ckpt-(\d+)", p.name)[1]): p for p in run.checkpoints.glob("ckpt-*.index")}
-    if not steps:
-        raise ValueError(f"{run.path} holds no checkpoint yet")
-    step = max(steps) if step is None else step
-    if step not in steps:
-        raise ValueError(f"{run.path} holds no checkpoint of step {step}; it has {', '.join(map(str, sorted(steps)))}")
+    step = _checkpoint(run, step)
     if not run.generator.exists():
         raise ValueError(f"{run.path} has no {run.generator.name}: its networks cannot be made again")
     model = _reading(run.generator, lambda: keras.models.model_from_json(run.generator.read_text(encoding="utf-8")))
-    path = str(steps[step].with_suffix(""))
+    path = checkpoints.path(run.checkpoints, step)
     checkpoint = tf.train.Checkpoint(model=tf.train.Checkpoint(**{_evaluated(path): model}))
     _reading(path, lambda: checkpoint.restore(path).expect_partial().assert_existing_objects_matched())
     return model, f"{run.path} at step {step}"
+
+
+def _checkpoint(run, step):
+    """The step of the newest whole checkpoint of a run, or `step`, whose checkpoint must be there and whole."""
+    steps = checkpoints.steps(run.checkpoints)
+    if not steps:
+        raise ValueError(f"{run.path} holds no checkpoint yet")
+    if step is None:
+        return checkpoints.find(run.checkpoints)[0]
+    if step not in steps:
+        raise ValueError(f"{run.path} holds no checkpoint of step {step}; it has {', '.join(map(str, steps))}")
+    wrong = checkpoints.damage(run.checkpoints, step)
+    if wrong:
+        raise ValueError(f"the checkpoint of step {step} in {run.path} is damaged: {wrong}")
+    return step
 
 
 def _evaluated(path):

@@ -1,4 +1,6 @@
-"""Safe norms, unit directions, stateless seeds, the scale of images, and the one place that decides on XLA."""
+"""Safe norms, stateless noise, what replicas share, the scale of images, and the one place that decides on XLA."""
+
+import functools
 
 import tensorflow as tf
 
@@ -23,9 +25,65 @@ def safe_norm(x):
 
 
 def unit_directions(shape, seed, dtype=tf.float32):
-    """Directions uniform on the unit sphere, one a row: δ/‖δ‖ with δ ~ N(0, I); `shape` [B, n_z], `seed` int[2]."""
-    delta = tf.random.stateless_normal(shape, seed, dtype=dtype)
+    """Directions uniform on the unit sphere, one a row: δ/‖δ‖ with δ ~ N(0, I); `shape` [B, n_z], `seed` int[2].
+
+    In a replica of a strategy they are its rows of the whole batch's.
+    """
+    delta = rows(functools.partial(tf.random.stateless_normal, seed=seed, dtype=dtype), shape)
     return delta / safe_norm(delta)[:, None]
+
+
+def replicas():
+    """How many replicas of the current `tf.distribute` strategy make a step together; 1 without one."""
+    return tf.distribute.get_strategy().num_replicas_in_sync
+
+
+def rows(draw, shape, parts=1):
+    """Noise draw(shape); in one of n replicas its rows of what is drawn for all of them, draw([n·B, ...]).
+
+    So the noise of a batch does not depend on how many replicas share it. Where a batch is made of `parts` consecutive
+    ones, each replica has rows of each.
+    """
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        return draw(shape)
+    shape = tf.convert_to_tensor(shape, tf.int32)
+    n, size = context.num_replicas_in_sync, shape[0] // parts
+    everybody = draw(tf.concat([shape[:1] * n, shape[1:]], axis=0))
+    firsts = (tf.range(parts) * n + context.replica_id_in_sync_group) * size
+    return tf.gather(everybody, tf.reshape(firsts[:, None] + tf.range(size), [parts * size]))
+
+
+def mean_over_replicas(tensors):
+    """The mean of each tensor over all replicas, when called in one of several; else the tensors."""
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        return tensors
+    return context.all_reduce(tf.distribute.ReduceOp.MEAN, tensors)
+
+
+def split_over_replicas(function):
+    """`function` with the rows of the tensors it is called with split over the current strategy's replicas.
+
+    It returns a tensor with a row for each of theirs; None among its arguments stays None. Rows that do not divide
+    evenly are filled up with copies of the last one, which are dropped again.
+    """
+    strategy = tf.distribute.get_strategy()
+    if not tf.distribute.has_strategy() or not tf.distribute.in_cross_replica_context():
+        return function
+
+    def part(*tensors):
+        context = tf.distribute.get_replica_context()
+        count = len(tensors[0])
+        size = -(-count // context.num_replicas_in_sync)
+        mine = tf.minimum(context.replica_id_in_sync_group * size + tf.range(size), count - 1)
+        return function(*(None if tensor is None else tf.gather(tensor, mine) for tensor in tensors))
+
+    @functools.wraps(function)
+    def whole(*tensors):
+        return strategy.gather(strategy.run(part, args=tensors), axis=0)[: len(tensors[0])]
+
+    return tf.function(whole, autograph=False)
 
 
 def fold(seed, *indices):
@@ -42,15 +100,15 @@ def to_images(x):
     return tf.cast(x, tf.float32) / 127.5 - 1.0 if x.dtype.is_integer else tf.cast(x, tf.float32)
 
 
-def dequantised(x, seed):
+def dequantised(x, seed, parts=1):
     """Images v of 0..255 as v/128 − 1 + u with u ~ U(0, 1/128), float32 in [−1, 1] (Gulrajani et al. 2017, their code).
 
-    Raises ValueError for images that are not of whole numbers.
+    `parts` as in `rows`. Raises ValueError for images that are not of whole numbers.
     """
     x = tf.convert_to_tensor(x)
     if not x.dtype.is_integer:
         raise ValueError(f"dequantise needs images of whole numbers 0 to 255 (uint8), found {x.dtype.name}")
-    noise = tf.random.stateless_uniform(tf.shape(x), seed, maxval=1.0 / 128.0)
+    noise = rows(functools.partial(tf.random.stateless_uniform, seed=seed, maxval=1.0 / 128.0), tf.shape(x), parts)
     return tf.cast(x, tf.float32) / 128.0 - 1.0 + noise
 
 
@@ -69,11 +127,19 @@ def choose_xla(choice):
     _xla = checks.one_of("jit_compile", choice, XLA_CHOICES)
 
 
+def xla_choice():
+    """What `choose_xla` was told last: `auto` at first."""
+    return _xla
+
+
 def use_xla():
     """Whether training and measurements are compiled with XLA: `auto` (the default) is on for GPU and TPU, not for CPU.
 
-    On CPU transposed convolutions are up to 50 times slower under XLA.
+    On CPU transposed convolutions are up to 50 times slower under XLA. Not with several replicas, whose variables live
+    on several devices, while XLA compiles for one; on TPUs the strategy compiles what it runs.
     """
+    if replicas() > 1 or isinstance(tf.distribute.get_strategy(), tf.distribute.TPUStrategy):
+        return False
     if _xla == "auto":
         return any(tf.config.list_logical_devices(kind) for kind in ("GPU", "TPU"))
     return _xla == "on"

@@ -1,9 +1,15 @@
 """Names and files of a run directory: everything a figure or report needs, readable without TensorFlow."""
 
 import contextlib
+import datetime
+import fcntl
 import json
+import logging
 import os
 import pathlib
+import shutil
+import socket
+import time
 
 
 class RunDirectory:
@@ -52,30 +58,63 @@ class RunDirectory:
         append_line(self.metrics, row)
 
     def read_metrics(self):
-        """The rows of `metrics.jsonl` in order; a last line cut off by a kill is left out."""
+        """The rows of `metrics.jsonl` in order; a last line cut off by a kill is left out.
+
+        Raises ValueError for a line that is damaged otherwise.
+        """
         if not self.metrics.exists():
             return []
-        lines = self.metrics.read_text(encoding="utf-8").split("\n")
-        return [json.loads(line) for line in lines[:-1]]
+        lines, rows = self.metrics.read_text(encoding="utf-8", errors="replace").split("\n"), []
+        for number, line in enumerate(lines[:-1], 1):
+            try:
+                rows.append(json.loads(line))
+            except ValueError as error:
+                raise ValueError(f"{self.metrics} is damaged in line {number}: {error}") from error
+        return rows
 
-    def drop_metrics_after(self, step):
-        """Removes rows past `step`: the run goes on from a checkpoint taken there and will write them again."""
+    def drop_after(self, step):
+        """Removes rows and pictures past `step`: the run goes on from there and will make them again."""
         rows = [row for row in self.read_metrics() if row["step"] <= step]
         write_text(self.metrics, "".join(json.dumps(row) + "\n" for row in rows))
+        for picture in self.samples.glob("step_*.png"):
+            if int(picture.stem.removeprefix("step_")) > max(step, 0):  # that of step 0 is drawn before
+                picture.unlink()
+
+    def sweep(self):
+        """Removes what processes that are no more have left half-written; for whoever holds the lock."""
+        found = [*self.path.glob(".*.tmp"), *self.path.glob("*/.*.tmp"), *self.checkpoints.glob("ckpt-*_temp")]
+        for temporary in found:
+            shutil.rmtree(temporary) if temporary.is_dir() else temporary.unlink()
 
 
 @contextlib.contextmanager
 def replacing(path):
-    """A temporary path beside `path` to write to; moved onto `path` in one step when the block ends well."""
+    """A temporary path beside `path` to write to; moved onto `path` in one step when the block ends well.
+
+    The bytes are on the disk before the move, and the move is before `replacing` ends: a power cut leaves the old file
+    or the new one.
+    """
     path = pathlib.Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
-        with open(temporary, "rb") as stream:
-            os.fsync(stream.fileno())
+        sync(temporary)
         os.replace(temporary, path)
+        sync(path.parent)
+    except OSError as error:  # a failed write does not say of which file
+        error.filename = error.filename or os.fspath(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def sync(path):
+    """Brings a file, or the names in a directory, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_text(path, text):
@@ -85,11 +124,98 @@ def write_text(path, text):
 
 
 def append_line(path, row):
-    """Adds `row` to a file of JSON lines and brings it to the disk."""
-    with open(path, "a", encoding="utf-8") as stream:
-        stream.write(json.dumps(row) + "\n")
+    """Adds `row` to a file of JSON lines and brings it to the disk, after whole lines alone.
+
+    A last line that a kill cut off is dropped; a line that cannot be written whole leaves the file as it was.
+    """
+    path = pathlib.Path(path)
+    is_new = not path.exists()
+    with open(path, "ab") as stream:
+        whole = _whole_lines(path)
+        try:
+            stream.truncate(whole)
+            stream.write((json.dumps(row) + "\n").encode())
+            stream.flush()
+            os.fsync(stream.fileno())
+        except OSError as error:
+            os.truncate(path, whole)
+            error.filename = os.fspath(path)
+            raise
+    if is_new:
+        sync(path.parent)
+
+
+def _whole_lines(path):
+    """How many bytes of a file are lines that end."""
+    with open(path, "rb") as stream:
+        end = stream.seek(0, os.SEEK_END)
+        while end > 0:
+            start = max(0, end - 4096)
+            stream.seek(start)
+            found = stream.read(end - start).rfind(b"\n")
+            if found >= 0:
+                return start + found + 1
+            end = start
+    return 0
+
+
+@contextlib.contextmanager
+def lock(directory):
+    """Keeps a directory for this process alone; `.lock` in it says which process, on which host and since when.
+
+    The kernel drops the lock when its process ends, by SIGKILL or a power cut too: what such a process left in the file
+    is stale, and a warning says so. Raises ValueError that names the owner where another process holds the lock.
+    """
+    path = pathlib.Path(directory) / ".lock"
+    with open(path, "a+", encoding="utf-8") as stream:
+        if not _locks(stream):
+            owner = _read_owner(path) or "another process"
+            raise ValueError(f"{directory} is in use by {owner}; wait for its end, or choose another --workdir")
+        if before := _read_owner(path):
+            logging.getLogger("tfjc").warning("%s ended without releasing %s: its lock is stale", before, directory)
+        now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+        _note_owner(stream, f"process {os.getpid()} on {socket.gethostname()} since {now}")
+        try:
+            yield
+        finally:
+            _note_owner(stream, "")
+
+
+def _locks(stream):
+    """Whether this process now has the lock of an open file; a process just killed has two seconds to let go of it."""
+    deadline = time.monotonic() + 2.0
+    while True:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.1)
+        except OSError as error:
+            log = logging.getLogger("tfjc").warning
+            log("%s cannot be locked (%s): let no other process write there", stream.name, error.strerror)
+            return True
+
+
+def _read_owner(path):
+    return path.read_text(encoding="utf-8", errors="replace").strip()[:200]
+
+
+def _note_owner(stream, owner):
+    with contextlib.suppress(OSError):  # a full disk: the lock holds all the same
+        stream.truncate(0)
+        stream.write(owner)
         stream.flush()
-        os.fsync(stream.fileno())
+
+
+def refuse_foreign(directory, mark, kind):
+    """Raises ValueError where a directory holds files, but not `mark`, the first file of every run (or study)."""
+    directory = pathlib.Path(directory)
+    names = sorted(p.name for p in directory.iterdir() if not p.name.startswith(".")) if directory.is_dir() else []
+    if names and mark not in names:
+        found = ", ".join([*names[:3], *["..."] * (len(names) > 3)])
+        raise ValueError(f"{directory} holds no {kind}, but other files ({found}); choose another --workdir")
 
 
 def is_score(key):

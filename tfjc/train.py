@@ -18,40 +18,56 @@ _DATA_DIR = flags.DEFINE_string("data_dir", None, "The data directory of tensorf
 _MANUAL_DIR = flags.DEFINE_string("manual_dir", None, "A directory with the dataset's official archives.")
 _INCEPTION = flags.DEFINE_string("inception", None, "Directory or TF-Hub handle of TF-GAN's Inception module.")
 _RESUME = flags.DEFINE_boolean("resume", True, "Whether to go on with a run that workdir holds.")
+_FORCE = flags.DEFINE_boolean("force", False, "Go on with a run although its configuration has changed.")
 _DRY_RUN = flags.DEFINE_boolean("dry_run", False, "Print the resolved configuration and the networks, and stop.")
+_STRATEGY = flags.DEFINE_enum(
+    "strategy",
+    "default",
+    ["default", "mirrored", "multi_worker", "tpu"],
+    "Devices: one, all GPUs, those of the workers that TF_CONFIG names, or a TPU.",
+)
+_TPU = flags.DEFINE_string("tpu", None, "Address of the TPU for --strategy=tpu; the local one by default.")
+_PRECISION = flags.DEFINE_enum(
+    "precision",
+    "float32",
+    ["float32", "mixed_bfloat16", "mixed_float16"],
+    "What the networks compute in; weights, losses, norms and spectra are float32 or better.",
+)
 _JIT = flags.DEFINE_enum("jit_compile", "auto", ["auto", "on", "off"], "XLA; auto: on for GPU and TPU, off for CPU.")
 
 
 def main(argv):
     """Runs the experiment that the flags name; returns the exit status.
 
-    That is 2 for a mistake in how it was called, and 1 for a training that diverged.
+    That is 2 for a mistake in how it was called, and 1 for a training that diverged, filled the disk or lost another worker.
     """
     if len(argv) > 1:
         return _fail(f"expected only flags, found {argv[1]!r}")
     if not _GIN_FILE.value:
         return _fail("--gin_file is needed, for example --gin_file=gin/digits_jc.gin")
     logging.set_verbosity(logging.WARNING)
-    from tfjc import configurables, strategies
+    from tfjc import configurables, sessions, strategies
 
     try:
         configurables.parse(_GIN_FILE.value, [*_GIN_BINDINGS.value, *commands.inception_binding(_INCEPTION.value)])
-        strategies.prepare(_JIT.value)
-        configurables.train_and_evaluate(
-            workdir=_WORKDIR.value or f"runs/{pathlib.Path(_GIN_FILE.value[-1]).stem}_seed{_SEED.value}",
-            seed=_SEED.value,
-            data_dir=_DATA_DIR.value,
-            manual_dir=_MANUAL_DIR.value,
-            resume=_RESUME.value,
-            dry_run=_DRY_RUN.value,
-            config=configurables.texts,
-        )
+        strategies.prepare(_JIT.value, precision=_PRECISION.value)
+        with strategies.create(_STRATEGY.value, _TPU.value).scope():
+            configurables.train_and_evaluate(
+                workdir=_WORKDIR.value or f"runs/{pathlib.Path(_GIN_FILE.value[-1]).stem}_seed{_SEED.value}",
+                seed=_SEED.value,
+                data_dir=_DATA_DIR.value,
+                manual_dir=_MANUAL_DIR.value,
+                resume=_RESUME.value,
+                force=_FORCE.value,
+                dry_run=_DRY_RUN.value,
+                config=configurables.texts,
+            )
     except configurables.ConfigError as error:
         return _fail(error)
     except (ValueError, TypeError, OSError) as error:  # what fails later than set-up is raised as something else
         return _fail(configurables.explain(error))
-    except FloatingPointError as error:
-        print(f"tfjc.train: {error}", file=sys.stderr)
+    except (FloatingPointError, sessions.DiskFull, sessions.WorkerLost) as error:
+        print(f"tfjc.train: {configurables.explain(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("\ninterrupted; the same command goes on from the last checkpoint, if there is one", file=sys.stderr)

@@ -4,6 +4,7 @@ import collections
 import csv
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -130,7 +131,7 @@ def test_ctrl_c_stops_cleanly_and_a_second_process_is_refused(tmp_path):
         time.sleep(0.1)
     second = run_study(workdir, "--gin_bindings=study.seeds = 2", steps=1_000_000)
     printed = second.communicate(timeout=60)[0]
-    assert second.returncode == 2 and "another process runs the study" in printed
+    assert second.returncode == 2 and re.search(rf"study is in use by process {process.pid} on \S+ since", printed)
     process.send_signal(signal.SIGINT)
     printed = process.communicate(timeout=150)[0]
     assert process.returncode == 130, printed

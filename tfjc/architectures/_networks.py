@@ -6,6 +6,8 @@ import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from tfjc import layers
+
 
 class Networks(NamedTuple):
     """A generator z [B, n_z] → x [B, ...] in [−1, 1], a critic x → logits [B, 1], and the latent prior p(z).
@@ -23,6 +25,11 @@ class Networks(NamedTuple):
 def output_dtype():
     """The dtype of images and logits: float32 also under 16-bit policies (Q is not rounded then), or float64."""
     return "float64" if keras.config.dtype_policy().compute_dtype == "float64" else "float32"
+
+
+def batch_normalization(x):
+    """Batch normalisation with decay 0.9 and ε 1e-5."""
+    return layers.BatchNormalization(momentum=0.9, epsilon=1e-5)(x)
 
 
 def prior_of(generator, prior=None):

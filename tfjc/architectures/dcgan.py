@@ -5,7 +5,7 @@ import itertools
 import keras
 
 from tfjc import checks
-from tfjc.architectures._networks import Networks, output_dtype, standard_normal
+from tfjc.architectures._networks import Networks, batch_normalization, output_dtype, standard_normal
 
 
 def dcgan(image_shape, *, n_z=64, channels=64, batch_norm=True, seed=0):
@@ -107,4 +107,4 @@ class _Layers:
         return keras.layers.Conv2D(filters, 5, 2, padding="same", kernel_initializer=self._weights())
 
     def normalised(self, x):
-        return keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5)(x) if self._batch_norm else x
+        return batch_normalization(x) if self._batch_norm else x

@@ -5,7 +5,7 @@ import itertools
 import keras
 
 from tfjc import checks, layers
-from tfjc.architectures._networks import Networks, output_dtype, standard_normal
+from tfjc.architectures._networks import Networks, batch_normalization, output_dtype, standard_normal
 from tfjc.architectures._resnet import Blocks
 
 _NORMALISE = {"critic": (False, True), "generator": (True, False), "both": (True, True), "none": (False, False)}
@@ -84,7 +84,7 @@ def sngan_resnet(image_shape, *, n_z=128, channels=64, normalise="critic", preco
     widths, halving, keeping = ([channels * unit for unit in units] for units in (widths, halving, keeping))
     return Networks(
         generator=_resnet_generator(
-            Blocks(2 * seed, normalised=_normalised, wrap=wraps[0]), n_z, smallest, widths, image_shape[-1]
+            Blocks(2 * seed, normalised=batch_normalization, wrap=wraps[0]), n_z, smallest, widths, image_shape[-1]
         ),
         critic=_resnet_critic(Blocks(2 * seed + 1, wrap=wraps[1]), image_shape, halving, keeping),
         prior=standard_normal(n_z),
@@ -127,17 +127,13 @@ def _wrap(normalised, level):
     return wrap
 
 
-def _normalised(x):
-    return keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5)(x)
-
-
 def _resnet_generator(blocks, n_z, smallest, widths, colours):
     z = keras.Input([n_z], name="z")
     x = blocks.dense(z, smallest * smallest * widths[0])
     x = keras.layers.Reshape([smallest, smallest, widths[0]])(x)
     for width in widths[1:]:
         x = blocks.up(x, width)
-    x = blocks.convolution(keras.layers.ReLU()(_normalised(x)), colours)
+    x = blocks.convolution(keras.layers.ReLU()(batch_normalization(x)), colours)
     return keras.Model(z, _tanh(x), name="generator")
 
 
@@ -157,7 +153,7 @@ def _cnn_generator(make, n_z, channels, smallest, colours):
     x = make(keras.layers.Dense, smallest * smallest * 8 * channels)(z)
     x = keras.layers.Reshape([smallest, smallest, 8 * channels])(x)
     for width in (4 * channels, 2 * channels, channels):
-        x = keras.layers.ReLU()(_normalised(make(keras.layers.Conv2DTranspose, width, 4, 2, padding="same")(x)))
+        x = keras.layers.ReLU()(batch_normalization(make(keras.layers.Conv2DTranspose, width, 4, 2, padding="same")(x)))
     x = make(keras.layers.Conv2D, colours, 3, padding="same")(x)
     return keras.Model(z, _tanh(x), name="generator")
 

@@ -3,7 +3,7 @@
 import keras
 
 from tfjc import checks, layers
-from tfjc.architectures._networks import Networks, output_dtype, standard_normal
+from tfjc.architectures._networks import Networks, batch_normalization, output_dtype, standard_normal
 from tfjc.architectures._resnet import Blocks, classes, halvings
 
 
@@ -45,7 +45,7 @@ def _generator(seed, colours, num_classes, n_z, channels, smallest, doublings):
 
     def normalised(x):
         if num_classes is None:
-            return keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5)(x)
+            return batch_normalization(x)
         return layers.ConditionalBatchNormalization(num_classes)([x, labels])
 
     blocks = Blocks(2 * seed, normalised=normalised)
@@ -53,7 +53,7 @@ def _generator(seed, colours, num_classes, n_z, channels, smallest, doublings):
     x = keras.layers.Reshape([smallest, smallest, channels])(x)
     for _ in range(doublings):
         x = blocks.up(x, channels)
-    x = keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5)(x)
+    x = batch_normalization(x)
     x = blocks.convolution(keras.layers.ReLU()(x), colours)
     images = keras.layers.Activation("tanh", dtype=output_dtype(), name="images")(x)
     return keras.Model(z if num_classes is None else [z, labels], images, name="generator")

@@ -36,7 +36,7 @@ class Periodic(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         """Acts on the untrained model; a model that goes on was seen at this step before."""
         step = getattr(self.model, "step", None)
-        self._step = int(step) if isinstance(step, keras.Variable) else self._step
+        self._step = int(step.numpy()) if isinstance(step, keras.Variable) else self._step
         self._acted = self._step
         if self._step == 0:
             self._act({})

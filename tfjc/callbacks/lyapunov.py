@@ -64,7 +64,7 @@ class Lyapunov(Periodic):
     def on_train_begin(self, logs=None):
         """Begins at the model as it is, with the perturbations of an earlier `fit` if there was one."""
         self._twin, self._checked = _Twin(self.model), False
-        self._at, self._before = int(self.model.step), self._twin.read()
+        self._at, self._before = int(self.model.step.numpy()), self._twin.read()
         self._nonnegative = (self._before.flat >= 0) & (np.arange(len(self._before.flat)) >= self._twin.weights)
         if self._frame is None or len(self._frame) != len(self._before.flat):
             self._frame = self._first_frame()

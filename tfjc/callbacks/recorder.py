@@ -3,6 +3,8 @@
 import logging
 import math
 import time
+import zipfile
+import zlib
 
 import numpy as np
 import tensorflow as tf
@@ -39,8 +41,8 @@ class Recorder(Periodic):
 
     def on_train_begin(self, logs=None):
         """Drops what was recorded after the step at which this session goes on, then begins."""
-        step = int(self.model.step) or -1  # at step 0 that step's own line is written again
-        self.run.drop_metrics_after(step)
+        step = int(self.model.step.numpy()) or -1  # at step 0 that step's own line is written again
+        self.run.drop_after(step)
         rows = self.run.read_metrics()
         self._before = rows[-1]["seconds"] if rows else 0.0
         self._spectra = read_spectra(self.run.spectra, step) if rows else []
@@ -87,7 +89,10 @@ class Recorder(Periodic):
 
 
 def read_spectra(path, step):
-    """The (step, singular values, average Jacobian) of `spectra.npz` up to `step`."""
-    with np.load(path) as saved:
-        columns = saved["steps"].tolist(), saved["singular_values"], saved["average_jacobian"]
-        return [entry for entry in zip(*columns, strict=True) if entry[0] <= step]
+    """The (step, singular values, average Jacobian) of `spectra.npz` up to `step`; ValueError where it is damaged."""
+    try:
+        with np.load(path) as saved:
+            columns = saved["steps"].tolist(), saved["singular_values"], saved["average_jacobian"]
+            return [entry for entry in zip(*columns, strict=True) if entry[0] <= step]
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f"{path} is damaged or missing: {error}") from error

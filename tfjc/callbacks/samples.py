@@ -15,6 +15,7 @@ class Samples(Periodic):
     """Writes a grid of G(z) at fixed latents as `step_00000500.png`, and to TensorBoard with `log_dir`.
 
     Points in the plane are drawn as a scatter plot. A class-conditional generator's images have a column a class.
+    TensorBoard, which shows ten pictures, is given the first 16, then 8 for each doubling of the steps.
 
     Args:
       generator: callable z [B, n_z] → images [B, height, width, 1 or 3] in [−1, 1], or points [B, 2].
@@ -37,8 +38,13 @@ class Samples(Periodic):
         self.directory.mkdir(parents=True, exist_ok=True)
         with records.replacing(self.directory / f"step_{step:08d}.png") as temporary:
             picture.save(temporary, format="PNG")
-        if self._writer:
+        if self._writer and _is_told(step // self.every):
             tf.summary.image("samples", np.asarray(picture.convert("RGB"))[None])
+
+
+def _is_told(index):
+    """Whether the picture of this index goes to TensorBoard: of 16, 32, 64, ... on every 2nd, 4th, 8th, ... does."""
+    return index % (1 << max(0, index.bit_length() - 4)) == 0
 
 
 def draw(samples, columns=None):

@@ -1,10 +1,11 @@
 """Keras layers and wrappers of layers that the networks of the papers are made of, for anybody's models."""
 
-from tfjc.layers.conditional import ConditionalBatchNormalization
+from tfjc.layers.normalization import BatchNormalization, ConditionalBatchNormalization
 from tfjc.layers.preconditioning import Preconditioning, modified_condition_number, polynomial
 from tfjc.layers.spectral import SpectralNormalization, kernel_matrix
 
 __all__ = [
+    "BatchNormalization",
     "ConditionalBatchNormalization",
     "Preconditioning",
     "SpectralNormalization",

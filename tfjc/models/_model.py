@@ -1,12 +1,13 @@
 """What the models share: a generator, counted steps, noise by seed and step, running means, and `fit` on images."""
 
+import functools
 import warnings
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tfjc import architectures, checks, datasets, jacobian, numerics
+from tfjc import architectures, checks, datasets, jacobian, layers, numerics
 
 
 class GenerativeModel(keras.Model):
@@ -37,6 +38,9 @@ class GenerativeModel(keras.Model):
         self.seed = checks.integer("seed", seed, minimum=0)
         self.step = self.add_weight(shape=(), dtype="int64", initializer="zeros", trainable=False, name="step")
         self.image_shape = tuple(self._examples()[1].shape[1:])
+        self.replicas = numerics.replicas()
+        if self.replicas > 1:
+            self._check_for_replicas()
 
     def _ready(self, names):
         """Makes the running means that are logged under `names`, and leaves the model compiled."""
@@ -47,23 +51,46 @@ class GenerativeModel(keras.Model):
     def compile(self, generator_optimizer=None, critic_optimizer=None, *, jit_compile=None, **options):
         """Sets the optimisers, `default_optimizer` where none is given, and XLA, which `numerics.use_xla` decides.
 
-        Raises ValueError for one optimiser given for both networks, and for Keras's own `optimizer` and `loss`.
+        Raises ValueError for one optimiser given for both networks, for Keras's own `optimizer` and `loss`, and for XLA
+        or several steps an execution with several replicas.
         """
         if {"optimizer", "loss"} & options.keys():
             raise ValueError("compile takes generator_optimizer and critic_optimizer; the loss is the model's own")
         if isinstance(generator_optimizer, keras.Optimizer) and generator_optimizer is critic_optimizer:
             raise ValueError("generator and critic need an optimizer each, found one for both")
-        options = {
-            "optimizer": None,
-            "jit_compile": numerics.use_xla() if jit_compile is None else jit_compile,
-            **options,
-        }
-        super().compile(**options)
-        self.generator_optimizer = keras.optimizers.get(generator_optimizer or default_optimizer())
-        self.generator_optimizer.build(self.generator.trainable_variables)
+        if self.replicas > 1 and jit_compile:
+            raise ValueError(
+                f"XLA compiles for one device, found jit_compile={jit_compile} with {self.replicas} replicas"
+            )
+        if self.replicas > 1 and options.get("steps_per_execution", 1) != 1:
+            raise ValueError(
+                f"Keras's loop over several steps cannot hold steps of several replicas, found steps_per_execution = "
+                f"{options['steps_per_execution']} with {self.replicas} replicas"
+            )
+        jit_compile = numerics.use_xla() if jit_compile is None else jit_compile
+        super().compile(**{"optimizer": None, "jit_compile": jit_compile, **options})
+        self.generator_optimizer = self._optimizer(generator_optimizer, self.generator)
         if self.critic is not None:
-            self.critic_optimizer = keras.optimizers.get(critic_optimizer or default_optimizer())
-            self.critic_optimizer.build(self.critic.trainable_variables)
+            self.critic_optimizer = self._optimizer(critic_optimizer, self.critic)
+
+    def _optimizer(self, optimizer, network):
+        """An optimiser with its state built; for a network that computes in float16 one that scales losses."""
+        optimizer = keras.optimizers.get(optimizer or default_optimizer())
+        half = any(layer.compute_dtype == "float16" for layer in network._flatten_layers())
+        if half and not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+            optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+        with self.distribute_strategy.scope():
+            optimizer.build(network.trainable_variables)
+        return optimizer
+
+    @property
+    def jit_compile(self):
+        """Whether XLA compiles a step, as `compile` was told. Keras would leave it out of a deterministic program."""
+        return self._jit_compile
+
+    @jit_compile.setter
+    def jit_compile(self, value):
+        self._jit_compile = value
 
     def fit(self, x=None, y=None, batch_size=None, **options):
         """Keras's `fit`, on an array of images, with labels for a class-conditional generator, or on a tf.data.Dataset.
@@ -83,13 +110,34 @@ class GenerativeModel(keras.Model):
             for example in x.take(1):
                 self._check_images(images_of(example))
                 self._check_labels(labels_of(example))
-            if self.images_per_sample > 1:  # a last batch may be too small to be split
-                x = x.filter(lambda *batch: tf.shape(batch[0])[0] >= self.images_per_sample)
+            smallest = self.images_per_sample * self.replicas
+            if smallest > 1:  # a last batch may be too small to be split
+                x = x.filter(lambda *batch: tf.shape(batch[0])[0] >= smallest)
         elif hasattr(x, "__array__"):
             x, options = self._arrays(x, y, batch_size, options)
         else:
             raise ValueError(f"images must be an array or a tf.data.Dataset, found {type(x).__name__}")
+        x = x if self.replicas == 1 else self._by_replica(x)
         return super().fit(x, **{"shuffle": False, **options})  # the data are in their order already
+
+    def _by_replica(self, batches):
+        """Batches in the order in which the replicas, that get consecutive parts, have the rows that one would have.
+
+        What does not divide evenly is left out.
+        """
+        parts, replicas = self.images_per_sample, self.replicas
+
+        def arranged(tensor):
+            size = (tensor.shape[0] or tf.shape(tensor)[0]) // (parts * replicas)
+            order = tf.reshape(tf.range(parts * replicas * size), [parts, replicas, size])
+            return tf.gather(tensor, tf.reshape(tf.transpose(order, [1, 0, 2]), [parts * replicas * size]))
+
+        def rearrange(*batch):
+            return tf.nest.map_structure(arranged, batch if len(batch) > 1 else batch[0])
+
+        options = tf.data.Options()
+        options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
+        return batches.map(rearrange).with_options(options)
 
     def _arrays(self, images, labels, batch_size, options):
         """Batches of arrays from the model's step on, and `fit`'s options."""
@@ -98,10 +146,17 @@ class GenerativeModel(keras.Model):
             raise ValueError(f"labels {list(np.shape(labels))} were given, but the generator takes latents alone")
         labels = self._check_labels(labels, len(images))
         batch_size = min(64, len(images) // self.images_per_sample) if batch_size is None else batch_size
-        batch = self.images_per_sample * checks.integer("batch_size", batch_size, minimum=1)
+        batch = self.images_per_sample * self.check_batch_size("batch_size", batch_size)
         arrays = images if labels is None else (images, labels)
-        batches = datasets.batches(arrays, batch, seed=self.seed, start=int(self.step))
+        batches = datasets.batches(arrays, batch, seed=self.seed, start=int(self.step.numpy()))
         return batches, {"steps_per_epoch": max(1, len(images) // batch), **options}
+
+    def check_batch_size(self, name, batch_size):
+        """`batch_size`, which every replica must get an equal part of; raises ValueError for any other."""
+        return checks.divisible(name, checks.integer(name, batch_size, minimum=1), self.replicas, "replicas")
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        """Nothing: the networks are built. Under a strategy Keras would take a batch and average it over replicas."""
 
     def training_data(self, data):
         """What of a `datasets.Dataset` this model trains on, for `datasets.batches`: images, or (images, labels).
@@ -139,23 +194,33 @@ class GenerativeModel(keras.Model):
         return list(self._trackers.values())
 
     def _latents(self, batch_size, stream):
-        return self.prior.sample(batch_size, seed=self._seed(stream, PRIOR, 0))
+        seed = self._seed(stream, PRIOR, 0)
+        return numerics.rows(lambda shape: self.prior.sample(shape[0], seed=seed), [batch_size])
 
     def _labels(self, batch_size, stream):
         """Labels drawn uniformly for a conditional generator, None for others."""
         if self.num_classes is None:
             return None
         seed = self._seed(stream, LABELS, 0)
-        return tf.random.stateless_uniform([batch_size], seed, maxval=self.num_classes, dtype=tf.int32)
+        draw = functools.partial(tf.random.stateless_uniform, seed=seed, maxval=self.num_classes, dtype=tf.int32)
+        return numerics.rows(draw, [batch_size])
 
     def _seed(self, stream, purpose, index):
         return numerics.fold([self.seed, stream], purpose, index, self.step)
 
     def _descend(self, tape, loss, network, optimizer):
         variables = network.trainable_variables
-        gradients = tape.gradient(loss, variables)
+        self._apply(optimizer, tape.gradient(loss, variables), variables)
+
+    def _apply(self, optimizer, gradients, variables):
+        """An optimiser's update by the mean over replicas of the gradients of each one's loss."""
         # Dense: of embeddings' sparse ones Adam would square each row by itself.
-        optimizer.apply([g if g is None else tf.convert_to_tensor(g) for g in gradients], variables)
+        gradients = [g if g is None else tf.convert_to_tensor(g) for g in gradients]
+        if self.replicas > 1:  # the optimiser adds them up
+            if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):  # it looks at the first replica's alone
+                gradients = numerics.mean_over_replicas(gradients)
+            gradients = [g if g is None else g / self.replicas for g in gradients]
+        optimizer.apply(gradients, variables)
 
     def _track(self, measured):
         """Adds each (name, value) to the mean that is logged under the name and starts anew every epoch."""
@@ -163,7 +228,10 @@ class GenerativeModel(keras.Model):
             self._trackers[name].update_state(value)
 
     def _results(self):
-        return {name: tracker.result() for name, tracker in self._trackers.items()}
+        # With several workers Keras takes the mean of what a step returns over an axis, which scalars lack.
+        workers = isinstance(self.distribute_strategy, tf.distribute.MultiWorkerMirroredStrategy)
+        axes = [1] if workers and self.replicas > 1 else []
+        return {name: tf.reshape(tracker.result(), axes) for name, tracker in self._trackers.items()}
 
     def _examples(self):
         """Two latents and their images; the first call builds the generator."""
@@ -181,6 +249,24 @@ class GenerativeModel(keras.Model):
                 f"the generator does not take labels 0 to {self.num_classes - 1} (num_classes = {self.num_classes}): "
                 f"{jacobian.summary(error)}"
             ) from error
+
+    def _check_for_replicas(self):
+        """Warns of what makes the update depend on how many replicas there are."""
+        networks = [network for network in (self.generator, self.critic) if isinstance(network, keras.Model)]
+        found = [layer for network in networks for layer in network._flatten_layers()]
+        apart = [layer.name for layer in found if is_keras_normalization(layer) and not layer.synchronized]
+        noisy = [layer.name for layer in found if getattr(layer, "seed_generator", None) is not None]
+        if apart:
+            warnings.warn(
+                f"each of {self.replicas} replicas normalises its own part of a batch in {', '.join(apart)}: take "
+                "tfjc.layers.BatchNormalization",
+                stacklevel=4,
+            )
+        if noisy:
+            warnings.warn(
+                f"all {self.replicas} replicas draw the same noise in layers that draw it: {', '.join(noisy)}",
+                stacklevel=4,
+            )
 
     def _check_labelled(self):
         """Raises ValueError where generator and `num_classes` disagree on whether there are labels."""
@@ -233,4 +319,14 @@ def labels_of(data):
 def objective(network, loss, added):
     """The loss with what is added to it and the weights' own regularisers."""
     weights = [v.regularizer(v) for v in network.trainable_variables if v.regularizer]
-    return tf.add_n([tf.cast(term, loss.dtype) for term in (loss, *added, *weights)])
+    return total([loss, *added, *weights])
+
+
+def is_keras_normalization(layer):
+    """Whether a layer is Keras's own batch normalisation: its second derivative in training mode is not right."""
+    return isinstance(layer, keras.layers.BatchNormalization) and not isinstance(layer, layers.BatchNormalization)
+
+
+def total(terms):
+    """The sum of scalars, in the first one's type."""
+    return tf.add_n([tf.cast(term, terms[0].dtype) for term in terms])

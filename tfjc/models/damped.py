@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from tfjc import checks, jacobian
+from tfjc import checks, jacobian, numerics
 from tfjc.models._model import images_of
 from tfjc.models.gan import GAN
 
@@ -65,8 +65,8 @@ class DampedGAN(GAN):
         with tf.control_dependencies([images]):
             adjusted, measured = self._adjusted_gradients(images, labels)
             count = len(self.generator.trainable_variables)
-            self._apply(adjusted[:count], self.generator, self.generator_optimizer)
-            self._apply(adjusted[count:], self.critic, self.critic_optimizer)
+            self._move(adjusted[:count], self.generator, self.generator_optimizer)
+            self._move(adjusted[count:], self.critic, self.critic_optimizer)
             self._track(measured)
             self.step.assign_add(1)
         return self._results()
@@ -76,14 +76,14 @@ class DampedGAN(GAN):
         with tf.GradientTape(persistent=True) as second:
             gradients, measured = self._gradients(images, labels)
         # u ↦ Hᵀu is linear in u, so its own pullback is g ↦ Hg: two backward passes give both products.
-        u = [tf.identity(g) for g in gradients]
+        u = [tf.identity(g) for g in numerics.mean_over_replicas(gradients)]
         with tf.GradientTape(watch_accessed_variables=False) as third:
             third.watch(u)
             transposed = second.gradient(gradients, variables, output_gradients=u, unconnected_gradients="zero")
             transposed = [tf.convert_to_tensor(t) for t in transposed]  # embeddings' are sparse
         if self.adjustment == "consensus":
             return [g + self.weight * t for g, t in zip(gradients, transposed, strict=True)], measured
-        direct = third.gradient(transposed, u, output_gradients=gradients, unconnected_gradients="zero")
+        direct = third.gradient(transposed, u, output_gradients=u, unconnected_gradients="zero")
         half = 0.5 * self.weight
         return [g + half * (t - d) for g, t, d in zip(gradients, transposed, direct, strict=True)], measured
 
@@ -103,6 +103,6 @@ class DampedGAN(GAN):
             ]
         return gradients, [*critic_measured, *generator_measured]
 
-    def _apply(self, gradients, network, optimizer):
+    def _move(self, gradients, network, optimizer):
         """An optimiser's update; it divides by the scale that it asks losses to be multiplied by (16-bit policies)."""
-        optimizer.apply([optimizer.scale_loss(g) for g in gradients], network.trainable_variables)
+        self._apply(optimizer, [optimizer.scale_loss(g) for g in gradients], network.trainable_variables)

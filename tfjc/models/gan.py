@@ -17,6 +17,7 @@ from tfjc.models._model import (
     images_of,
     labels_of,
     objective,
+    total,
 )
 
 _CLASS_WEIGHTS = (1.0, 0.1)  # of improved_wgan_training's gan_cifar_resnet.py
@@ -158,7 +159,7 @@ class GAN(GenerativeModel):
             tf.reduce_mean(penalty(self._logits, real, fake, self._seed(stream, CRITIC_PENALTY, index)))
             for index, penalty in enumerate(self.critic_penalties)
         ]
-        measured = [("critic_loss", loss), *([("critic_penalty", tf.add_n(added))] if added else [])]
+        measured = [("critic_loss", loss), *([("critic_penalty", total(added))] if added else [])]
         if labels is not None:
             class_loss = _cross_entropy(labels, class_logits)
             added.append(self.class_weights[0] * class_loss)
@@ -173,7 +174,7 @@ class GAN(GenerativeModel):
         loss = tf.reduce_mean(self.adversarial_loss.generator(logits))
         calls = list(zip(self.generator_penalties, arguments, strict=True))
         added = [tf.reduce_mean(penalty(*found)) for penalty, found in calls]
-        measured = [("generator_loss", loss), *([("generator_penalty", tf.add_n(added))] if added else [])]
+        measured = [("generator_loss", loss), *([("generator_penalty", total(added))] if added else [])]
         for penalty, found in calls:
             measured += penalty.measure(*found).items()
         if labels is not None:
@@ -197,7 +198,7 @@ class GAN(GenerativeModel):
     def _images(self, images):
         """A batch as float32 in [−1, 1]."""
         if self.dequantise:
-            return numerics.dequantised(images, self._seed(0, DEQUANTISATION, 0))
+            return numerics.dequantised(images, self._seed(0, DEQUANTISATION, 0), parts=self.d_steps)
         return numerics.to_images(images)
 
     def _given_labels(self, data):

@@ -61,7 +61,7 @@ class Memoriser(GenerativeModel):
             pairs = self.memory(self._check_images(x))
             size = min(64, self.pairs) if batch_size is None else checks.integer("batch_size", batch_size, minimum=1)
             options = {"steps_per_epoch": max(1, self.pairs // size), **options}
-            x, batch_size = datasets.batches(pairs, size, seed=self.seed, start=int(self.step)), None
+            x, batch_size = datasets.batches(pairs, size, seed=self.seed, start=int(self.step.numpy())), None
         return super().fit(x, y, batch_size, **options)
 
     def train_step(self, data):
@@ -71,7 +71,8 @@ class Memoriser(GenerativeModel):
             raise ValueError("a memoriser is trained on pairs (images, latents [B, n_z]), as `memory` makes them")
         with tf.control_dependencies([images]):
             with tf.GradientTape() as tape:
-                missed = numerics.full(self.generator(z, training=True)) - images
+                x = numerics.full(self.generator(z, training=True))
+                missed = x - tf.cast(images, x.dtype)
                 loss = tf.reduce_mean(tf.reduce_sum(tf.square(missed), axis=list(range(1, missed.shape.rank))))
                 minimised = self.generator_optimizer.scale_loss(objective(self.generator, loss, []))
             self._descend(tape, minimised, self.generator, self.generator_optimizer)

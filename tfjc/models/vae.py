@@ -1,5 +1,7 @@
 """Variational autoencoders whose decoder is a GAN's generator, so that the spectra of both can be compared."""
 
+import functools
+
 import tensorflow as tf
 import tensorflow_probability as tfp
 
@@ -58,12 +60,12 @@ class VAE(GenerativeModel):
             networks = [(self.generator, self.generator_optimizer), (self.critic, self.critic_optimizer)]
             with tf.GradientTape() as tape:
                 log_likelihood, kl = map(tf.reduce_mean, self.terms(images, self._seed(0, PRIOR, 0), training=True))
-                loss = self.beta * kl - log_likelihood
+                loss = self.beta * tf.cast(kl, log_likelihood.dtype) - log_likelihood
                 minimised = objective(self.critic, objective(self.generator, loss, []), [])
             gradients = tape.gradient(minimised, [network.trainable_variables for network, _ in networks])
             for gradient, (network, optimizer) in zip(gradients, networks, strict=True):
                 scaled = [optimizer.scale_loss(g) for g in gradient]  # it divides by what it scales losses by
-                optimizer.apply(scaled, network.trainable_variables)
+                self._apply(optimizer, scaled, network.trainable_variables)
             self._track([("generator_loss", loss), ("log_likelihood", log_likelihood), ("kl", kl)])
             self.step.assign_add(1)
         return self._results()
@@ -71,12 +73,13 @@ class VAE(GenerativeModel):
     def elbo(self, images, seed):
         """ELBO of each image in nats, [B], in inference mode, from one sample of q; `seed` int[2]."""
         log_likelihood, kl = self.terms(numerics.to_images(images), seed)
-        return log_likelihood - self.beta * kl
+        return log_likelihood - self.beta * tf.cast(kl, log_likelihood.dtype)
 
     def terms(self, images, seed, training=False):
         """(ln p(x|z) at a sample z of q(z|x), KL(q(z|x) ‖ p(z))) of each image, [B] each, in nats."""
         posterior = self.posterior(images, training)
-        z = posterior.sample(seed=seed)
+        noise = numerics.rows(functools.partial(_standard_normal, seed), tf.shape(posterior.mean()))
+        z = posterior.mean() + posterior.stddev() * tf.cast(noise, posterior.dtype)
         return self.log_likelihood(images, z, training), tfp.distributions.kl_divergence(posterior, self.prior)
 
     def posterior(self, images, training=False):
@@ -108,3 +111,8 @@ class VAE(GenerativeModel):
             tfp.distributions.kl_divergence(self.posterior(images), self.prior)
         except NotImplementedError as error:
             raise ValueError(f"a VAE needs a prior with a closed-form KL divergence, found {self.prior!r}") from error
+
+
+def _standard_normal(seed, shape):
+    """Draws of N(0, I), [B, n_z]: the noise that TensorFlow Probability's own sampler takes for this seed."""
+    return tfp.distributions.MultivariateNormalDiag(tf.zeros(shape)).sample(seed=seed)

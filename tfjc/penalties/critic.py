@@ -1,5 +1,7 @@
 """Penalties on the critic's slope."""
 
+import functools
+
 import tensorflow as tf
 
 from tfjc import checks, jacobian, numerics
@@ -19,7 +21,8 @@ class GradientPenalty:
         """The penalty of each pair of a real and a generated image, [B]."""
         fake = numerics.full(fake)
         real = tf.cast(real, fake.dtype)
-        alpha = tf.random.stateless_uniform([tf.shape(real)[0]] + [1] * (real.shape.rank - 1), seed, dtype=fake.dtype)
+        draw = functools.partial(tf.random.stateless_uniform, seed=seed, dtype=fake.dtype)
+        alpha = numerics.rows(draw, [tf.shape(real)[0]] + [1] * (real.shape.rank - 1))
         between = real + alpha * (fake - real)
         slope = numerics.safe_norm(_gradient(critic, between))
         return self.weight * tf.square(slope - 1.0)

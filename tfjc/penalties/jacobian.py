@@ -1,5 +1,6 @@
 """Other penalties on the generator's Jacobian, to compare Jacobian Clamping with."""
 
+import functools
 import math
 
 import keras
@@ -40,7 +41,7 @@ class PathLength:
         """The penalty of each latent, [B]; brings the running mean on by a step."""
         lengths = self.lengths(generate, z, seed)
         before = tf.cast(self.mean, lengths.dtype)
-        mean = before + self.decay * (tf.reduce_mean(lengths) - before)
+        mean = before + self.decay * (numerics.mean_over_replicas(tf.reduce_mean(lengths)) - before)
         self.mean.assign(tf.stop_gradient(mean))
         return self.weight * tf.square(lengths - mean)
 
@@ -49,7 +50,8 @@ class PathLength:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(z)
             x = numerics.full(generate(z))
-        y = tf.random.stateless_normal(tf.shape(x), seed, dtype=x.dtype) / math.sqrt(math.prod(x.shape[1:-1]))
+        y = numerics.rows(functools.partial(tf.random.stateless_normal, seed=seed, dtype=x.dtype), tf.shape(x))
+        y /= math.sqrt(math.prod(x.shape[1:-1]))
         with jacobian.differentiable_resizing():
             pulled = tape.gradient(x, z, output_gradients=y)
         if pulled is None:
@@ -98,4 +100,5 @@ class OroJaR:
 
 def _signs(shape, seed, dtype):
     """Entries −1 and 1 with even chances."""
-    return tf.cast(2 * tf.random.stateless_uniform(shape, seed, 0, 2, tf.int32) - 1, dtype)
+    draw = functools.partial(tf.random.stateless_uniform, seed=seed, minval=0, maxval=2, dtype=tf.int32)
+    return tf.cast(2 * numerics.rows(draw, shape) - 1, dtype)

@@ -137,6 +137,12 @@ class StudyDirectory:
         except (ValueError, TypeError) as error:
             raise ValueError(f"{self.study} is damaged: {error}") from error
 
+    def create(self):
+        """Makes the directory if it is not there; raises ValueError where it holds other files, or cannot be made."""
+        records.refuse_foreign(self.path, self.study.name, "study")
+        records.RunDirectory(self.path).create()
+        return self
+
     def begin(self, study):
         """Writes the study down; raises ValueError where the directory holds another (more seeds are the same)."""
         if self.study.exists():
@@ -147,8 +153,8 @@ class StudyDirectory:
                     f"  was  {json.dumps(before.as_dict())}\n  now  {json.dumps(study.as_dict())}"
                 )
             study = dataclasses.replace(study, seeds=tuple(dict.fromkeys((*before.seeds, *study.seeds))))
-        self.runs.mkdir(parents=True, exist_ok=True)
         records.write_text(self.study, json.dumps(study.as_dict(), indent=2) + "\n")
+        self.runs.mkdir(exist_ok=True)
         return study
 
     def list_runs(self, study):

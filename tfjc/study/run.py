@@ -1,13 +1,11 @@
 """Runs a study: `python -m tfjc.study.run --gin_file=gin/studies/quick.gin`."""
 
-import contextlib
-import fcntl
 import pathlib
 import sys
 
 from absl import flags
 
-from tfjc import commands
+from tfjc import commands, records
 from tfjc.study import _local, _plan, _schedule
 
 _GIN_FILE = flags.DEFINE_string("gin_file", None, "The study: a path, or one of ours by name.")
@@ -38,9 +36,8 @@ def main(argv):
     try:
         study = _plan.parse(_GIN_FILE.value, _GIN_BINDINGS.value)
         directory = _plan.StudyDirectory(_WORKDIR.value or f"studies/{pathlib.Path(_GIN_FILE.value).stem}")
-        study = directory.begin(study)
-        with _alone(directory):
-            return _run(study, directory)
+        with records.lock(directory.create().path):
+            return _run(directory.begin(study), directory)
     except (ValueError, OSError) as error:
         return _fail(error)
 
@@ -74,17 +71,6 @@ def _executor():
     from tfjc.study import _ray
 
     return _ray.Ray(_JOBS.value, gpus=_GPUS.value, cpus=_CPUS.value)
-
-
-@contextlib.contextmanager
-def _alone(directory):
-    """Refuses a second process on the same study; the lock goes with the process, however that ends."""
-    with open(directory.path / ".lock", "w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ValueError(f"another process runs the study in {directory.path}") from None
-        yield
 
 
 def _display(directory):

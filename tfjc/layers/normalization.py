@@ -1,8 +1,29 @@
-"""Batch normalisation with a scale and an offset for each class."""
+"""Batch normalisation over all replicas with derivatives of every order, and one with parameters for each class."""
 
 import keras
+import tensorflow as tf
 
-from tfjc import checks
+from tfjc import checks, numerics
+
+
+@keras.saving.register_keras_serializable(package="tfjc")
+class BatchNormalization(keras.layers.BatchNormalization):
+    """Keras's batch normalisation, with the moments of the batch of all replicas, and right second derivatives.
+
+    `tf.nn.moments`, which Keras's layer takes, holds μ constant in σ² = mean((x − μ)²). That leaves first derivatives
+    as they are, but not second ones, which penalties on slopes need. Here σ² = mean((x − c)²) − (μ − c)², which is true
+    of any constant c, with c = μ: the same numbers, and derivatives of every order.
+    """
+
+    def _moments(self, inputs, mask):
+        if mask is not None:
+            return super()._moments(inputs, mask)
+        mean = numerics.mean_over_replicas(tf.reduce_mean(inputs, self._reduction_axes))
+        shape = [1 if axis in self._reduction_axes else -1 for axis in range(inputs.shape.rank)]
+        constant = tf.stop_gradient(mean)
+        squared = tf.math.squared_difference(inputs, tf.reshape(constant, shape))
+        about_constant = numerics.mean_over_replicas(tf.reduce_mean(squared, self._reduction_axes))
+        return mean, about_constant - tf.square(mean - constant)
 
 
 @keras.saving.register_keras_serializable(package="tfjc")
@@ -26,7 +47,7 @@ class ConditionalBatchNormalization(keras.layers.Layer):
         self.num_classes = checks.integer("num_classes", num_classes, minimum=1)
         self.momentum = checks.real("momentum", momentum, minimum=0.0, below=1.0)
         self.epsilon = checks.real("epsilon", epsilon, above=0.0)
-        self.normalization = keras.layers.BatchNormalization(
+        self.normalization = BatchNormalization(
             momentum=self.momentum, epsilon=self.epsilon, center=False, scale=False, dtype=self.dtype_policy
         )
 

@@ -1,0 +1,66 @@
+"""What former versions left must load: a run of each in tests/data/ (tools/release_fixture.py makes them)."""
+
+import zipfile
+
+import numpy as np
+import pytest
+from conftest import ROOT
+
+from tfjc import checkpoints, configurables, experiment, export, figures, loading, records
+from tfjc.study import _plan, _read
+
+VERSIONS = sorted((ROOT / "tests" / "data").glob("*.zip"))
+
+
+@pytest.fixture(params=VERSIONS, ids=lambda path: path.stem)
+def old(request, tmp_path):
+    """The directory of a finished run of four steps."""
+    with zipfile.ZipFile(request.param) as archive:
+        archive.extractall(tmp_path / "runs" / "arm" / "seed_000")
+    return records.RunDirectory(tmp_path / "runs" / "arm" / "seed_000")
+
+
+def test_there_are_old_runs():
+    assert [path.stem for path in VERSIONS if path.stem.startswith("0.1.0")]
+
+
+def test_generators_make_what_they_made(old):
+    """The export and the newest checkpoint, against numbers that the version itself wrote down."""
+    with np.load(old.path / "expected.npz") as expected:
+        exported, restored = export.load_generator(old.saved_model), loading.load(old.path)
+        for generator in (exported, restored.generate):
+            np.testing.assert_allclose(generator(expected["z"]), expected["images"], rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(
+            exported.metric_tensor(expected["z"]), expected["metric_tensor"], rtol=1e-4, atol=1e-6
+        )
+    assert restored.source.endswith("at step 4")
+    assert exported.sample(3, seed=1).shape == (3, 28, 28, 1)
+
+
+def test_training_goes_on(old, capsys):
+    """Two more steps, from weights, optimisers' state and records; its configuration is read from its own file."""
+    before = old.read_metrics()
+    configurables.parse([str(old.config)], ["train_and_evaluate.steps = 6"])
+    configurables.train_and_evaluate(workdir=old.path, config=configurables.texts)
+    assert "going on from step 4" in capsys.readouterr().out
+    rows = old.read_metrics()
+    assert [row["step"] for row in rows] == [0, 2, 4, 6]
+    assert rows[:3] == before
+    assert rows[0].keys() <= rows[3].keys()
+    with np.load(old.spectra) as saved:
+        assert saved["steps"].tolist() == [0, 2, 4, 6]
+    assert (old.checkpoints / "ckpt-6.sha256").exists()
+    assert checkpoints.find(old.checkpoints) == (6, {})
+
+
+def test_records_are_read(old, tmp_path):
+    """As figures, summaries and a study's report read them."""
+    rows = old.read_metrics()
+    figures.conditioning(rows, tmp_path / "conditioning.png")
+    assert "4 steps in" in experiment.summary(old, rows)
+    study = _plan.make(arms={"arm": ["digits_jc.gin"]}, seeds=1)
+    (recorded,) = _read.read(_plan.StudyDirectory(tmp_path), study)
+    assert recorded.has_outcome
+    assert recorded.series("mean_log_condition")[0] == (0, 2, 4)
+    assert _read.results([recorded])[0]["quotient_0.5"] == rows[-1]["quotient_quantiles"]["0.5"]
+    assert recorded.spectrum.shape == (2,)

@@ -1,0 +1,148 @@
+"""Sessions of training in a run directory: what may go on there and from where, and how it ended."""
+
+import contextlib
+import errno
+import os
+import shutil
+import tempfile
+
+import tensorflow as tf
+
+from tfjc import checkpoints, environment, jacobian, numerics, records, strategies
+
+_OUTCOMES = {KeyboardInterrupt: "interrupted", FloatingPointError: "diverged"}  # of what ends a run; else "failed"
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class TrainingError(RuntimeError):
+    """A run failed after it had begun: not for how it was configured."""
+
+
+class DiskFull(TrainingError):
+    """A run failed because nothing more could be written; its newest whole checkpoint is as good as before."""
+
+
+class WorkerLost(TrainingError):
+    """A run failed because another worker of its cluster ended: all can be started again."""
+
+
+def changed(run, seed, config, resume, force):
+    """The lines in which a configuration differs from that of the run that the directory holds.
+
+    Raises ValueError where these are any without `force`, where the run is not to be resumed, has another seed (its
+    data's order, its noise and the latents of its records would all be others) or is none.
+    """
+    records.refuse_foreign(run.path, run.run.name, "run")
+    before = run.read_run()
+    if before and not resume:
+        raise ValueError(f"{run.path} holds a run already; choose another --workdir, or leave out --noresume")
+    if before and before.get("seed", seed) != seed:
+        raise ValueError(f"{run.path} holds a run with seed {before['seed']}, found {seed}; choose another --workdir")
+    if not (before and run.config.exists() and run.config.name in config):
+        return []
+    was, now = _lines(run.config.read_text(encoding="utf-8")), _lines(config[run.config.name])
+    differ = [f"was  {line}" for line in sorted(was - now)] + [f"now  {line}" for line in sorted(now - was)]
+    if differ and not force:
+        raise ValueError(
+            f"{run.path} holds a run of another configuration; choose another --workdir, or go on with this one "
+            "(--force)\n" + "\n".join(f"  {line}" for line in differ)
+        )
+    return differ
+
+
+def is_finished(run, steps):
+    """Whether a run directory holds a run that ended by itself, after `steps` steps or more."""
+    rows = run.read_metrics() if run.read_run().get("status") == "finished" else []
+    return bool(rows) and rows[-1]["step"] >= steps
+
+
+def _lines(text):
+    """The statements of a configuration, but for those that may change: steps, memory, where files lie."""
+    free = ("#", "train_and_evaluate.steps ", "train_and_evaluate.chunk ", "InceptionEvaluator.inception ")
+    return {line.strip() for line in text.splitlines() if line.strip() and not line.strip().startswith(free)}
+
+
+@contextlib.contextmanager
+def session(run, seed, config, **about):
+    """A session of training in a run directory: its configuration, and in `run.json` its circumstances and outcome."""
+    sessions = [*run.read_run().get("sessions", []), {**environment.describe(), **about}]
+    try:
+        run.update_run(seed=seed, status="running", sessions=sessions)  # first: it makes the directory a run's
+        _write(run, config())
+        yield
+        _end(run, "finished", config)
+    except BaseException as error:
+        status = next((status for kind, status in _OUTCOMES.items() if isinstance(error, kind)), "failed")
+        status = "interrupted" if _is_of_another_worker(error) else status
+        with contextlib.suppress(OSError, ValueError):  # what went wrong first is what is told
+            _end(run, status, config)
+        if isinstance(error, (ValueError, TypeError, OSError, tf.errors.OpError)):
+            raise _failure(run, error) from error
+        raise
+
+
+def _end(run, status, config):
+    _write(run, config())  # the operative configuration is known in full only now
+    seconds = [row["seconds"] for row in run.read_metrics()[-1:]]
+    run.update_run(status=status, wall_clock_seconds=sum(seconds))
+
+
+def _failure(run, error):
+    """What to raise for a run that failed: `DiskFull` or `WorkerLost` with what to do, or `TrainingError`."""
+    if _is_of_another_worker(error):
+        return WorkerLost(
+            f"another worker ended ({jacobian.summary(error)}): start the same command again on all workers, "
+            "to go on from the newest checkpoint"
+        )
+    if not any(os.strerror(number) in str(error) for number in _NO_ROOM):
+        return TrainingError(f"the run in {run.path} failed: {error}")
+    step, free = checkpoints.newest(run.checkpoints)[0], shutil.disk_usage(run.path).free
+    whole = "There is no checkpoint yet" if step is None else f"The checkpoint of step {step} is whole"
+    return DiskFull(
+        f"the run in {run.path} could not write: {jacobian.summary(error)} ({free / 2**20:.1f} MiB are free). "
+        f"{whole}: free some space and run the same command again"
+    )
+
+
+def _is_of_another_worker(error):
+    """Whether an error is what a worker sees when another one has gone."""
+    several = tf.distribute.get_strategy().cluster_resolver is not None
+    return several and isinstance(error, tf.errors.OpError) and "Collective ops is aborted" in str(error)
+
+
+def _write(run, config):
+    for name, text in config.items():
+        records.write_text(run.path / name, text)
+
+
+@contextlib.contextmanager
+def entered(run):
+    """The run directory `run`, locked; in a worker that is not the chief a temporary one, for only the chief writes."""
+    if strategies.is_chief():
+        with records.lock(run.create().path):
+            yield run
+    else:
+        with tempfile.TemporaryDirectory(prefix="tfjc_worker_") as path:
+            yield records.RunDirectory(path)
+
+
+def common_step(model):
+    """The step at which a model is; raises ValueError where other workers have another."""
+    step = int(model.step.numpy())
+    strategy = tf.distribute.get_strategy()
+    mean = strategy.run(lambda: numerics.mean_over_replicas(tf.constant(step, tf.float32)))
+    if int(strategy.experimental_local_results(mean)[0]) != step:
+        raise ValueError(f"this worker goes on from step {step}, others from another: all need the same --workdir")
+    return step
+
+
+def restore(run, saver):
+    """Goes back to the newest whole checkpoint; raises ValueError where there must be one and none is to be had."""
+    path, rows = saver.restore(run.checkpoints), run.read_metrics()
+    if path:
+        print(f"going on from step {path.rpartition('-')[2]} of {run.path}", flush=True)
+    elif rows and rows[-1]["step"] > 0:  # a line past step 0 is never written before the checkpoint of the line before
+        raise ValueError(
+            f"{run.path} has records up to step {rows[-1]['step']} and no checkpoint to go on from; bring "
+            f"{run.checkpoints.name}/ back, or choose another --workdir"
+        )
