@@ -31,3 +31,8 @@ def test_the_jacobian_benchmark(tmp_path):
     rows = [line for line in (tmp_path / "t.md").read_text().splitlines() if line.startswith("| dcgan8-4-2")]
     assert ["pullback" in rows[0], "batch_jacobian" in rows[1], len(rows)] == [True, True, 2]
     assert float(re.search(r"to (\S+) \|$", rows[1])[1]) < 1e-5
+
+
+def test_the_training_benchmark(tmp_path):
+    """The first steps of a tiny GAN, with which those of the peers are compared."""
+    run(ROOT / "tools/benchmarks/train.py", "--check", "--cases", "dcgan8-2", "--frameworks", "tfjc", cwd=tmp_path)

@@ -158,12 +158,8 @@ def _progress(report):
 
 def _heading(flags, results):
     devices = sorted({report["device"] for report in results.values() if "device" in report})
-    installed = {d.metadata["Name"]: d.version for d in importlib.metadata.distributions()}
-    versions = [f"{name} {installed[name]}" for name in ("tensorflow", "keras", "torch", "jax") if name in installed]
-    cpu = re.search(r"model name\s*: (.+)", pathlib.Path("/proc/cpuinfo").read_text())
     return (
-        f"{datetime.date.today()}, {len(os.sched_getaffinity(0))} cores of {cpu[1] if cpu else platform.machine()}, "
-        f"computed on {', '.join(devices)}; Python {platform.python_version()}, {', '.join(versions)}.\n"
+        f"{machine()}, computed on {', '.join(devices)}.\n"
         f"B = {flags.samples} latents, float32 (no TF32). GFLOP/s count n_z passes through the linear layers, "
         "2·B·n_z·MACs, whatever a method does.\nRatios are of the fastest calls. "
         "‖ΔJ‖/‖J‖: distance to the pullback's J, median to maximum over latents (1e-3: rounding switched a ReLU).\n"
@@ -171,19 +167,34 @@ def _heading(flags, results):
     )
 
 
-def _table(results):
-    """A table in Markdown, padded to be read as it is."""
-    rows = [COLUMNS, *(_cells(results, *case) for case in results)]
+def machine():
+    """The date, the processor and the versions."""
+    installed = {d.metadata["Name"]: d.version for d in importlib.metadata.distributions()}
+    versions = [f"{name} {installed[name]}" for name in ("tensorflow", "keras", "torch", "jax") if name in installed]
+    cpu = re.search(r"model name\s*: (.+)", pathlib.Path("/proc/cpuinfo").read_text())
+    return (
+        f"{datetime.date.today()}, {len(os.sched_getaffinity(0))} cores of {cpu[1] if cpu else platform.machine()}; "
+        f"Python {platform.python_version()}, {', '.join(versions)}"
+    )
+
+
+def markdown(rows, left):
+    """A table in Markdown, padded to be read as it is; the first `left` columns are text."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
-        "| " + " | ".join(f"{cell:{'<' if i < 2 else '>'}{widths[i]}}" for i, cell in enumerate(row)) + " |"
+        "| " + " | ".join(f"{cell:{'<' if i < left else '>'}{widths[i]}}" for i, cell in enumerate(row)) + " |"
         for row in rows
     ]
-    rule = "|" + "|".join("-" * (width + 1) + ("-" if i < 2 else ":") for i, width in enumerate(widths)) + "|"
+    rule = "|" + "|".join("-" * (width + 1) + ("-" if i < left else ":") for i, width in enumerate(widths)) + "|"
+    return [lines[0], rule, *lines[1:]]
+
+
+def _table(results):
+    lines = markdown([COLUMNS, *(_cells(results, *case) for case in results)], left=2)
     reasons = [
         f"- {n} {LABELS[m]}: {r['reason']}".replace("-  ", "- ") for (n, m), r in results.items() if "reason" in r
     ]
-    return [lines[0], rule, *lines[1:], *([""] if reasons else []), *reasons]
+    return [*lines, *([""] if reasons else []), *reasons]
 
 
 def _cells(results, network, method):
