@@ -33,8 +33,8 @@ BINDINGS = {
     "dcgan.channels": 4,
     "dcgan.n_z": 8,
 }
-# What a kill may be aimed at, and the sign that it is happening, as a pattern of names in the run directory; "start" is
-# any moment before a session, "training" any of the seconds after its first line of records.
+# What a kill may be aimed at, and the sign that it is happening, as a pattern of names in the run directory. All of it
+# is waited for after a random number of new lines of records, but for "start", which is any moment before training.
 SIGNS = {
     "start": None,
     "training": None,
@@ -80,18 +80,27 @@ def _sessions(run):
 
 def _wait(process, run, aim, chance):
     """Waits until what is aimed at is happening, or the process has ended."""
-    if aim in ("training", "line of records"):
-        size = _size(run.metrics)
-        while _size(run.metrics) <= size and process.poll() is None:
-            size = min(size, _size(run.metrics))  # which a session first makes shorter
-        time.sleep(chance.uniform(0.0, 5.0) if aim == "training" else 0.0)
+    lines = _lines(run)
+    for _ in range(0 if aim == "export" else chance.randrange(8)):
+        lines = _new_line(process, run, lines)
+    if aim == "line of records":
+        _new_line(process, run, lines)
+    elif aim == "training":
+        time.sleep(chance.uniform(0.0, 0.3))
     else:
         while not any(run.path.glob(SIGNS[aim])) and process.poll() is None:
             pass
 
 
-def _size(path):
-    return path.stat().st_size if path.exists() else 0
+def _new_line(process, run, lines):
+    """Waits for one more line of records than `lines`; returns how many there are."""
+    while (found := _lines(run)) <= lines and process.poll() is None:
+        lines = min(lines, found)  # a session first makes them fewer
+    return found
+
+
+def _lines(run):
+    return run.metrics.read_bytes().count(b"\n") if run.metrics.exists() else 0
 
 
 def left(run):
