@@ -11,11 +11,11 @@ from tfjc import architectures, datasets, experiment, models, penalties, strateg
 
 
 def _networks(shape, seed):
-    return architectures.dcgan(shape, n_z=3, channels=2, seed=seed)
+    return architectures.mlp(shape, n_z=3, width=4, seed=seed)
 
 
 def _model(*networks, **options):
-    return models.GAN(*networks, generator_penalties=[penalties.JacobianClamping(1, 1.5)], d_steps=2, **options)
+    return models.GAN(*networks, generator_penalties=[penalties.JacobianClamping(1, 1.5)], **options)
 
 
 def main(workdir, steps):

@@ -7,7 +7,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfjc import architectures, checks, datasets, jacobian, layers, numerics
+from tfjc import architectures, checks, datasets, jacobian, numerics
+from tfjc.models._layers import warn_of_replicas
 from tfjc.models._watch import Watch
 
 
@@ -41,8 +42,7 @@ class GenerativeModel(keras.Model):
         self.watch = Watch(generator=generator, critic=critic)
         self.image_shape = tuple(self._examples()[1].shape[1:])
         self.replicas = numerics.replicas()
-        if self.replicas > 1:
-            self._check_for_replicas()
+        warn_of_replicas([generator, critic])
 
     def _ready(self, names):
         """Makes the running means that are logged under `names`, and leaves the model compiled."""
@@ -263,24 +263,6 @@ class GenerativeModel(keras.Model):
                 f"{jacobian.summary(error)}"
             ) from error
 
-    def _check_for_replicas(self):
-        """Warns of what makes the update depend on how many replicas there are."""
-        networks = [network for network in (self.generator, self.critic) if isinstance(network, keras.Model)]
-        found = [layer for network in networks for layer in network._flatten_layers()]
-        apart = [layer.name for layer in found if is_keras_normalization(layer) and not layer.synchronized]
-        noisy = [layer.name for layer in found if getattr(layer, "seed_generator", None) is not None]
-        if apart:
-            warnings.warn(
-                f"each of {self.replicas} replicas normalises its own part of a batch in {', '.join(apart)}: take "
-                "tfjc.layers.BatchNormalization",
-                stacklevel=4,
-            )
-        if noisy:
-            warnings.warn(
-                f"all {self.replicas} replicas draw the same noise in layers that draw it: {', '.join(noisy)}",
-                stacklevel=4,
-            )
-
     def _check_labelled(self):
         """Raises ValueError where generator and `num_classes` disagree on whether there are labels."""
         inputs = getattr(self.generator, "inputs", None)
@@ -333,11 +315,6 @@ def objective(network, loss, added):
     """The loss with what is added to it and the weights' own regularisers."""
     weights = [v.regularizer(v) for v in network.trainable_variables if v.regularizer]
     return total([loss, *added, *weights])
-
-
-def is_keras_normalization(layer):
-    """Whether a layer is Keras's own batch normalisation: its second derivative in training mode is not right."""
-    return isinstance(layer, keras.layers.BatchNormalization) and not isinstance(layer, layers.BatchNormalization)
 
 
 def total(terms):

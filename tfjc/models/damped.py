@@ -59,6 +59,10 @@ class DampedGAN(GAN):
             name=name,
         )
 
+    def _differentiated_twice(self):
+        """Both: so are the gradients themselves."""
+        return [self.generator, self.critic]
+
     def train_step(self, data):
         """Both gradients at the same weights, adjusted, then both updates."""
         images, labels = self._images(images_of(data)), self._given_labels(data)
