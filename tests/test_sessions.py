@@ -3,6 +3,7 @@
 import errno
 import os
 
+import keras
 import pytest
 import tensorflow as tf
 
@@ -43,6 +44,16 @@ def test_another_configuration_needs_force(run):
         assert run.read_run()["status"] == "running"
     assert [entry.get("changed") for entry in run.read_run()["sessions"]] == [None, expected]
     assert run.read_run()["sessions"][1]["step"] == 3
+
+
+def test_another_precision_needs_force(run):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        with pytest.raises(ValueError, match=r"was  --precision=float32\n  now  --precision=mixed_bfloat16$"):
+            changed(run)
+        assert changed(run, force=True) == ["was  --precision=float32", "now  --precision=mixed_bfloat16"]
+    finally:
+        keras.config.set_dtype_policy("float32")
 
 
 @pytest.mark.parametrize("force", [False, True])

@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 
+import keras
 import tensorflow as tf
 
 from tfjc import checkpoints, environment, jacobian, models, numerics, records, strategies
@@ -41,6 +42,9 @@ def changed(run, seed, config, resume, force):
     if not (before and run.config.exists() and run.config.name in config):
         return []
     was, now = _lines(run.config.read_text(encoding="utf-8")), _lines(config[run.config.name])
+    precisions = [about.get("precision", "float32") for about in before.get("sessions", [])[-1:]]
+    was |= {f"--precision={precision}" for precision in precisions}
+    now |= {f"--precision={keras.config.dtype_policy().name}" for _ in precisions}
     differ = [f"was  {line}" for line in sorted(was - now)] + [f"now  {line}" for line in sorted(now - was)]
     if differ and not force:
         raise ValueError(
