@@ -58,15 +58,18 @@ def start(workdir, bindings):
         return subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
 
 
-def kill(process, run, aim, chance):
-    """Waits for the moment that is aimed at, and kills; returns the seconds since the start. False if it had ended."""
+def kill(process, run, aim, chance, lines):
+    """Waits for the moment that is aimed at, and kills; returns the seconds since the start. False if it had ended.
+
+    The moment is looked for after fewer than `lines` new lines of records.
+    """
     began, sessions = time.monotonic(), len(_sessions(run))
     if aim == "start":
         time.sleep(chance.uniform(0.5, 4.0))
     else:
         while len(_sessions(run)) <= sessions and process.poll() is None:
             time.sleep(0.01)
-        _wait(process, run, aim, chance)
+        _wait(process, run, aim, chance, lines)
     if process.poll() is not None:
         return False
     process.send_signal(signal.SIGKILL)
@@ -78,10 +81,10 @@ def _sessions(run):
     return run.read_run().get("sessions", [])
 
 
-def _wait(process, run, aim, chance):
+def _wait(process, run, aim, chance, most):
     """Waits until what is aimed at is happening, or the process has ended."""
     lines = _lines(run)
-    for _ in range(0 if aim == "export" else chance.randrange(8)):
+    for _ in range(0 if aim == "export" else chance.randrange(most)):
         lines = _new_line(process, run, lines)
     if aim == "line of records":
         _new_line(process, run, lines)
@@ -148,13 +151,13 @@ def _bits(value):
     return value if isinstance(value, bytes) else (np.shape(value), np.asarray(value).tobytes())
 
 
-def disturbed(run, chance, aims, bindings):
+def disturbed(run, chance, aims, bindings, lines=8):
     """Trains to the end in spite of kills aimed at `aims`, one after another; prints a row for each kill."""
     print(
         "| kill | aimed at | s after the start | newest record | newest checkpoint | half-done |\n" + "|---" * 6 + "|"
     )
     for number, aim in enumerate(aims, 1):
-        seconds = kill(start(run.path, bindings), run, aim, chance)
+        seconds = kill(start(run.path, bindings), run, aim, chance, lines)
         if not seconds:
             raise SystemExit(f"the run was over before kill {number}: make it longer; see {run.path}.log")
         recorded, kept, half = left(run)
