@@ -42,7 +42,7 @@ setup(
         "rich",
     ],
     extras_require={
-        "dev": ["pytest", "pytest-xdist", "ruff"],
+        "dev": ["hypothesis", "pytest", "pytest-xdist", "ruff"],
         "gpu": ["tensorflow[and-cuda]>=2.18"],
         "ray": ["ray"],
         "bench": ["torch", "jax", "torch-fidelity", "prdc"],

@@ -48,23 +48,3 @@ def test_a_run_directory_is_analysed_where_it_is_named_after(finished_run, tmp_p
     found = json.loads((tmp_path / "analysis" / finished_run.path.name / "analysis.json").read_text())
     assert found["model"].endswith("at step 2")
     assert found["samples"] == 3
-
-
-@pytest.mark.parametrize(
-    "flags, message",
-    [
-        ([], "--model is needed"),
-        (["--model=nowhere.keras"], "model nowhere.keras does not exist"),
-        (["--model=MODEL", "extra"], "expected only flags, found 'extra'"),
-        (["--model=MODEL", "--samples=0"], "samples"),
-        (["--model=MODEL", "--prior=gaussian"], "should be one of <normal|uniform|truncated_normal>"),
-        (["--model=MODEL", "--latent_shape=5,x"], "--latent_shape must be whole numbers such as 4,4,8, found '5,x'"),
-        (["--model=MODEL", "--num_classes=3"], "takes no labels"),
-    ],
-)
-def test_mistakes_end_with_one_line_and_status_2(model, tmp_path, flags, message):
-    done = analyze(*[flag.replace("MODEL", str(model)) for flag in flags], cwd=tmp_path)
-    assert done.returncode == 2
-    assert message in done.stderr
-    assert "Traceback" not in done.stderr
-    assert list(tmp_path.iterdir()) == []

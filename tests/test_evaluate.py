@@ -92,38 +92,6 @@ def test_the_classifier_is_trained_on_demand(tmp_path):
     assert "classifier of digits: 9" in done.stdout or "classifier of digits: 100" in done.stdout
 
 
-@pytest.mark.parametrize(
-    "flags, message",
-    [
-        ([], "--workdir (a run directory) or --model"),
-        (["--workdir=a", "--model=b"], "give one of them"),
-        (["--workdir=nowhere"], "nowhere is no run directory: it has no config.gin"),
-        (["--model=MODEL"], "the dataset is not named: --gin_file"),
-        (["--model=MODEL", "--gin_file=digit"], "unknown gin file 'digit'; nearest: gin/digits.gin"),
-        (["--model=nothing", "--gin_file=digits"], "model nothing does not exist"),
-        (["--model=MODEL", "--gin_file=gaussian_ring", "--samples=9"], "images must be [2] as those of gaussian_ring"),
-        (["--model=MODEL", "--gin_file=digits", "--samples=5"], "at least 6 samples are needed"),
-        (
-            ["--model=MODEL", "--gin_file=digits", "--output=."],
-            "must be a file to add a line to, found the directory .",
-        ),
-        (
-            ["--model=MODEL", "--gin_file=digits", "--inception=nowhere"],
-            "or the directory of a module, found 'nowhere'",
-        ),
-        (["--train_classifier", "--gin_file=gaussian_ring"], "a classifier takes images"),
-        (["--train_classifier", "--gin_bindings=dataset.name = 'digit'"], "nearest: digits"),
-    ],
-)
-def test_mistakes_end_with_one_message(flags, message, finished_run, tmp_path):
-    flags = [flag.replace("MODEL", str(finished_run.saved_model)) for flag in flags]
-    done = evaluate(*flags, cwd=tmp_path)
-    assert done.returncode == 2, done.stderr
-    assert message in done.stderr
-    assert "Traceback" not in done.stderr
-    assert not list(tmp_path.rglob("*.jsonl"))
-
-
 Z = tf.zeros([8, 2])
 
 

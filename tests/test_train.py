@@ -54,29 +54,3 @@ def test_a_killed_run_goes_on_and_ends_as_if_it_had_not_been(workdir, tmp_path, 
     assert re.search(r"\| 1 \| checkpoint, being written \|.* ckpt-\d_temp \|", capsys.readouterr().out)
     assert len(killed.read_run()["sessions"]) == 3
     assert not train_kills.differences(records.RunDirectory(workdir), killed)
-
-
-@pytest.mark.parametrize(
-    "arguments, message",
-    [
-        ([], "--gin_file is needed"),
-        (["--gin_file=gin/digitz.gin"], "nearest: gin/digits.gin"),
-        (["--gin_fil=gin/digits.gin"], "Unknown command line flag 'gin_fil'. Did you mean: gin_file"),
-        (["--gin_file=gin/digits.gin", "--seed=-1"], "-1"),
-        (["--gin_file=gin/digits.gin", "stray"], "expected only flags, found 'stray'"),
-        (["--gin_file=gin/digits.gin", "--jit_compile=maybe"], "auto"),
-        (["--gin_file=gin/digits.gin", "--gin_bindings=dcgan.chanels=3"], "nearest: channels"),
-        (["--gin_file=gin/digits.gin", "--gin_bindings=dcgan.channels='a'"], "channels must be a whole number"),
-        (["--gin_file=gin/digits.gin", "--gin_bindings=Adam.learning_rat=1.0"], "nearest: learning_rate"),
-        (["--gin_file=gin/digits.gin", "--gin_bindings=train_and_evaluate.steps=%N"], "N"),
-        (["--gin_file=gin/digits.gin", "--gin_bindings=train_and_evaluate.architecture=@dcgan()"], "dcgan"),
-        (["--gin_file=gin/digits.gin", "--gin_bindings=dataset.split=5"], "has no option 'split'"),
-        (["--gin_file=gin/digits.gin", "--workdir=setup.py/run"], "setup.py/run cannot be made: Not a directory"),
-    ],
-)
-def test_mistakes_exit_with_2_and_one_message(arguments, message):
-    done = run(*arguments)
-    assert done.returncode == 2
-    assert message in done.stderr
-    assert "Traceback" not in done.stderr
-    assert done.stderr.count(message) == 1 or message in ("N", "-1", "auto", "dcgan")

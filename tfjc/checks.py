@@ -4,6 +4,11 @@ import difflib
 import math
 import numbers
 
+import psutil
+
+LARGEST_SEED = 2**31 - 1  # TensorFlow's stateless seeds, and the steps that are folded into them, are int32
+_LARGEST = 3.4e38  # float32's
+
 
 def nearest(name, valid, count=3):
     """The up to `count` entries of `valid` that are spelt most like `name`, best first."""
@@ -34,23 +39,41 @@ def divisible(name, value, by, of):
     return value
 
 
-def integer(name, value, minimum=None):
-    """`value` as an int (a bool or a fraction is refused), at least `minimum`."""
+def integer(name, value, minimum=None, maximum=None):
+    """`value` as an int (a bool or a fraction is refused), at least `minimum`, at most `maximum`."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise ValueError(f"{name} must be a whole number, found {value!r} ({type(value).__name__})")
     if minimum is not None and value < minimum:
         raise ValueError(f"{name} must be at least {minimum}, found {value}")
+    if maximum is not None and value > maximum:
+        raise ValueError(f"{name} must be at most {maximum}, found {value}")
     return int(value)
 
 
+def seed(name, value):
+    """`value`, which must be a whole number from 0 to 2³¹ − 1."""
+    return integer(name, value, minimum=0, maximum=LARGEST_SEED)
+
+
+def fits(what, size):
+    """Raises ValueError where `size` bytes, which `what` needs at least, are more than this machine's memory."""
+    memory = psutil.virtual_memory().total
+    if size > memory:
+        raise ValueError(
+            f"{what} needs at least {size / 2**30:.3g} GiB of memory, this machine has {memory / 2**30:.3g} GiB"
+        )
+
+
 def real(name, value, minimum=None, above=None, below=None):
-    """`value` as a finite float, at least `minimum`, strictly greater than `above` and less than `below`."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not math.isfinite(value):
+    """`value` as a float in float32's range, at least `minimum`, strictly greater than `above`, less than `below`."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not abs(value) < math.inf:
         raise ValueError(f"{name} must be a finite number, found {value!r} ({type(value).__name__})")
-    if minimum is not None and value < minimum:
-        raise ValueError(f"{name} must be at least {minimum}, found {value}")
+    if abs(value) > _LARGEST:
+        raise ValueError(f"{name} must be at most {_LARGEST:g} in size, float32's range, found {value}")
     if above is not None and value <= above:
         raise ValueError(f"{name} must be greater than {above}, found {value}")
+    if minimum is not None and value < minimum:
+        raise ValueError(f"{name} must be at least {minimum}, found {value}")
     if below is not None and value >= below:
         raise ValueError(f"{name} must be less than {below}, found {value}")
     return float(value)

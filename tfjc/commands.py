@@ -5,6 +5,8 @@ import types
 
 from absl import app, flags
 
+from tfjc import checks
+
 
 def fail(command, message):
     """Prints why `python -m tfjc.COMMAND` was called wrongly; returns the exit status for that, 2."""
@@ -73,7 +75,8 @@ def load_generator(named, path, samples):
         latent_shape=_shape(named.latent_shape.value),
         trust=named.trust.value,
     )
-    seed, classes, label = named.seed.value, named.num_classes.value, named.label.value
+    seed, classes, label = checks.seed("--seed", named.seed.value), named.num_classes.value, named.label.value
+    checks.fits(f"--samples={samples}", 4 * samples * loaded.n_z)
     print(f"{loaded.source}: latents of shape {list(loaded.latent_shape)}, {named.prior.value} prior", flush=True)
     labels = loading.draw_labels(loaded, samples, classes=classes, label=label, seed=seed)
     if labels is not None:

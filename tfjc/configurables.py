@@ -71,6 +71,8 @@ _REGISTERED = {
     for name, target in _CONFIGURABLES.items()
 }
 
+_searched = []  # where gin looks for included files
+
 train_and_evaluate = _REGISTERED["train_and_evaluate"]
 
 
@@ -143,16 +145,33 @@ def parse(files, bindings):
     """
     gin.clear_config()
     paths = [find(name) for name in files]
-    for place in (*(path.parent for path in paths), directory()):
-        gin.add_config_file_search_path(str(place))
+    for path in paths:
+        try:
+            path.read_text(encoding="utf-8")
+        except ValueError as error:
+            raise ConfigError(f"{path} cannot be read as text: {error}") from error
+    for place in (*(str(path.parent) for path in paths), str(directory())):
+        if place not in _searched:
+            gin.add_config_file_search_path(place)
+            _searched.append(place)
     logging.disable(logging.ERROR)  # gin logs an error for every place where an included file is not
     try:
         gin.parse_config_files_and_bindings([str(path) for path in paths], list(bindings), finalize_config=False)
+    except RecursionError as error:
+        raise ConfigError(f"a gin file includes itself: {', '.join(map(str, paths))}") from error
     except (ValueError, OSError, SyntaxError, RuntimeError, ImportError, tokenize.TokenError) as error:
         raise ConfigError(explain(error)) from error
     finally:
         logging.disable(logging.NOTSET)
     _refuse_idle_macros(bindings)
+    _refuse_empty_macros()
+
+
+def _refuse_empty_macros():
+    """Raises ConfigError for a %name that nothing is bound to."""
+    for name in re.findall(r"[\s,\[(:]%(\w+)", gin.config_str()):
+        if _bound(f"{name}/macro.value") is None:
+            raise ConfigError(f"%{name} stands for a value that is bound to {name}, found none")
 
 
 def _refuse_idle_macros(bindings):

@@ -3,6 +3,7 @@
 import ast
 import functools
 import logging
+import math
 import os
 import re
 import sys
@@ -84,12 +85,12 @@ def train_and_evaluate(
       FloatingPointError: the training diverged.
       sessions.TrainingError: the training failed; `sessions.DiskFull` where it did for want of room.
     """
-    steps = checks.integer("train_and_evaluate.steps", steps, minimum=1)
-    eval_every = checks.integer("train_and_evaluate.eval_every", eval_every, minimum=1)
+    steps = checks.integer("train_and_evaluate.steps", steps, minimum=1, maximum=checks.LARGEST_SEED)
+    eval_every = checks.integer("train_and_evaluate.eval_every", eval_every, minimum=1, maximum=checks.LARGEST_SEED)
     batch_size = checks.integer("train_and_evaluate.batch_size", batch_size, minimum=1)
     eval_latents = checks.integer("train_and_evaluate.eval_latents", eval_latents, minimum=1)
     chunk = None if chunk is None else checks.integer("train_and_evaluate.chunk", chunk, minimum=1)
-    seed = checks.integer("seed", seed, minimum=0)
+    seed = checks.seed("seed", seed)
     data = _make("dataset", dataset, datasets.Dataset, data_dir=data_dir, manual_dir=manual_dir)
     networks = _make("architecture", architecture, architectures.Networks, data.image_shape, seed=seed)
     classes = {} if networks.num_classes is None else {"num_classes": networks.num_classes}
@@ -111,6 +112,7 @@ def train_and_evaluate(
         datasets.batches, gan.training_data(data), gan.images_per_sample * batch_size, seed=seed
     )
     batches()  # which checks that there are images enough
+    checks.fits(f"train_and_evaluate.eval_latents = {eval_latents}", eval_latents * _bytes(gan))
     evaluators = _evaluators(scores, eval_every, data, gan, score_samples)
     if dry_run:
         return _describe(data, networks, config())
@@ -160,6 +162,9 @@ def _evaluators(scores, eval_every, data, gan, samples):
     They get what they need at first use.
     """
     samples = checks.integer("train_and_evaluate.score_samples", samples, minimum=1)
+    checks.fits(f"train_and_evaluate.score_samples = {samples}", samples * _bytes(gan))
+    if not isinstance(scores, (list, tuple)):
+        raise ValueError(f"train_and_evaluate.scores must be a list of pairs, found {scores!r}")
     z, labels = _latents(gan, samples, _SCORED_LATENTS) if scores else (None, None)
     conditions, made = {} if labels is None else {"labels": labels}, []
     for pair in scores:
@@ -173,6 +178,11 @@ def _evaluators(scores, eval_every, data, gan, samples):
         made.append((pair[0](z, data, **conditions), every, ""))
         made += [(pair[0](known[:samples], data), every, f"{name}_") for name, known in gan.known_latents.items()]
     return made
+
+
+def _bytes(gan):
+    """Of a latent and its image."""
+    return 4 * (gan.prior.event_shape.num_elements() + math.prod(gan.image_shape))
 
 
 def _latents(gan, count, stream):

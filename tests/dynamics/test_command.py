@@ -45,21 +45,3 @@ def test_all_figures_go_into_directories_of_their_names(tmp_path):
     assert {path.parent.name for path in (tmp_path / "all").rglob("portrait.png")} == expected
     assert {path.parent.name for path in (tmp_path / "all").rglob("portrait.json")} == expected
     assert [path.name for path in tmp_path.iterdir()] == ["all"]
-
-
-@pytest.mark.parametrize(
-    "flags, message",
-    [
-        ([], "either --gin_file is needed"),
-        (["--all", "--gin_file=gin/dynamics/noise.gin"], "either --gin_file is needed"),
-        (["--all", "extra"], "expected only flags, found 'extra'"),
-        (["--gin_file=gin/dynamics/nois.gin"], "nearest: gin/dynamics/noise.gin"),
-        (["--gin_file=dynamics/noise", "--gin_bindings=Portrait.field = 3"], "field must be a field such as"),
-    ],
-)
-def test_mistakes_end_with_one_line_and_status_2(tmp_path, flags, message):
-    done = dynamics(*flags, cwd=tmp_path)
-    assert done.returncode == 2
-    assert message in done.stderr
-    assert "Traceback" not in done.stderr
-    assert list(tmp_path.iterdir()) == []

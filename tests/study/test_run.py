@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 
-import pytest
 from conftest import ROOT
 from processes import children, is_alive
 
@@ -142,22 +141,3 @@ def test_ctrl_c_stops_cleanly_and_a_second_process_is_refused(tmp_path):
 def _runs(workdir):
     study = _plan.StudyDirectory(workdir)
     return [(run.arm, run.seed, run.directory) for run in study.list_runs(study.read())]
-
-
-@pytest.mark.parametrize(
-    "flags, message",
-    [
-        ([], "--gin_file is needed"),
-        (["--gin_file=quik"], "unknown study 'quik'; "),
-        (["--gin_file=quick", "--jobs=0"], "jobs"),
-        (["--gin_file=quick", "--gin_bindings=study.seeds = 0"], "study.seeds must be at least 1"),
-        (["--gin_file=quick", "extra"], "expected only flags, found 'extra'"),
-    ],
-)
-def test_mistakes_end_with_one_message(flags, message, tmp_path):
-    command = [sys.executable, "-m", "tfjc.study.run", *flags]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-    assert (done.returncode, "Traceback" in done.stderr) == (2, False)
-    assert message in done.stderr
-    assert not list(tmp_path.iterdir())

@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from tfjc import layers
+from tfjc import checks, layers
 
 
 class Networks(NamedTuple):
@@ -51,6 +51,23 @@ def prior_of(generator, prior=None):
     return standard_normal(shape[1])
 
 
+def square(name, image_shape):
+    """`image_shape` as a tuple, which must be (size, size, colours); raises ValueError for any other."""
+    shape = tuple(image_shape) if isinstance(image_shape, (tuple, list)) else image_shape
+    if not isinstance(shape, tuple) or len(shape) != 3 or shape[0] != shape[1]:
+        raise ValueError(f"{name} needs square images (size, size, colours), found {shape}")
+    return tuple(checks.integer(f"{name}'s image_shape", entry, minimum=1) for entry in shape)
+
+
+def check_room(what, *kernels):
+    """Raises ValueError where kernels of these sizes are too many for this machine's memory.
+
+    Each weight is held with its gradient and Adam's two moments.
+    """
+    checks.fits(what, 16 * sum(kernels))
+
+
 def standard_normal(n_z):
-    """The prior N(0, I) over latents [n_z]."""
+    """The prior N(0, I) over latents [n_z]; raises ValueError for no latents."""
+    checks.fits(f"n_z = {n_z}", 4 * checks.integer("n_z", n_z, minimum=1))
     return tfp.distributions.MultivariateNormalDiag(loc=tf.zeros(n_z))

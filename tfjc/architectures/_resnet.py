@@ -5,6 +5,7 @@ import itertools
 import keras
 
 from tfjc import checks
+from tfjc.architectures._networks import square
 
 
 class Blocks:
@@ -74,9 +75,7 @@ def halvings(name, image_shape, least=4):
 
     Raises ValueError for images that are not square or cannot be halved.
     """
-    if len(image_shape) != 3 or image_shape[0] != image_shape[1]:
-        raise ValueError(f"{name} needs square images (size, size, colours), found {tuple(image_shape)}")
-    size, count = image_shape[0], 0
+    size, count = square(name, image_shape)[0], 0
     while size % 2 == 0 and size // 2 >= least:
         size, count = size // 2, count + 1
     if not count:

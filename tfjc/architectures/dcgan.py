@@ -5,7 +5,14 @@ import itertools
 import keras
 
 from tfjc import checks
-from tfjc.architectures._networks import Networks, batch_normalization, output_dtype, standard_normal
+from tfjc.architectures._networks import (
+    Networks,
+    batch_normalization,
+    check_room,
+    output_dtype,
+    square,
+    standard_normal,
+)
 
 
 def dcgan(image_shape, *, n_z=64, channels=64, batch_norm=True, seed=0):
@@ -42,8 +49,13 @@ def dcgan_vae(image_shape, *, n_z=64, channels=64, batch_norm=True, seed=0):
 def _pair(image_shape, n_z, channels, batch_norm, seed, outputs):
     n_z, channels = checks.integer("n_z", n_z, minimum=1), checks.integer("channels", channels, minimum=1)
     checks.boolean("batch_norm", batch_norm)
+    image_shape = square("dcgan", image_shape)
     smallest, widths = _pyramid(image_shape, channels)
-    layers = _Layers(batch_norm, checks.integer("seed", seed, minimum=0))
+    dense = n_z * smallest * smallest * widths[-1]
+    check_room(
+        f"dcgan with n_z = {n_z}, channels = {channels}", dense, *(25 * a * b for a, b in itertools.pairwise(widths))
+    )
+    layers = _Layers(batch_norm, checks.seed("seed", seed))
     return Networks(
         generator=_generator(layers, n_z, smallest, widths, image_shape[-1]),
         critic=_critic(layers, image_shape, widths, outputs),
@@ -53,8 +65,6 @@ def _pair(image_shape, n_z, channels, batch_norm, seed, outputs):
 
 def _pyramid(image_shape, channels):
     """The smallest map's size, and the channels from the widest map to the smallest: [c, 2c, 4c, ...]."""
-    if len(image_shape) != 3 or image_shape[0] != image_shape[1]:
-        raise ValueError(f"dcgan needs square images (size, size, colours), found {tuple(image_shape)}")
     size, widths = image_shape[0], []
     while size % 2 == 0 and size // 2 >= 4:
         size //= 2

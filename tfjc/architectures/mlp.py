@@ -5,7 +5,7 @@ import math
 import keras
 
 from tfjc import checks
-from tfjc.architectures._networks import Networks, output_dtype, standard_normal
+from tfjc.architectures._networks import Networks, check_room, output_dtype, standard_normal
 
 
 def mlp(image_shape, *, n_z=2, width=128, depth=2, seed=0):
@@ -14,8 +14,13 @@ def mlp(image_shape, *, n_z=2, width=128, depth=2, seed=0):
     The generator's output is linear, so that data need not fill [−1, 1]. He initialisation.
     Raises ValueError for arguments out of range.
     """
+    if not isinstance(image_shape, (tuple, list)):
+        raise ValueError(f"mlp needs the shape of an image, such as (28, 28, 1) or (2,), found {image_shape!r}")
+    image_shape = tuple(checks.integer("mlp's image_shape", entry, minimum=1) for entry in image_shape)
     n_z, width = checks.integer("n_z", n_z, minimum=1), checks.integer("width", width, minimum=1)
-    depth, seed = checks.integer("depth", depth, minimum=1), checks.integer("seed", seed, minimum=0)
+    depth, seed = checks.integer("depth", depth, minimum=1, maximum=1000), checks.seed("seed", seed)
+    size = math.prod(image_shape)
+    check_room(f"mlp with n_z = {n_z}, width = {width}, depth = {depth}", width * (n_z + size), depth * width * width)
 
     def stack(x, units, first_seed):
         for index in range(depth):

@@ -5,7 +5,7 @@ import itertools
 import keras
 
 from tfjc import checks, layers
-from tfjc.architectures._networks import Networks, batch_normalization, output_dtype, standard_normal
+from tfjc.architectures._networks import Networks, batch_normalization, check_room, output_dtype, standard_normal
 from tfjc.architectures._resnet import Blocks
 
 _NORMALISE = {"critic": (False, True), "generator": (True, False), "both": (True, True), "none": (False, False)}
@@ -46,7 +46,9 @@ def sngan_cnn(image_shape, *, n_z=128, channels=64, normalise="critic", precondi
     smallest = _of_size("sngan_cnn", _CNN_SIZES, image_shape)
     n_z, channels = checks.integer("n_z", n_z, minimum=1), checks.integer("channels", channels, minimum=1)
     wraps = _wraps(normalise, preconditioning)
-    seed = checks.integer("seed", seed, minimum=0)
+    seed = checks.seed("seed", seed)
+    dense = n_z * smallest * smallest * 8 * channels
+    check_room(f"sngan_cnn with n_z = {n_z}, channels = {channels}", dense, 16 * 8 * 4 * channels**2)
     return Networks(
         generator=_cnn_generator(_Layers(2 * seed, wraps[0]), n_z, channels, smallest, image_shape[-1]),
         critic=_cnn_critic(_Layers(2 * seed + 1, wraps[1]), image_shape, channels),
@@ -80,7 +82,9 @@ def sngan_resnet(image_shape, *, n_z=128, channels=64, normalise="critic", preco
     smallest, widths, halving, keeping = _of_size("sngan_resnet", _RESNETS, image_shape)
     n_z, channels = checks.integer("n_z", n_z, minimum=1), checks.integer("channels", channels, minimum=1)
     wraps = _wraps(normalise, preconditioning)
-    seed = checks.integer("seed", seed, minimum=0)
+    seed = checks.seed("seed", seed)
+    dense = n_z * smallest * smallest * widths[0] * channels
+    check_room(f"sngan_resnet with n_z = {n_z}, channels = {channels}", dense, 9 * (widths[1] * channels) ** 2)
     widths, halving, keeping = ([channels * unit for unit in units] for units in (widths, halving, keeping))
     return Networks(
         generator=_resnet_generator(
@@ -93,7 +97,7 @@ def sngan_resnet(image_shape, *, n_z=128, channels=64, normalise="critic", preco
 
 def _of_size(name, sizes, image_shape):
     """The entry of `sizes` for square images of that size."""
-    shape = tuple(image_shape)
+    shape = tuple(image_shape) if isinstance(image_shape, (tuple, list)) else (image_shape,)
     if len(shape) != 3 or shape[0] != shape[1] or shape[0] not in sizes:
         *others, last = map(str, sizes)
         raise ValueError(

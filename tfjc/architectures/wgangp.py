@@ -3,7 +3,7 @@
 import keras
 
 from tfjc import checks, layers
-from tfjc.architectures._networks import Networks, batch_normalization, output_dtype, standard_normal
+from tfjc.architectures._networks import Networks, batch_normalization, check_room, output_dtype, standard_normal
 from tfjc.architectures._resnet import Blocks, classes, halvings
 
 
@@ -28,10 +28,13 @@ def wgangp_resnet(image_shape, *, num_classes=10, n_z=128, channels=128, seed=0)
       ValueError: the size cannot be halved twice, or an argument is out of range.
     """
     n_z, channels = checks.integer("n_z", n_z, minimum=1), checks.integer("channels", channels, minimum=1)
-    num_classes, seed = classes(num_classes), checks.integer("seed", seed, minimum=0)
+    num_classes, seed = classes(num_classes), checks.seed("seed", seed)
     smallest, doublings = halvings("wgangp_resnet", image_shape)
     if doublings < 2:
         raise ValueError(f"wgangp_resnet halves images twice (28, 32, 48, ...), found a size of {image_shape[0]}")
+    what = f"wgangp_resnet with n_z = {n_z}, channels = {channels}, num_classes = {num_classes}"
+    dense, scales = n_z * smallest * smallest * channels, (num_classes or 0) * channels
+    check_room(what, dense, scales, 9 * channels * channels)
     return Networks(
         generator=_generator(seed, image_shape[-1], num_classes, n_z, channels, smallest, doublings),
         critic=_critic(seed, image_shape, num_classes, channels),

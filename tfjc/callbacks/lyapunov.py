@@ -58,7 +58,7 @@ class Lyapunov(Periodic):
         self.batches = batches
         self.copies = checks.integer("copies", copies, minimum=1)
         self.distance = checks.real("distance", distance, above=0.0)
-        self.seed = checks.integer("seed", seed, minimum=0)
+        self.seed = checks.seed("seed", seed)
         self.history, self._frame, self._growth, self._steps = [], None, 0.0, 0
 
     def on_train_begin(self, logs=None):

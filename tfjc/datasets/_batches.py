@@ -60,7 +60,7 @@ def batches(images, batch_size, *, seed, start=0):
     several = isinstance(images, (tuple, list))
     count = len(images[0] if several else images)
     batch_size = checks.integer("batch_size", batch_size, minimum=1)
-    seed = checks.integer("seed", seed, minimum=0)
+    seed = checks.seed("seed", seed)
     if count < batch_size:
         raise ValueError(f"a batch takes {batch_size} images, found {count}")
     with tf.device("CPU"):

@@ -58,6 +58,7 @@ class Dataset:
 
 
 _SIZES = {"digits": 28, "mnist": 28, "fashion_mnist": 28, "cifar10": 32, "stl10": 48}
+_RESIZED_AT_ONCE = 1000  # images, at least
 _SPLITS = {"mnist": "train", "fashion_mnist": "train", "cifar10": "train", "stl10": "unlabelled"}
 NAMES = (*_SIZES, "gaussian_ring", "gaussian_grid", "image_folder")
 
@@ -84,6 +85,7 @@ def load(name, *, split=None, size=None, folder=None, data_dir=None, manual_dir=
     checks.one_of("dataset", name, NAMES)
     _refuse_unused(name, split=split, size=size, folder=folder)
     size = checks.integer("dataset.size", _SIZES.get(name, 64) if size is None else size, minimum=1)
+    checks.fits(f"dataset.size = {size}", 4 * _RESIZED_AT_ONCE * size * size)
     if name == "digits":
         return Dataset(name, *digits.load(size))
     if name in ("gaussian_ring", "gaussian_grid"):

@@ -18,6 +18,8 @@ def load(folder, size):
     """
     if not folder:
         raise ValueError("dataset 'image_folder' needs dataset.folder = '/path/to/images', found none")
+    if not isinstance(folder, (str, os.PathLike)):
+        raise ValueError(f"dataset.folder must be a string, found {folder!r}")
     root = pathlib.Path(folder)
     if not root.is_dir():
         raise ValueError(f"dataset.folder must be a folder of images, found {os.fspath(root)!r}")

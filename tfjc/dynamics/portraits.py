@@ -38,7 +38,7 @@ class Portrait:
         if not (callable(self.field) and hasattr(self.field, "jacobian") and hasattr(self.field, "names")):
             raise ValueError(f"field must be a field such as @OneParameterGAN(), found {self.field!r}")
         low, high = planes.corners(self.field, self.low, self.high)
-        checks.integer("cells", self.cells, minimum=2)
+        checks.fits(f"cells = {self.cells}", 16 * checks.integer("cells", self.cells, minimum=2) ** 2)
         checks.real("time", self.time, above=0.0)
         starts = np.asarray(self.starts, dtype=object)
         if starts.size and (starts.ndim != 2 or starts.shape[1] != 2):

@@ -59,7 +59,7 @@ def classifier(data, *, seed=0):
     Raises:
       ValueError: the dataset has no labels, or none that a classifier could learn.
     """
-    seed = checks.integer("seed", seed, minimum=0)
+    seed = checks.seed("seed", seed)
     train, test = data.labelled()
     classes = _check(train, test)
     key = _cache.digest(_RECIPE, keras.__version__, seed, train.images, train.labels)

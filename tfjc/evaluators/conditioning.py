@@ -33,7 +33,7 @@ class ConditioningEvaluator:
         if not hasattr(self.clamping, "clamped"):
             raise ValueError(f"clamping must be a JacobianClamping, found {clamping!r}")
         self.chunk = chunk
-        self._z_perturbed = self.clamping.perturb(self.z, [checks.integer("seed", seed, minimum=0), 0])
+        self._z_perturbed = self.clamping.perturb(self.z, [checks.seed("seed", seed), 0])
 
     def __call__(self, generate):
         """The measurements as a flat dict of numbers and of lists or dicts of numbers, as `metrics.jsonl` has them."""

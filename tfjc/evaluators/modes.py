@@ -35,7 +35,9 @@ class MissingModes:
         self.z, self.labels = _samples.latents(z, labels)
         self.data, self.batch_size = _samples.dataset(data), checks.integer("batch_size", batch_size, minimum=1)
         if (classify is None) != (classes is None):
-            raise ValueError("classify and classes belong together: a function, and the number of its classes")
+            raise ValueError(
+                f"classify is a function, and the number of its classes are classes; found {classify!r}, {classes!r}"
+            )
         if classify is None and not data.is_labelled:
             raise ValueError(f"dataset {data.name!r} has no labels: its classes cannot be told without classify=")
         self._classify, self._classes = classify, classes

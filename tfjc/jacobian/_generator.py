@@ -84,7 +84,10 @@ def call(generator, z, labels=None):
 
 def latents(z):
     """`z` as a tensor [B, n_z] of float32 or float64; raises ValueError for anything else."""
-    z = tf.convert_to_tensor(z)
+    try:
+        z = tf.convert_to_tensor(z)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"z must be a tensor [B, n_z] of floating type, found {z!r}") from error
     checks.rank("z", z, 2, "[B, n_z]")
     if not z.dtype.is_floating:
         raise ValueError(f"z must be of floating type, found {z.dtype.name}")

@@ -33,11 +33,13 @@ class GenerativeModel(keras.Model):
 
     def __init__(self, generator, critic=None, *, num_classes=None, prior=None, seed=0, name=None):
         super().__init__(name=name)
-        self.generator, self.critic = generator, critic
+        self.generator, self.critic = check_network("generator", generator), critic
+        if critic is not None:
+            check_network("critic", critic)
         self.num_classes = None if num_classes is None else checks.integer("num_classes", num_classes, minimum=2)
         self._check_labelled()
         self.prior = architectures.prior_of(generator, prior)
-        self.seed = checks.integer("seed", seed, minimum=0)
+        self.seed = checks.seed("seed", seed)
         self.step = self.add_weight(shape=(), dtype="int64", initializer="zeros", trainable=False, name="step")
         self.watch = Watch(generator=generator, critic=critic)
         self.image_shape = tuple(self._examples()[1].shape[1:])
@@ -77,7 +79,11 @@ class GenerativeModel(keras.Model):
 
     def _optimizer(self, optimizer, network):
         """An optimiser with its state built; for a network that computes in float16 one that scales losses."""
-        optimizer = keras.optimizers.get(optimizer or default_optimizer())
+        try:
+            optimizer = keras.optimizers.get(default_optimizer() if optimizer is None else optimizer)
+        except ValueError as error:
+            raise ValueError(f"an optimiser must be Keras's, or its name, found {optimizer!r}") from error
+        check_hyperparameters(optimizer)
         half = any(layer.compute_dtype == "float16" for layer in network._flatten_layers())
         if half and not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
             optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
@@ -116,9 +122,11 @@ class GenerativeModel(keras.Model):
                 raise ValueError(f"a dataset comes in batches already, found batch_size = {batch_size}")
             if y is not None:
                 raise ValueError("a dataset brings its labels along, as (images, labels); found y beside it")
-            for example in x.take(1):
-                self._check_images(images_of(example))
-                self._check_labels(labels_of(example))
+            first = next(iter(x.take(1)), None)
+            if first is None:
+                raise ValueError("a dataset must give at least one batch, found none")
+            self._check_images(images_of(first))
+            self._check_labels(labels_of(first))
             smallest = self.images_per_sample * self.replicas
             if smallest > 1:  # a last batch may be too small to be split
                 x = x.filter(lambda *batch: tf.shape(batch[0])[0] >= smallest)
@@ -287,6 +295,29 @@ class GenerativeModel(keras.Model):
         if labels is None:
             raise ValueError(f"the generator is conditional on {self.num_classes} classes, but {of} has no labels")
         return datasets.check_labels(labels, self.num_classes, count)
+
+
+def check_hyperparameters(optimizer):
+    """Raises ValueError for rates that Keras takes and no training survives: negative, not finite, moments of 1."""
+    for name in ("beta_1", "beta_2", "rho", "momentum"):
+        if getattr(optimizer, name, None) is not None:
+            checks.real(name, getattr(optimizer, name), minimum=0.0, below=1.0)
+    if getattr(optimizer, "epsilon", None) is not None:
+        checks.real("epsilon", optimizer.epsilon, minimum=0.0)
+    rate = getattr(optimizer, "_learning_rate", None)
+    try:
+        rate = rate(0) if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule) else rate
+    except (ValueError, TypeError, AttributeError, tf.errors.OpError) as error:
+        raise ValueError(f"the learning rate's schedule must give a number, found {rate.get_config()}") from error
+    if not callable(rate):
+        checks.real("learning_rate", float(np.asarray(rate)), minimum=0.0)
+
+
+def check_network(name, network):
+    """`network`, which must be a Keras model."""
+    if not isinstance(network, keras.Layer):
+        raise ValueError(f"{name} must be a Keras model, found {network!r} ({type(network).__name__})")
+    return network
 
 
 PRIOR, CRITIC_PENALTY, GENERATOR_PENALTY, LABELS, DEQUANTISATION = range(5)  # what noise is for: a fold of its seed

@@ -1,6 +1,7 @@
 """A GAN whose generator can be held by penalties (Odena et al. 2018, algorithm 1)."""
 
 import functools
+import math
 import warnings
 
 import keras
@@ -15,6 +16,7 @@ from tfjc.models._model import (
     DEQUANTISATION,
     GENERATOR_PENALTY,
     GenerativeModel,
+    check_network,
     images_of,
     labels_of,
     objective,
@@ -72,6 +74,7 @@ class GAN(GenerativeModel):
         seed=0,
         name="gan",
     ):
+        check_network("critic", critic)
         super().__init__(generator, critic, num_classes=num_classes, prior=prior, seed=seed, name=name)
         self.adversarial_loss = losses.get(loss)
         self.generator_penalties = _penalties("generator_penalties", generator_penalties, of_generator=True)
@@ -81,6 +84,7 @@ class GAN(GenerativeModel):
             setattr(self, f"remembered_{index}", variable)
         self.d_steps = self.images_per_sample = checks.integer("d_steps", d_steps, minimum=1)
         self.generator_batch = checks.integer("generator_batch", generator_batch, minimum=1)
+        checks.fits(f"generator_batch = {generator_batch}", 4 * self.generator_batch * math.prod(self.image_shape))
         self.dequantise = checks.boolean("dequantise", dequantise)
         self.class_weights = self._check_critic(class_weights)
         self.ema_decay = None if ema_decay is None else checks.real("ema_decay", ema_decay, minimum=0.0, below=1.0)

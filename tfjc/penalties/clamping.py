@@ -4,6 +4,8 @@ import tensorflow as tf
 
 from tfjc import checks, numerics
 
+LEAST_STEP = 1e-6  # of z in float32 hardly anything is left of smaller ones
+
 
 def quotient(z, z_perturbed, x, x_perturbed):
     """Q = ‖G(z) − G(z')‖ / ‖z − z'‖ of each sample (Odena et al. 2018, algorithm 1): [B], x of any shape.
@@ -31,7 +33,7 @@ class JacobianClamping:
     def __init__(self, lambda_min=1.0, lambda_max=20.0, epsilon=1.0):
         self.lambda_min = checks.real("lambda_min", lambda_min, minimum=0.0)
         self.lambda_max = checks.real("lambda_max", lambda_max, above=0.0)
-        self.epsilon = checks.real("epsilon", epsilon, above=0.0)
+        self.epsilon = checks.real("epsilon", epsilon, above=0.0, minimum=LEAST_STEP)
         if self.lambda_min > self.lambda_max:
             raise ValueError(f"lambda_min must not exceed lambda_max, found {lambda_min} > {lambda_max}")
 

@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 
 from tfjc import checks, jacobian, numerics
+from tfjc.penalties.clamping import LEAST_STEP
 
 
 class PathLength:
@@ -80,7 +81,7 @@ class OroJaR:
 
     def __init__(self, weight, epsilon=0.1):
         self.weight = checks.real("weight", weight, minimum=0.0)
-        self.epsilon = checks.real("epsilon", epsilon, above=0.0)
+        self.epsilon = checks.real("epsilon", epsilon, above=0.0, minimum=LEAST_STEP)
 
     def perturb(self, z, seed):
         """Two mini-batches z' = z + εv, with a v of its own for each sample: [B, n_z] each."""

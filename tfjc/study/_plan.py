@@ -11,6 +11,8 @@ import gin
 
 from tfjc import checks, records
 
+_MOST_SEEDS = 100_000
+
 
 @dataclasses.dataclass(frozen=True)
 class Study:
@@ -72,12 +74,16 @@ def make(arms=None, seeds=None, bindings=()):
     if not isinstance(arms, dict) or not arms:
         raise ValueError(f"study.arms must be {{name: [gin files and bindings]}}, found {arms!r}")
     for name, parts in arms.items():
-        if not re.fullmatch(r"\w[\w.-]*", str(name)):
+        if not isinstance(name, str) or not re.fullmatch(r"\w[\w.-]*", name):
             raise ValueError(f"an arm's name must be letters, digits, '_', '-' and '.', found {name!r}")
         if not _strings(parts) or not any(part.endswith(".gin") for part in parts):
             raise ValueError(f"arm {name!r} must be a list of gin files and bindings, found {parts!r}")
-    seeds = range(checks.integer("study.seeds", seeds, minimum=1)) if not isinstance(seeds, (list, tuple)) else seeds
-    seeds = tuple(checks.integer("study.seeds", seed, minimum=0) for seed in seeds)
+    seeds = (
+        range(checks.integer("study.seeds", seeds, minimum=1, maximum=_MOST_SEEDS))
+        if not isinstance(seeds, (list, tuple))
+        else seeds
+    )
+    seeds = tuple(checks.seed("study.seeds", seed) for seed in seeds)
     if not seeds or len(set(seeds)) < len(seeds):
         raise ValueError(f"study.seeds must be different numbers, found {list(seeds)}")
     if not _strings(bindings):
@@ -97,9 +103,14 @@ def parse(name, bindings=()):
     gin.clear_config()
     try:
         gin.parse_config_files_and_bindings([str(find(name))], list(bindings), finalize_config=False)
-        return _make()
+        study = _make()
     except (OSError, SyntaxError, RuntimeError, TypeError) as error:
         raise ValueError(f"{name}: {error}") from error
+    for part in {part for parts in study.arms.values() for part in parts if part.endswith(".gin")}:
+        if not any((folder / part).is_file() for folder in (pathlib.Path(), directory(), directory().parent)):
+            ours = [path.relative_to(directory()).as_posix() for path in directory().rglob("*.gin")]
+            raise ValueError(checks.unknown("gin file", part, ours))
+    return study
 
 
 def directory():
