@@ -43,6 +43,7 @@ setup(
     ],
     extras_require={
         "dev": ["hypothesis", "pytest", "pytest-xdist", "ruff"],
+        "gpu": ["tensorflow[and-cuda]>=2.18"],
         "ray": ["ray"],
         "bench": ["torch", "jax", "torch-fidelity", "prdc"],
     },

@@ -1,7 +1,9 @@
 """A run from beginning to end: its directory, its resumption, its refusals."""
 
+import contextlib
 import json
 import shutil
+import subprocess
 
 import keras
 import numpy as np
@@ -10,7 +12,7 @@ import tensorflow as tf
 from PIL import Image
 from runs import train, without_time
 
-from tfjc import checkpoints, export, records, sessions, spectrum
+from tfjc import callbacks, checkpoints, export, models, records, sessions, spectrum
 
 
 def weights(run):
@@ -103,8 +105,6 @@ def test_a_run_made_longer_equals_one_never_stopped(finished_run, tmp_path, caps
 
 def test_an_interrupted_run_goes_on(finished_run, tmp_path, monkeypatch):
     """Ctrl-C after the records of step 4 were written and before their checkpoint: step 4 is done again."""
-    from tfjc import callbacks
-
     act = callbacks.Checkpoints.act
 
     def interrupted(self, step, logs):
@@ -175,6 +175,20 @@ def test_another_run_is_never_mixed_in(finished_run, bindings, options, message)
         assert "now  dcgan.channels = 5" in str(caught.value)
 
 
+def test_force_goes_on_with_another_configuration_and_says_so(finished_run, tmp_path):
+    run = records.RunDirectory(shutil.copytree(finished_run.path, tmp_path / "run"))
+    before = {path: path.read_bytes() for path in (run.config, run.run, run.metrics)}
+    with pytest.raises(ValueError, match=r"ckpt-6 does not fit these networks and optimisers, .*: .*shape"):
+        train(run.path, "dcgan.channels = 5", "train_and_evaluate.steps = 8", force=True)
+    assert {path: path.read_bytes() for path in before} == before
+    train(run.path, "Adam.learning_rate = 0.01", "train_and_evaluate.steps = 8", force=True)
+    session = run.read_run()["sessions"][-1]
+    assert session["step"] == 6
+    assert session["changed"] == ["was  Adam.learning_rate = 0.0002", "now  Adam.learning_rate = 0.01"]
+    assert [row["step"] for row in run.read_metrics()] == [0, 2, 4, 6, 8]
+    assert "Adam.learning_rate = 0.01" in run.config.read_text()
+
+
 def test_the_last_step_is_scored_whatever_the_interval(tmp_path):
     """6 is no multiple of 4; of 5 steps, `fit` makes four and then one."""
     scored = ("train_and_evaluate.scores = [(@MissingModes, 4)]", "train_and_evaluate.score_samples = 20")
@@ -218,10 +232,16 @@ def test_mistakes_stop_a_run_before_anything_is_written(tmp_path, binding, messa
     assert not (tmp_path / "run").exists()
 
 
-def test_divergence_stops_the_run_and_is_named(tmp_path):
-    with pytest.raises(FloatingPointError, match=r"training diverged by step 2: .*_loss = (nan|inf)"):
+def test_divergence_stops_the_run_at_once_and_is_named(tmp_path):
+    """A critic whose weights are 1e30 after its first update: the generator's loss in the same step is not finite."""
+    with pytest.raises(models.Diverged, match=r"training diverged at step 1: generator_loss is not finite") as caught:
         train(tmp_path / "run", "Adam.learning_rate = 1e30")
-    assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "diverged"
+    run = records.RunDirectory(tmp_path / "run")
+    assert (caught.value.step, caught.value.tensor) == (1, "generator_loss")
+    found = run.read_run()
+    assert (found["status"], found["diverged"]) == ("diverged", {"step": 1, "tensor": "generator_loss"})
+    assert [row["step"] for row in run.read_metrics()] == [0]
+    assert checkpoints.find(run.checkpoints)[0] == 0
 
 
 def test_a_failure_after_the_start_is_not_taken_for_a_mistake_in_the_call(tmp_path, monkeypatch):
@@ -289,3 +309,35 @@ def test_scores_that_cannot_be_taken(binding, message, tmp_path):
     with pytest.raises(ValueError, match=message):
         train(tmp_path / "run", f"train_and_evaluate.{binding}")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_full_disk_stops_a_run_which_goes_on_when_there_is_room(finished_run, tmp_path, monkeypatch):
+    """A file system of its own that is full from step 4's checkpoint on: TensorFlow itself cannot write it."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", disk], capture_output=True, check=False)
+    if mounted.returncode:
+        pytest.skip(f"no file system can be mounted here: {mounted.stderr.decode().strip()}")
+    act = callbacks.Checkpoints.act
+
+    def filling(self, step, logs):
+        if step == 4:
+            with contextlib.suppress(OSError), open(disk / "filler", "wb", buffering=0) as filler:
+                while filler.write(bytes(1024)):
+                    pass
+        act(self, step, logs)
+
+    try:
+        with monkeypatch.context() as patched:
+            patched.setattr(callbacks.Checkpoints, "act", filling)
+            message = (
+                r"could not write: .*ckpt-4.*No space left on device.* The checkpoint of step 2 is whole: free some"
+            )
+            with pytest.raises(sessions.DiskFull, match=message):
+                train(disk / "run")
+        (disk / "filler").unlink()
+        run = train(disk / "run")
+        assert without_time(run) == without_time(finished_run)
+        assert_same_weights(run, finished_run)
+    finally:
+        subprocess.run(["umount", "--lazy", disk], check=True)

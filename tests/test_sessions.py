@@ -3,6 +3,7 @@
 import errno
 import os
 
+import keras
 import pytest
 import tensorflow as tf
 
@@ -45,6 +46,16 @@ def test_another_configuration_needs_force(run):
     assert run.read_run()["sessions"][1]["step"] == 3
 
 
+def test_another_precision_needs_force(run):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        with pytest.raises(ValueError, match=r"was  --precision=float32\n  now  --precision=mixed_bfloat16$"):
+            changed(run)
+        assert changed(run, force=True) == ["was  --precision=float32", "now  --precision=mixed_bfloat16"]
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+
 @pytest.mark.parametrize("force", [False, True])
 def test_another_seed_is_refused_whatever_is_forced(run, force):
     with pytest.raises(ValueError, match="holds a run with seed 0, found 1"):
@@ -63,7 +74,7 @@ def test_a_directory_of_other_files_is_refused(tmp_path):
 
 class Saver:
     def __init__(self, path):
-        self.restore = lambda: path
+        self.restore = lambda directory: path
 
 
 def test_lost_checkpoints_are_no_new_beginning(run, capsys):

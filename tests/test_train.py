@@ -1,15 +1,14 @@
 """The command line, as a user starts it."""
 
-import os
 import pathlib
+import random
 import re
-import signal
 import subprocess
 import sys
-import time
 
 import pytest
-from runs import SHORT, without_time
+import train_kills
+from runs import SHORT
 
 from tfjc import records
 
@@ -46,19 +45,12 @@ def test_it_ends_with_scores_and_paths(workdir):
         assert part in printed
 
 
-def test_a_killed_run_goes_on_and_ends_as_if_it_had_not_been(workdir, tmp_path):
-    """SIGKILL once step 2's checkpoint is there; the same command then goes on and ends with the same records."""
-    path = tmp_path / "killed"
-    arguments = command("--gin_file=gin/digits_jc.gin", f"--workdir={path}", *BINDINGS)
-    # Endless, so that the kill falls inside training.
-    endless = [*arguments, "--gin_bindings=train_and_evaluate.steps = 1000000"]
-    with subprocess.Popen(endless, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        while process.poll() is None and not (path / "checkpoints" / "ckpt-2.index").exists():
-            time.sleep(0.02)
-        os.kill(process.pid, signal.SIGKILL)
-    done = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    rows = without_time(records.RunDirectory(path))
-    expected = without_time(records.RunDirectory(workdir))
-    assert rows[: len(expected)] == expected
-    assert int(re.search(r"going on from step (\d+)", done.stdout)[1]) >= 2
+def test_a_killed_run_goes_on_and_ends_as_if_it_had_not_been(workdir, tmp_path, capsys):
+    """SIGKILL while a checkpoint is written, then between a line of the records and its checkpoint: no bit differs."""
+    killed, bindings = records.RunDirectory(tmp_path / "killed"), dict(binding.split(" = ") for binding in SHORT)
+    aims = ["checkpoint, being written", "line of records"]
+    ended = train_kills.disturbed(killed, random.Random(0), aims, bindings, lines=1)
+    assert ended == 0, pathlib.Path(f"{killed.path}.log").read_text()
+    assert re.search(r"\| 1 \| checkpoint, being written \|.* ckpt-\d_temp \|", capsys.readouterr().out)
+    assert len(killed.read_run()["sessions"]) == 3
+    assert not train_kills.differences(records.RunDirectory(workdir), killed)

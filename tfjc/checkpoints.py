@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import os
 import pathlib
 import re
 import shutil
@@ -35,7 +36,7 @@ def write(checkpoint, directory, step):
     _ = checkpoint.save_counter  # makes it: `restore` expects one
     try:
         checkpoint.write(path(directory, step))
-        files = sorted(directory.glob(f"ckpt-{step}.*"))
+        files = _files(directory, step)
         for file in files:
             records.sync(file)
         records.write_text(_seal(directory, step), "".join(f"{_digest(file)}  {file.name}\n" for file in files))
@@ -48,7 +49,7 @@ def write(checkpoint, directory, step):
 def remove(directory, step):
     """Removes a checkpoint, the seal last: what is left of one half removed is known to be damaged."""
     shutil.rmtree(f"{path(directory, step)}_temp", ignore_errors=True)  # where TensorFlow writes at first
-    for file in sorted(pathlib.Path(directory).glob(f"ckpt-{step}.*")):  # data, index, sha256
+    for file in _files(directory, step):
         file.unlink(missing_ok=True)
 
 
@@ -104,6 +105,13 @@ def _unreadable(prefix):
     except Exception as error:  # TensorFlow raises its own errors, and RuntimeError without a class
         return f"cannot be read: {str(error).strip().splitlines()[0]}"
     return None
+
+
+def _files(directory, step):
+    """The files of a checkpoint, in the order data, index, seal."""
+    directory = pathlib.Path(directory)
+    names = sorted(os.listdir(directory)) if directory.is_dir() else []
+    return [directory / name for name in names if name.startswith(f"ckpt-{step}.")]
 
 
 def _seal(directory, step):

@@ -10,11 +10,11 @@ import numpy as np
 import tensorflow as tf
 
 import tfjc
-from tfjc import strategies
+from tfjc import numerics, strategies
 
 
 def describe():
-    """Versions, `commit`, `device` and the time, as `run.json` has them for each session."""
+    """Versions, `commit`, what is computed on and how, and the time, as `run.json` has them for each session."""
     return {
         "tfjc": tfjc.__version__,
         "python": platform.python_version(),
@@ -23,6 +23,8 @@ def describe():
         "numpy": np.__version__,
         "commit": _commit(),
         "device": strategies.describe(),
+        "precision": keras.config.dtype_policy().name,
+        "xla": numerics.use_xla(),
         "started": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
     }
 

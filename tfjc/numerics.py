@@ -1,5 +1,6 @@
 """Safe norms, stateless noise, what replicas share, the scale of images, and the one place that decides on XLA."""
 
+import contextlib
 import functools
 
 import tensorflow as tf
@@ -66,24 +67,41 @@ def split_over_replicas(function):
     """`function` with the rows of the tensors it is called with split over the current strategy's replicas.
 
     It returns a tensor with a row for each of theirs; None among its arguments stays None. Rows that do not divide
-    evenly are filled up with copies of the last one, which are dropped again.
+    evenly are filled up with copies of the last one, which are dropped again. To run side by side, it is to be called
+    in a graph.
     """
     strategy = tf.distribute.get_strategy()
-    if not tf.distribute.has_strategy() or not tf.distribute.in_cross_replica_context():
+    if not is_distributed():
         return function
 
     def part(*tensors):
         context = tf.distribute.get_replica_context()
-        count = len(tensors[0])
+        count = tensors[0].shape[0]
         size = -(-count // context.num_replicas_in_sync)
         mine = tf.minimum(context.replica_id_in_sync_group * size + tf.range(size), count - 1)
         return function(*(None if tensor is None else tf.gather(tensor, mine) for tensor in tensors))
 
     @functools.wraps(function)
     def whole(*tensors):
-        return strategy.gather(strategy.run(part, args=tensors), axis=0)[: len(tensors[0])]
+        return strategy.gather(strategy.run(part, args=tensors), axis=0)[: tensors[0].shape[0]]
 
-    return tf.function(whole, autograph=False)
+    return whole
+
+
+def is_distributed():
+    """Whether a `tf.distribute` strategy's scope is entered, and no replica of it: work can be given to replicas."""
+    return tf.distribute.has_strategy() and tf.distribute.in_cross_replica_context()
+
+
+@contextlib.contextmanager
+def without_tf32():
+    """A context in which GPUs multiply float32 matrices as such, not in TF32, 10 bits, as TensorFlow lets them."""
+    before = tf.config.experimental.tensor_float_32_execution_enabled()
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+    try:
+        yield
+    finally:
+        tf.config.experimental.enable_tensor_float_32_execution(before)
 
 
 def fold(seed, *indices):

@@ -43,8 +43,9 @@ class RunDirectory:
         return self
 
     def update_run(self, **fields):
-        """Sets `fields` in `run.json`, keeping the others."""
-        write_text(self.run, json.dumps({**self.read_run(), **fields}, indent=2) + "\n")
+        """Sets `fields` in `run.json`, keeping the others; a field of None is taken out."""
+        found = {name: value for name, value in {**self.read_run(), **fields}.items() if value is not None}
+        write_text(self.run, json.dumps(found, indent=2) + "\n")
 
     def read_run(self):
         """`run.json` as a dict, empty where there is none; raises ValueError where it cannot be read."""

@@ -6,9 +6,10 @@ import os
 import shutil
 import tempfile
 
+import keras
 import tensorflow as tf
 
-from tfjc import checkpoints, environment, jacobian, numerics, records, strategies
+from tfjc import checkpoints, environment, jacobian, models, numerics, records, strategies
 
 _OUTCOMES = {KeyboardInterrupt: "interrupted", FloatingPointError: "diverged"}  # of what ends a run; else "failed"
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -41,6 +42,9 @@ def changed(run, seed, config, resume, force):
     if not (before and run.config.exists() and run.config.name in config):
         return []
     was, now = _lines(run.config.read_text(encoding="utf-8")), _lines(config[run.config.name])
+    precisions = [about.get("precision", "float32") for about in before.get("sessions", [])[-1:]]
+    was |= {f"--precision={precision}" for precision in precisions}
+    now |= {f"--precision={keras.config.dtype_policy().name}" for _ in precisions}
     differ = [f"was  {line}" for line in sorted(was - now)] + [f"now  {line}" for line in sorted(now - was)]
     if differ and not force:
         raise ValueError(
@@ -67,7 +71,8 @@ def session(run, seed, config, **about):
     """A session of training in a run directory: its configuration, and in `run.json` its circumstances and outcome."""
     sessions = [*run.read_run().get("sessions", []), {**environment.describe(), **about}]
     try:
-        run.update_run(seed=seed, status="running", sessions=sessions)  # first: it makes the directory a run's
+        # First of all files: it makes the directory a run's.
+        run.update_run(seed=seed, status="running", sessions=sessions, diverged=None)
         _write(run, config())
         yield
         _end(run, "finished", config)
@@ -75,6 +80,8 @@ def session(run, seed, config, **about):
         status = next((status for kind, status in _OUTCOMES.items() if isinstance(error, kind)), "failed")
         status = "interrupted" if _is_of_another_worker(error) else status
         with contextlib.suppress(OSError, ValueError):  # what went wrong first is what is told
+            if isinstance(error, models.Diverged):
+                run.update_run(diverged={"step": error.step, "tensor": error.tensor})
             _end(run, status, config)
         if isinstance(error, (ValueError, TypeError, OSError, tf.errors.OpError)):
             raise _failure(run, error) from error

@@ -74,9 +74,7 @@ def _multi_worker():
     if others or found["task"].get("type") != "worker":
         raise ValueError(f"TF_CONFIG must have workers alone, the first of them the chief; found {text}")
     if not (isinstance(index, int) and 0 <= index < len(workers)):
-        raise ValueError(
-            f"TF_CONFIG names {len(workers)} workers, so task.index must be 0 to {len(workers) - 1}, found {index!r}"
-        )
+        raise ValueError(f"TF_CONFIG names workers 0 to {len(workers) - 1}, found task.index = {index!r}")
     try:
         return tf.distribute.MultiWorkerMirroredStrategy()
     except RuntimeError as error:  # TensorFlow has made its devices already

@@ -39,7 +39,7 @@ _JIT = flags.DEFINE_enum("jit_compile", "auto", ["auto", "on", "off"], "XLA; aut
 def main(argv):
     """Runs the experiment that the flags name; returns the exit status.
 
-    That is 2 for a mistake in how it was called, and 1 for a training that diverged, filled the disk or lost another worker.
+    That is 2 for a mistake in how it was called, and 1 for a training that diverged, filled the disk or lost a worker.
     """
     if len(argv) > 1:
         return _fail(f"expected only flags, found {argv[1]!r}")

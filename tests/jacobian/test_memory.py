@@ -6,8 +6,8 @@ import pytest
 import tensorflow as tf
 from generators import CASES, latents
 
-from tfjc import architectures
-from tfjc.jacobian import _generator, _memory, inspect, jacobian
+from tfjc import architectures, evaluators
+from tfjc.jacobian import _memory, blocks, inspect, jacobian
 from tfjc.jacobian._generator import Inspection
 
 
@@ -68,11 +68,24 @@ def test_the_coarsest_type_is_found(policy, epsilon):
     assert inspect(case.make(policy), latents(case)).epsilon == epsilon
 
 
-def test_tf32_counts_as_the_precision_of_float32_where_it_is_used(monkeypatch):
-    monkeypatch.setattr(_generator, "_rounds_to_tf32", lambda: True)
-    case = CASES[1]
-    assert inspect(case.make(), latents(case)).epsilon == 2**-10
-    assert inspect(case.make("float64"), latents(case, dtype="float64")).epsilon == 2**-52
+def test_nothing_is_measured_in_tf32():
+    """A GPU would round to 10 bits where TensorFlow allows it; a generator looks at what is allowed when called."""
+    allowed = []
+
+    def generator(z):
+        allowed.append(tf.config.experimental.tensor_float_32_execution_enabled())
+        return tf.sin(z)
+
+    z = tf.random.stateless_normal([3, 4], [1, 2])
+    inspection = inspect(generator, z)
+    for measure in (
+        lambda: list(blocks(generator, z, inspection=inspection)),
+        lambda: evaluators.ConditioningEvaluator(z).quotients(generator),
+    ):
+        allowed.clear()
+        measure()
+        assert allowed and not any(allowed)
+        assert tf.config.experimental.tensor_float_32_execution_enabled()
 
 
 def test_free_memory_that_is_short_changes_no_number(monkeypatch):

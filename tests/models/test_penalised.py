@@ -1,11 +1,13 @@
 """GANs under each kind of penalty: what a step hands to them, what they remember, and that `fit` feels them."""
 
+import warnings
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfjc import architectures, losses, models, penalties
+from tfjc import architectures, layers, losses, models, penalties
 from tfjc.callbacks import Checkpoints
 from tfjc.models.gan import one_pass
 
@@ -176,3 +178,30 @@ def test_penalties_compile_under_xla():
 def test_a_penalty_in_the_wrong_place_is_named(options, message):
     with pytest.raises(ValueError, match=message):
         gan(**options)
+
+
+@pytest.mark.parametrize(
+    "kind, options, named",
+    [
+        (models.GAN, {"critic_penalties": [penalties.R1()]}, "of critic_norm is"),
+        (models.GAN, {"generator_penalties": [penalties.PathLength()]}, "of generator_norm is"),
+        (models.DampedGAN, {}, "of generator_norm, critic_norm is"),
+        (models.GAN, {"generator_penalties": [penalties.JacobianClamping()]}, None),
+    ],
+)
+def test_normalisation_with_wrong_second_derivatives_is_warned_of(kind, options, named):
+    """Keras's layer where a gradient through it is differentiated, and nowhere else; never our own layer."""
+
+    def make(normalization):
+        generator = [keras.Input([3]), keras.layers.Dense(4), normalization(name="generator_norm")]
+        critic = [keras.Input([4]), normalization(name="critic_norm"), keras.layers.Dense(1)]
+        return kind(keras.Sequential(generator), keras.Sequential(critic), **options)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        make(layers.BatchNormalization)
+        if named is None:
+            make(keras.layers.BatchNormalization)
+    if named is not None:
+        with pytest.warns(UserWarning, match=f"second derivative {named} not right"):
+            make(keras.layers.BatchNormalization)

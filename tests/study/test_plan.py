@@ -72,3 +72,13 @@ def test_unknown_studies_and_parameters_are_named():
         _plan.parse("quik")
     with pytest.raises(ValueError, match="seed"):
         _plan.parse("quick", ["study.seed = 3"])
+
+
+def test_a_study_is_not_put_among_other_files(tmp_path):
+    (tmp_path / "run.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"holds no study, but other files \(run\.json\); choose another --workdir"):
+        _plan.StudyDirectory(tmp_path).create()
+    study = _plan.make(arms={"a": ["x.gin"]}, seeds=1)
+    directory = _plan.StudyDirectory(tmp_path / "new").create()
+    directory.begin(study)
+    assert directory.create().read() == study

@@ -4,7 +4,7 @@ import pathlib
 
 import tensorflow as tf
 
-from tfjc import checkpoints, checks, jacobian
+from tfjc import checkpoints, checks, jacobian, models
 from tfjc.callbacks._periodic import Periodic
 
 
@@ -41,7 +41,11 @@ class Checkpoints(Periodic):
         return path
 
     def act(self, step, logs):
-        """Saves a checkpoint, numbered by the step; removes those that it makes superfluous, and damaged ones."""
+        """Saves a checkpoint, numbered by the step; removes those that it makes superfluous, and damaged ones.
+
+        Raises `models.Diverged` where a number of the model is not finite: no checkpoint holds such a one.
+        """
+        models.check_finite(self._checkpoint.model)
         checkpoints.write(self._checkpoint, self.directory, step)
         older = [other for other in checkpoints.steps(self.directory) if other < step and other not in self._damaged]
         for other in [*older[: len(older) - self._keep + 1], *(self._damaged.keys() - {step})]:

@@ -156,7 +156,7 @@ class _Twin:
         weights = [*model.generator.trainable_variables, *model.critic.trainable_variables]
         self._flat = [*weights, *(v for v in numbers if tf.as_dtype(v.dtype).is_floating)]
         taken = {id(v) for v in self._flat}
-        candidates = {id(v): v for v in [*model.variables, *model.metrics_variables, *numbers]}
+        candidates = {id(v): v for v in [*model.variables, *model.metrics_variables, model.watch.note, *numbers]}
         self._others = [v for key, v in candidates.items() if key not in taken]
         self._step = tf.function(model.train_step, jit_compile=model.jit_compile, autograph=False)
         self.weights = sum(math.prod(v.shape) for v in weights)

@@ -1,7 +1,6 @@
 """Brings what the other callbacks measure to the run directory."""
 
 import logging
-import math
 import time
 import zipfile
 import zlib
@@ -28,9 +27,6 @@ class Recorder(Periodic):
       scores: `Scores` callbacks, which stand before this one too; where two share a name the first one's is written.
       weights: `WeightSpectra`, before this one as well; what it measured at a line's step is in the line.
       hyperparameters: {name: number or text} that TensorBoard's HParams page tells runs apart by.
-
-    Raises:
-      FloatingPointError: a loss is not finite; the line is written first.
     """
 
     def __init__(self, run, conditioning, every=500, *, scores=(), weights=None, hyperparameters=None):
@@ -66,9 +62,6 @@ class Recorder(Periodic):
             measured |= self.weights.at(step)
         self._note_networks()
         self.run.append_metrics({"step": step, "seconds": seconds, **measured, **losses})
-        diverged = [f"{name} = {value}" for name, value in losses.items() if not math.isfinite(value)]
-        if diverged:
-            raise FloatingPointError(f"training diverged by step {step}: {', '.join(diverged)}")
 
     def _note_networks(self):
         """Says in `run.json` what the scores are taken with, and warns where that was something else before."""

@@ -1,11 +1,12 @@
 """What evaluators of samples share: their latents, and the images that a generator makes of these."""
 
 import dataclasses
+import functools
 
 import numpy as np
 import tensorflow as tf
 
-from tfjc import checks, datasets, jacobian
+from tfjc import checks, datasets, jacobian, numerics
 
 
 class Unavailable(ValueError):
@@ -36,11 +37,14 @@ def latents(z, labels, least=1):
 
 
 def generated(generate, z, labels, batch_size):
-    """Batches of G(z), float32 arrays."""
+    """Batches of G(z), float32 arrays; in a strategy's scope its replicas share each."""
+    run = functools.partial(jacobian.run, generate)
+    if numerics.is_distributed():
+        run = tf.function(numerics.split_over_replicas(run), autograph=False)
     for start in range(0, len(z), batch_size):
         part = slice(start, start + batch_size)
         try:
-            images = jacobian.run(generate, z[part], None if labels is None else labels[part])
+            images = run(z[part], None if labels is None else labels[part])
         except tf.errors.OpError as error:
             raise ValueError(f"the generator fails on these latents or labels: {jacobian.summary(error)}") from error
         yield np.asarray(tf.cast(images, tf.float32))

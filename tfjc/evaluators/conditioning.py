@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from tfjc import checks, jacobian, penalties
+from tfjc import checks, jacobian, numerics, penalties
 from tfjc.spectrum import spectrum
 
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
@@ -46,7 +46,8 @@ class ConditioningEvaluator:
     def quotients(self, generate):
         """Q [B] between each latent and its neighbour at distance ε, in inference mode."""
         labels = None if self.labels is None else tf.concat([self.labels, self.labels], axis=0)
-        both = jacobian.call(generate, tf.concat([self.z, self._z_perturbed], axis=0), labels)
+        with numerics.without_tf32():
+            both = jacobian.call(generate, tf.concat([self.z, self._z_perturbed], axis=0), labels)
         return penalties.quotient(self.z, self._z_perturbed, *tf.split(both, 2)).numpy()
 
     def summary(self, spectrum, q):

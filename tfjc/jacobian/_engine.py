@@ -1,5 +1,6 @@
 """Jacobians and metric tensors, block by block of samples."""
 
+import contextlib
 import functools
 import re
 import warnings
@@ -77,12 +78,15 @@ def blocks(generator, z, *, labels=None, method="pullback", chunk=None, inspecti
     if inspection is None and chunk is not None and z.shape[0] is None:
         raise ValueError("chunk needs a known number of latents, found z with an unknown first axis")
     # What a graph will run on is not known while it is traced.
-    pairs = None if inspection is None and chunk is None else _memory.pairs(inspection, chunk)
+    replicas = numerics.replicas() if numerics.is_distributed() else 1  # they share a block's samples
+    pairs = None if inspection is None and chunk is None else replicas * _memory.pairs(inspection, chunk)
     differentiate = _Differentiation(generator, method, inspection, pairs)
     size = z.shape[0] if pairs is None else _memory.samples(*z.shape, pairs)
     for start in range(0, z.shape[0] or 1, size or 1):
         part = slice(start, start + size) if size else slice(None)
-        yield differentiate(z[part], None if labels is None else labels[part])
+        with numerics.without_tf32() if tf.executing_eagerly() else contextlib.nullcontext():
+            j = differentiate(z[part], None if labels is None else labels[part])
+        yield j
 
 
 class _Differentiation:
@@ -194,15 +198,25 @@ def _computation(function, generator, kept, xla):
     """A method on a generator as a graph (z, labels, passes, check) → (J, defect).
 
     Traces are kept where the generator's graph is fixed, and only as long as it lives. Any other callable is traced at
-    each call, since whatever it holds may have changed.
+    each call, since whatever it holds may have changed. In a strategy's scope the replicas share the samples of
+    generators whose traces are kept.
     """
     if not tf.executing_eagerly():
         return functools.partial(function, generator)  # the function being traced decides, on XLA too
     if kept:
         # The generator is an argument of the tf.function, which keeps but a weak reference to it.
         if (function, xla) not in kept.traces:
-            kept.traces[function, xla] = tf.function(function, jit_compile=xla, autograph=False)
-        return functools.partial(kept.traces[function, xla], generator)
+            graph = tf.function(function, jit_compile=xla, autograph=False)
+            kept.traces[function, xla] = graph, tf.function(functools.partial(_split, graph), autograph=False)
+        graph, split = (functools.partial(trace, generator) for trace in kept.traces[function, xla])
+        if not numerics.is_distributed():
+            return graph
+        return lambda z, labels, passes, check: (graph if check else split)(z, labels, passes, check)
     graph = tf.function(functools.partial(function, generator), jit_compile=xla, autograph=False)
     graph._omit_frequent_tracing_warning = True  # it is meant
     return graph
+
+
+def _split(graph, generator, z, labels, passes, check):
+    """What `graph` gives for the replicas' parts of z, put together."""
+    return numerics.split_over_replicas(lambda *part: graph(generator, *part, passes, check)[0])(z, labels), None

@@ -161,16 +161,11 @@ def tolerance(epsilon):
     return max(1e-4, 16 * epsilon)
 
 
-def _rounds_to_tf32():
-    """Whether matrix products and convolutions of float32 are rounded to 10 bits, as TensorFlow does on GPUs."""
-    allowed = tf.config.experimental.tensor_float_32_execution_enabled()
-    return allowed and bool(tf.config.list_logical_devices("GPU"))
-
-
 def _epsilon(dtype):
-    if dtype == tf.float32 and _rounds_to_tf32():
-        return 2.0**-10
-    return 2.0**-7 if dtype == tf.bfloat16 else float(np.finfo(dtype.as_numpy_dtype).eps)
+    on_tpu = isinstance(tf.distribute.get_strategy(), tf.distribute.TPUStrategy)  # it multiplies float32 as bfloat16
+    if dtype == tf.bfloat16 or (on_tpu and dtype == tf.float32):
+        return 2.0**-7
+    return float(np.finfo(dtype.as_numpy_dtype).eps)
 
 
 _NO_ACTIVATION = {"ReadVariableOp", "Const", "Placeholder", "Identity", "Reshape"}

@@ -99,7 +99,7 @@ class JacobianOperator:
 
     def _apply(self, function, vectors, z, labels):
         try:
-            with _gradients.completed():
+            with _gradients.completed(), numerics.without_tf32():
                 return function(vectors, z, labels)
         except UnconnectedError:
             if not _generator.is_constant(self._generator, z, labels):

@@ -7,7 +7,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfjc import architectures, checks, datasets, jacobian, layers, numerics
+from tfjc import architectures, checks, datasets, jacobian, numerics
+from tfjc.models._layers import warn_of_replicas
+from tfjc.models._watch import Watch
 
 
 class GenerativeModel(keras.Model):
@@ -39,10 +41,10 @@ class GenerativeModel(keras.Model):
         self.prior = architectures.prior_of(generator, prior)
         self.seed = checks.seed("seed", seed)
         self.step = self.add_weight(shape=(), dtype="int64", initializer="zeros", trainable=False, name="step")
+        self.watch = Watch(generator=generator, critic=critic)
         self.image_shape = tuple(self._examples()[1].shape[1:])
         self.replicas = numerics.replicas()
-        if self.replicas > 1:
-            self._check_for_replicas()
+        warn_of_replicas([generator, critic])
 
     def _ready(self, names):
         """Makes the running means that are logged under `names`, and leaves the model compiled."""
@@ -97,6 +99,13 @@ class GenerativeModel(keras.Model):
     @jit_compile.setter
     def jit_compile(self, value):
         self._jit_compile = value
+
+    def make_train_function(self, force=False):
+        """Keras's, of one step or several; what it makes raises `Diverged` after a step with what is not finite."""
+        if self.train_function is None or force:
+            super().make_train_function(force)
+            self.train_function = self.watch.after(self.train_function)
+        return self.train_function
 
     def fit(self, x=None, y=None, batch_size=None, **options):
         """Keras's `fit`, on an array of images, with labels for a class-conditional generator, or on a tf.data.Dataset.
@@ -229,13 +238,17 @@ class GenerativeModel(keras.Model):
                 gradients = numerics.mean_over_replicas(gradients)
             gradients = [g if g is None else g / self.replicas for g in gradients]
         optimizer.apply(gradients, variables)
+        self.watch.look_at_update(optimizer, gradients, variables)
 
     def _track(self, measured):
         """Adds each (name, value) to the mean that is logged under the name and starts anew every epoch."""
+        self.watch.look(measured)
         for name, value in measured:
             self._trackers[name].update_state(value)
 
     def _results(self):
+        """What a step ends with: what it measured, all of it looked at."""
+        self.watch.close(self.step)
         # With several workers Keras takes the mean of what a step returns over an axis, which scalars lack.
         workers = isinstance(self.distribute_strategy, tf.distribute.MultiWorkerMirroredStrategy)
         axes = [1] if workers and self.replicas > 1 else []
@@ -257,24 +270,6 @@ class GenerativeModel(keras.Model):
                 f"the generator does not take labels 0 to {self.num_classes - 1} (num_classes = {self.num_classes}): "
                 f"{jacobian.summary(error)}"
             ) from error
-
-    def _check_for_replicas(self):
-        """Warns of what makes the update depend on how many replicas there are."""
-        networks = [network for network in (self.generator, self.critic) if isinstance(network, keras.Model)]
-        found = [layer for network in networks for layer in network._flatten_layers()]
-        apart = [layer.name for layer in found if is_keras_normalization(layer) and not layer.synchronized]
-        noisy = [layer.name for layer in found if getattr(layer, "seed_generator", None) is not None]
-        if apart:
-            warnings.warn(
-                f"each of {self.replicas} replicas normalises its own part of a batch in {', '.join(apart)}: take "
-                "tfjc.layers.BatchNormalization",
-                stacklevel=4,
-            )
-        if noisy:
-            warnings.warn(
-                f"all {self.replicas} replicas draw the same noise in layers that draw it: {', '.join(noisy)}",
-                stacklevel=4,
-            )
 
     def _check_labelled(self):
         """Raises ValueError where generator and `num_classes` disagree on whether there are labels."""
@@ -351,11 +346,6 @@ def objective(network, loss, added):
     """The loss with what is added to it and the weights' own regularisers."""
     weights = [v.regularizer(v) for v in network.trainable_variables if v.regularizer]
     return total([loss, *added, *weights])
-
-
-def is_keras_normalization(layer):
-    """Whether a layer is Keras's own batch normalisation: its second derivative in training mode is not right."""
-    return isinstance(layer, keras.layers.BatchNormalization) and not isinstance(layer, layers.BatchNormalization)
 
 
 def total(terms):

@@ -59,15 +59,19 @@ class DampedGAN(GAN):
             name=name,
         )
 
+    def _differentiated_twice(self):
+        """Both: so are the gradients themselves."""
+        return [self.generator, self.critic]
+
     def train_step(self, data):
         """Both gradients at the same weights, adjusted, then both updates."""
         images, labels = self._images(images_of(data)), self._given_labels(data)
         with tf.control_dependencies([images]):
             adjusted, measured = self._adjusted_gradients(images, labels)
+            self._track(measured)
             count = len(self.generator.trainable_variables)
             self._move(adjusted[:count], self.generator, self.generator_optimizer)
             self._move(adjusted[count:], self.critic, self.critic_optimizer)
-            self._track(measured)
             self.step.assign_add(1)
         return self._results()
 

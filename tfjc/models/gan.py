@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tfjc import checks, losses, numerics
 from tfjc.layers import SpectralNormalization
+from tfjc.models._layers import noise_states, normalises, warn_of_second_derivatives
 from tfjc.models._model import (
     CRITIC_PENALTY,
     DEQUANTISATION,
@@ -89,6 +90,7 @@ class GAN(GenerativeModel):
         self.ema_decay = None if ema_decay is None else checks.real("ema_decay", ema_decay, minimum=0.0, below=1.0)
         self.averaged_generator = None if ema_decay is None else copy(generator)
         self._check_generator()
+        warn_of_second_derivatives(self._differentiated_twice())
         self._ready(self._logged())
 
     @property
@@ -130,15 +132,15 @@ class GAN(GenerativeModel):
         with tf.GradientTape() as tape:
             minimised, measured = self._critic_objective(real, labels, fake, stream)
             minimised = self.critic_optimizer.scale_loss(minimised)
-        self._descend(tape, minimised, self.critic, self.critic_optimizer)
         self._track(measured)
+        self._descend(tape, minimised, self.critic, self.critic_optimizer)
 
     def _update_generator(self, batch_size, stream):
         with tf.GradientTape() as tape:
             minimised, measured = self._generator_objective(batch_size, stream)
             minimised = self.generator_optimizer.scale_loss(minimised)
-        self._descend(tape, minimised, self.generator, self.generator_optimizer)
         self._track(measured)
+        self._descend(tape, minimised, self.generator, self.generator_optimizer)
 
     def _average(self):
         """w̄ ← βw̄ + (1 − β)w; what is not trained (moving statistics) is taken as it is, but for spectral norms."""
@@ -259,10 +261,15 @@ class GAN(GenerativeModel):
             )
         return _pair_of_weights(_CLASS_WEIGHTS if class_weights is None else class_weights)
 
+    def _differentiated_twice(self):
+        """The networks of which a penalty differentiates the gradient."""
+        of_generator = any(not _compares(penalty) for penalty in self.generator_penalties)
+        return [*[self.generator] * of_generator, *[self.critic] * bool(self.critic_penalties)]
+
     def _check_generator(self):
         """Warns of a generator that cannot be clamped as the paper does it."""
         compared = any(map(_compares, self.generator_penalties))
-        if compared and _noise_states(self.generator) and _normalises(self.generator):
+        if compared and noise_states(self.generator) and normalises(self.generator):
             warnings.warn(
                 "the generator has batch normalisation and noise of its own (dropout) both: z and z' see the same "
                 "noise but are normalised apart, which lowers the quotients",
@@ -277,7 +284,7 @@ def one_pass(generator, latents, labels=None):
     draws its own noise (dropout) is instead run once for each mini-batch with the same state of its seeds, so that the
     difference of two outputs measures the step in z and not the noise. Each mini-batch has the same labels.
     """
-    states = _noise_states(generator)
+    states = noise_states(generator)
     if not states or len(latents) == 1:
         repeated = None if labels is None else tf.concat([labels] * len(latents), axis=0)
         return tf.split(generated(generator, tf.concat(latents, axis=0), repeated), len(latents))
@@ -310,16 +317,6 @@ def copy(network):
 
 def _cross_entropy(labels, class_logits):
     return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, class_logits))
-
-
-def _noise_states(generator):
-    """The states of the seeds that a network's layers draw noise from: its variables that are no weights."""
-    weights = {id(v) for v in generator.weights}
-    return [v for v in generator.non_trainable_variables if id(v) not in weights]
-
-
-def _normalises(network):
-    return any("moving_mean" in v.path for v in network.non_trainable_variables)
 
 
 def _pair_of_weights(weights):

@@ -75,7 +75,7 @@ class Memoriser(GenerativeModel):
                 missed = x - tf.cast(images, x.dtype)
                 loss = tf.reduce_mean(tf.reduce_sum(tf.square(missed), axis=list(range(1, missed.shape.rank))))
                 minimised = self.generator_optimizer.scale_loss(objective(self.generator, loss, []))
-            self._descend(tape, minimised, self.generator, self.generator_optimizer)
             self._track([("generator_loss", loss)])
+            self._descend(tape, minimised, self.generator, self.generator_optimizer)
             self.step.assign_add(1)
         return self._results()

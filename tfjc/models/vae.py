@@ -62,11 +62,11 @@ class VAE(GenerativeModel):
                 log_likelihood, kl = map(tf.reduce_mean, self.terms(images, self._seed(0, PRIOR, 0), training=True))
                 loss = self.beta * tf.cast(kl, log_likelihood.dtype) - log_likelihood
                 minimised = objective(self.critic, objective(self.generator, loss, []), [])
+            self._track([("generator_loss", loss), ("log_likelihood", log_likelihood), ("kl", kl)])
             gradients = tape.gradient(minimised, [network.trainable_variables for network, _ in networks])
             for gradient, (network, optimizer) in zip(gradients, networks, strict=True):
                 scaled = [optimizer.scale_loss(g) for g in gradient]  # it divides by what it scales losses by
                 self._apply(optimizer, scaled, network.trainable_variables)
-            self._track([("generator_loss", loss), ("log_likelihood", log_likelihood), ("kl", kl)])
             self.step.assign_add(1)
         return self._results()
 

@@ -23,6 +23,7 @@ _PASSED_ON = {
         "manual_dir": "a directory with the dataset's official archives",
         "inception": "directory or TF-Hub handle of TF-GAN's Inception module",
         "jit_compile": "XLA, auto, on or off",
+        "precision": "float32, mixed_bfloat16 or mixed_float16",
     }.items()
 }
 

@@ -220,8 +220,8 @@ def _targets(results):
     return lines
 
 
-def _target(text, ratio, *, least=0.0, most=math.inf):
-    bound = f"at least {least}" if least else f"at most {most}"
+def _target(text, ratio, *, least=-math.inf, most=math.inf):
+    bound = f"at most {most}" if most < math.inf else f"at least {least}"
     return f"- {text}: {ratio:.3g}, to be {bound}: {'reached' if least <= ratio <= most else 'missed'}"
 
 

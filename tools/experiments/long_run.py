@@ -42,14 +42,12 @@ def start(workdir, steps, every):
 
 def size(path):
     """Bytes of a file, or of all files of a directory."""
-    files = path.rglob("*") if path.is_dir() else [path]
-    total = 0
-    for file in files:
+    while True:
         try:
-            total += file.stat().st_size if file.is_file() else 0
-        except FileNotFoundError:  # removed meanwhile
+            files = path.rglob("*") if path.is_dir() else [path]
+            return sum(file.stat().st_size for file in files if file.is_file())
+        except FileNotFoundError:  # renamed or removed meanwhile
             continue
-    return total
 
 
 def watch(process, run):

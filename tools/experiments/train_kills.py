@@ -33,8 +33,8 @@ BINDINGS = {
     "dcgan.channels": 4,
     "dcgan.n_z": 8,
 }
-# What a kill may be aimed at, and the sign that it is happening, as a pattern of names in the run directory; "training"
-# is any moment of the first seconds of training, "start" any before it.
+# What a kill may be aimed at, and the sign that it is happening, as a pattern of names in the run directory. All of it
+# is waited for after a random number of new lines of records, but for "start", which is any moment before training.
 SIGNS = {
     "start": None,
     "training": None,
@@ -58,15 +58,18 @@ def start(workdir, bindings):
         return subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
 
 
-def kill(process, run, aim, chance):
-    """Waits for the moment that is aimed at, and kills; returns the seconds since the start. False if it had ended."""
+def kill(process, run, aim, chance, lines):
+    """Waits for the moment that is aimed at, and kills; returns the seconds since the start. False if it had ended.
+
+    The moment is looked for after fewer than `lines` new lines of records.
+    """
     began, sessions = time.monotonic(), len(_sessions(run))
     if aim == "start":
         time.sleep(chance.uniform(0.5, 4.0))
     else:
         while len(_sessions(run)) <= sessions and process.poll() is None:
             time.sleep(0.01)
-        _wait(process, run, aim, chance)
+        _wait(process, run, aim, chance, lines)
     if process.poll() is not None:
         return False
     process.send_signal(signal.SIGKILL)
@@ -78,21 +81,29 @@ def _sessions(run):
     return run.read_run().get("sessions", [])
 
 
-def _wait(process, run, aim, chance):
+def _wait(process, run, aim, chance, most):
     """Waits until what is aimed at is happening, or the process has ended."""
-    if aim == "training":
-        time.sleep(chance.uniform(0.0, 8.0))
-    elif aim == "line of records":
-        size = _size(run.metrics)
-        while _size(run.metrics) <= size and process.poll() is None:
-            size = min(size, _size(run.metrics))  # which a session first makes shorter
+    lines = _lines(run)
+    for _ in range(0 if aim == "export" else chance.randrange(most)):
+        lines = _new_line(process, run, lines)
+    if aim == "line of records":
+        _new_line(process, run, lines)
+    elif aim == "training":
+        time.sleep(chance.uniform(0.0, 0.3))
     else:
         while not any(run.path.glob(SIGNS[aim])) and process.poll() is None:
             pass
 
 
-def _size(path):
-    return path.stat().st_size if path.exists() else 0
+def _new_line(process, run, lines):
+    """Waits for one more line of records than `lines`; returns how many there are."""
+    while (found := _lines(run)) <= lines and process.poll() is None:
+        lines = min(lines, found)  # a session first makes them fewer
+    return found
+
+
+def _lines(run):
+    return run.metrics.read_bytes().count(b"\n") if run.metrics.exists() else 0
 
 
 def left(run):
@@ -140,13 +151,13 @@ def _bits(value):
     return value if isinstance(value, bytes) else (np.shape(value), np.asarray(value).tobytes())
 
 
-def disturbed(run, chance, aims, bindings):
+def disturbed(run, chance, aims, bindings, lines=8):
     """Trains to the end in spite of kills aimed at `aims`, one after another; prints a row for each kill."""
     print(
         "| kill | aimed at | s after the start | newest record | newest checkpoint | half-done |\n" + "|---" * 6 + "|"
     )
     for number, aim in enumerate(aims, 1):
-        seconds = kill(start(run.path, bindings), run, aim, chance)
+        seconds = kill(start(run.path, bindings), run, aim, chance, lines)
         if not seconds:
             raise SystemExit(f"the run was over before kill {number}: make it longer; see {run.path}.log")
         recorded, kept, half = left(run)

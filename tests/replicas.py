@@ -1,0 +1,115 @@
+"""What a number of replicas makes of the same steps: a program, since TensorFlow fixes its devices once.
+
+`python tests/replicas.py COUNT FILE NAME...` trains each case of `CASES` on COUNT logical CPUs (0: without a strategy)
+in float64, so that only rounding may differ, and writes what comes of it to FILE.
+"""
+
+import os
+import sys
+import warnings
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+from tfjc import architectures, models, numerics, penalties, spectrum, strategies
+from tfjc.evaluators._samples import generated
+
+IMAGES = np.random.default_rng(0).integers(0, 256, size=(64, 16, 16, 1)).astype(np.uint8)
+LABELS = np.random.default_rng(1).integers(0, 3, size=64)
+
+
+def _gan(model=models.GAN, architecture=architectures.dcgan, shape=(16, 16, 1), **options):
+    networks = architecture(shape, n_z=3, channels=2)
+    classes = {} if networks.num_classes is None else {"num_classes": networks.num_classes}
+    return model(*networks[:2], prior=networks.prior, **classes, **options)
+
+
+def _half():
+    """Loss scaling: both optimisers divide by what losses are multiplied by, and look at every replica's gradients."""
+    keras.config.set_dtype_policy("mixed_float16")
+    model = _gan(critic_penalties=[penalties.GradientPenalty()], generator_penalties=[penalties.JacobianClamping()])
+    keras.config.set_dtype_policy("float64")
+    return model
+
+
+def _conditional(shape, **options):
+    return architectures.wgangp_resnet(shape, num_classes=3, **options)
+
+
+def _preconditioned(shape, **options):
+    return architectures.sngan_cnn(shape, normalise="both", preconditioning=2, **options)
+
+
+CASES = {
+    "plain": _gan,
+    "clamped": lambda: _gan(
+        d_steps=2,
+        generator_penalties=[penalties.JacobianClamping(1, 1.5), penalties.OroJaR(1.0)],
+        critic_penalties=[penalties.GradientPenalty(), penalties.R1()],
+        dequantise=True,
+        ema_decay=0.9,
+    ),
+    "path length": lambda: _gan(generator_penalties=[penalties.PathLength()]),
+    "consensus": lambda: _gan(models.DampedGAN),
+    "symplectic": lambda: _gan(models.DampedGAN, adjustment="symplectic"),
+    "conditional": lambda: _gan(
+        architecture=_conditional,
+        loss="wasserstein",
+        d_steps=2,
+        generator_batch=2,
+        critic_penalties=[penalties.GradientPenalty()],
+        generator_penalties=[penalties.JacobianClamping()],
+    ),
+    "normalised weights": lambda: _gan(architecture=_preconditioned, shape=(32, 32, 1), loss="hinge", ema_decay=0.5),
+    "float16": _half,
+    "vae": lambda: _gan(models.VAE, architectures.dcgan_vae),
+    "memoriser": lambda: _gan(models.Memoriser, pairs=24),
+}
+
+
+def train(make, steps=2):
+    """{name: array}: the weights, the means that were logged, and what is measured of the trained generator."""
+    model = make()
+    model.compile(keras.optimizers.SGD(0.02), keras.optimizers.SGD(0.02), jit_compile=False)
+    images = np.repeat(np.repeat(IMAGES, 2, 1), 2, 2) if model.image_shape[0] == 32 else IMAGES
+    labels = None if model.num_classes is None else LABELS
+    logged = model.fit(images, labels, batch_size=8, steps_per_epoch=steps, verbose=0).history
+    networks = [model.evaluated_generator, *([model.critic] if model.critic is not None else [])]
+    found = {f"weight {n} {w.path}": w.numpy() for n, network in enumerate(networks) for w in network.variables}
+    found |= {f"logged {name}": value[-1] for name, value in logged.items()}
+    return found | measure(model)
+
+
+def measure(model):
+    """The spectrum at five latents, which no even number of replicas divides, and images."""
+    z = tf.random.stateless_normal([5, 3], [1, 2])
+    labels = None if model.num_classes is None else tf.constant([0, 1, 2, 0, 1])
+    share = numerics.split_over_replicas(
+        lambda z: tf.fill([z.shape[0]], tf.distribute.get_replica_context().replica_id_in_sync_group)
+    )(z)
+    singular_values = spectrum.spectrum(model.evaluated_generator, z, labels=labels).singular_values
+    images = np.concatenate(list(generated(model.evaluated_generator, z, labels, 3)))
+    return {"measured spectrum": singular_values, "measured images": images, "share": share}
+
+
+def main(count, file, names):
+    """Trains the cases `names` on `count` replicas."""
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * max(count, 1))
+    strategies.prepare()
+    keras.config.set_floatx("float64")
+    keras.config.set_dtype_policy("float64")
+    warnings.simplefilter("error", UserWarning)  # of layers that make the update depend on the number of replicas
+    found = {}
+    with strategies.create("mirrored" if count else "default").scope():
+        assert numerics.replicas() == max(count, 1)
+        for name in names:
+            found |= {f"{name}: {key}": value for key, value in train(CASES[name]).items()}
+    np.savez(file, **found)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), sys.argv[2], sys.argv[3:] or CASES)

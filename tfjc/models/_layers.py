@@ -1,0 +1,55 @@
+"""What a model must know of its networks' layers: which draw noise, and which normalise a batch and how."""
+
+import warnings
+
+import keras
+
+from tfjc import layers, numerics
+
+
+def noise_states(network):
+    """The states of the seeds that a network's layers draw noise from: its variables that are no weights."""
+    weights = {id(v) for v in network.weights}
+    return [v for v in network.non_trainable_variables if id(v) not in weights]
+
+
+def normalises(network):
+    """Whether a network has batch normalisation."""
+    return any("moving_mean" in v.path for v in network.non_trainable_variables)
+
+
+def warn_of_replicas(networks):
+    """Warns of what makes an update depend on how many replicas share it."""
+    found = _layers(networks)
+    apart = [layer.name for layer in found if _is_keras_normalization(layer) and not layer.synchronized]
+    noisy = [layer.name for layer in found if getattr(layer, "seed_generator", None) is not None]
+    count = numerics.replicas()
+    if count > 1 and apart:
+        warnings.warn(
+            f"each of {count} replicas normalises its own part of a batch in {', '.join(apart)}: take "
+            "tfjc.layers.BatchNormalization",
+            stacklevel=4,
+        )
+    if count > 1 and noisy:
+        warnings.warn(
+            f"all {count} replicas draw the same noise in layers that draw it: {', '.join(noisy)}", stacklevel=4
+        )
+
+
+def warn_of_second_derivatives(networks):
+    """Warns of layers whose gradient, taken in training mode, TensorFlow does not differentiate rightly."""
+    wrong = [layer.name for layer in _layers(networks) if _is_keras_normalization(layer) and not layer.synchronized]
+    if wrong:
+        warnings.warn(
+            f"TensorFlow's second derivative of {', '.join(wrong)} is not right (tf.nn.moments holds the mean constant "
+            "in the variance): take tfjc.layers.BatchNormalization",
+            stacklevel=4,
+        )
+
+
+def _layers(networks):
+    return [layer for network in networks if isinstance(network, keras.Model) for layer in network._flatten_layers()]
+
+
+def _is_keras_normalization(layer):
+    return isinstance(layer, keras.layers.BatchNormalization) and not isinstance(layer, layers.BatchNormalization)
