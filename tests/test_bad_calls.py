@@ -63,6 +63,7 @@ CASES = {
         (bound("Adam.learning_rate = True"), "learning_rate` should be float", "learning_rate=True"),
         (bound("Adam.learning_rate = None"), "learning_rate` should be float", "learning_rate=None"),
         (bound("Adam.learning_rate = 1e999"), "learning_rate must be a finite number", "inf"),
+        (bound("Adam.beta_1 = @Adam()"), "a value that is made with itself", "a loop"),
         (bound("Adam.beta_1 = 1.5"), "beta_1 must be less than 1", "1.5"),
         (bound("Adam.beta_2 = 'x'"), "beta_2 must be a finite number", "'x'"),
         (bound("Adam.epsilon = -1"), "epsilon must be at least 0", "-1"),

@@ -170,8 +170,10 @@ def parse(files, bindings):
 def _refuse_empty_macros():
     """Raises ConfigError for a %name that nothing is bound to."""
     for name in re.findall(r"[\s,\[(:]%(\w+)", gin.config_str()):
-        if _bound(f"{name}/macro.value") is None:
-            raise ConfigError(f"%{name} stands for a value that is bound to {name}, found none")
+        try:
+            gin.query_parameter(f"{name}/macro.value")
+        except ValueError:
+            raise ConfigError(f"%{name} stands for a value that is bound to {name}, found none") from None
 
 
 def _refuse_idle_macros(bindings):

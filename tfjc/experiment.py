@@ -259,7 +259,12 @@ def _make(name, function, kind, *args, **kwargs):
         raise ValueError(
             f"train_and_evaluate.{name} must be callable (in gin: @name), found a {type(function).__name__}"
         )
-    made = function(*args, **kwargs)
+    try:
+        made = function(*args, **kwargs)
+    except RecursionError:
+        raise ValueError(
+            f"train_and_evaluate.{name} is made with a value that is made with itself, found a loop"
+        ) from None
     if not isinstance(made, kind):
         raise ValueError(f"train_and_evaluate.{name} must make {kind.__name__}, found {type(made).__name__}")
     return made
