@@ -135,10 +135,11 @@ def entered(run):
 
 def common_step(model):
     """The step at which a model is; raises ValueError where other workers have another."""
-    step = int(model.step.numpy())
-    strategy = tf.distribute.get_strategy()
-    mean = strategy.run(lambda: numerics.mean_over_replicas(tf.constant(step, tf.float32)))
-    if int(strategy.experimental_local_results(mean)[0]) != step:
+    step, strategy = int(model.step.numpy()), tf.distribute.get_strategy()
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return step
+    mean = strategy.run(lambda: numerics.mean_over_replicas(tf.constant(step, tf.float64)))
+    if float(strategy.experimental_local_results(mean)[0]) != step:
         raise ValueError(f"this worker goes on from step {step}, others from another: all need the same --workdir")
     return step
 
