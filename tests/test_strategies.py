@@ -39,7 +39,7 @@ def end(process):
 @functools.cache
 def trained(folder, count, *names):
     """{name: array} of the cases `names` in tests/replicas.py on `count` replicas."""
-    file = folder / f"{count}.npz"
+    file = folder / f"{count}-{'-'.join(names)}.npz"
     end(start("replicas.py", count, file, *names))
     return dict(np.load(file))
 
@@ -54,7 +54,7 @@ def test_any_number_of_replicas_makes_the_same_update(tmp_path_factory, count, n
     Some of what is logged is kept in float32; "float16" computes in 16 bits.
     """
     folder = tmp_path_factory.getbasetemp()
-    alone, together = trained(folder, 0, *CASES), trained(folder, count, *names)
+    alone, together = trained(folder, 0, *names), trained(folder, count, *names)
     for name, value in together.items():
         case, what = name.split(": ")
         if what != "share":

@@ -93,6 +93,15 @@ def is_distributed():
     return tf.distribute.has_strategy() and tf.distribute.in_cross_replica_context()
 
 
+def all_workers(flag):
+    """Whether `flag` is true in every worker of the current strategy; all must ask."""
+    strategy = tf.distribute.get_strategy()
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return flag
+    flags = strategy.run(lambda: tf.constant([int(flag)]))
+    return bool(tf.reduce_all(strategy.gather(flags, axis=0) == 1))
+
+
 @contextlib.contextmanager
 def without_tf32():
     """A context in which GPUs multiply float32 matrices as such, not in TF32, 10 bits, as TensorFlow lets them."""

@@ -131,12 +131,12 @@ def append_line(path, row):
     """
     path = pathlib.Path(path)
     is_new = not path.exists()
-    with open(path, "ab") as stream:
-        whole = _whole_lines(path)
+    with open(path, "ab", buffering=0) as stream:  # a buffer would be written again when the file is closed
+        whole, line = _whole_lines(path), (json.dumps(row) + "\n").encode()
         try:
             stream.truncate(whole)
-            stream.write((json.dumps(row) + "\n").encode())
-            stream.flush()
+            while line:
+                line = line[stream.write(line) :]
             os.fsync(stream.fileno())
         except OSError as error:
             os.truncate(path, whole)
@@ -205,9 +205,8 @@ def _read_owner(path):
 
 def _note_owner(stream, owner):
     with contextlib.suppress(OSError):  # a full disk: the lock holds all the same
-        stream.truncate(0)
-        stream.write(owner)
-        stream.flush()
+        os.ftruncate(stream.fileno(), 0)
+        os.write(stream.fileno(), owner.encode())  # past the stream, which would try again when it is closed
 
 
 def refuse_foreign(directory, mark, kind):

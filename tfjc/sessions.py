@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import logging
 import os
 import shutil
 import tempfile
@@ -9,7 +10,7 @@ import tempfile
 import keras
 import tensorflow as tf
 
-from tfjc import checkpoints, environment, jacobian, models, numerics, records, strategies
+from tfjc import checkpoints, environment, jacobian, models, records, strategies
 
 _OUTCOMES = {KeyboardInterrupt: "interrupted", FloatingPointError: "diverged"}  # of what ends a run; else "failed"
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -113,8 +114,13 @@ def _failure(run, error):
 
 def _is_of_another_worker(error):
     """Whether an error is what a worker sees when another one has gone."""
-    several = tf.distribute.get_strategy().cluster_resolver is not None
-    return several and isinstance(error, tf.errors.OpError) and "Collective ops is aborted" in str(error)
+    several, texts = tf.distribute.get_strategy().cluster_resolver is not None, []
+    while error is not None:
+        texts.append(str(error))
+        error = error.__cause__ or error.__context__
+    text = "\n".join(texts)
+    mismatched = "Collective instance" in text  # the workers did different things: to start again does not help
+    return several and "Collective ops is aborted" in text and not mismatched
 
 
 def _write(run, config):
@@ -138,19 +144,37 @@ def common_step(model):
     step, strategy = int(model.step.numpy()), tf.distribute.get_strategy()
     if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         return step
-    mean = strategy.run(lambda: numerics.mean_over_replicas(tf.constant(step, tf.float64)))
-    if float(strategy.experimental_local_results(mean)[0]) != step:
-        raise ValueError(f"this worker goes on from step {step}, others from another: all need the same --workdir")
+    try:
+        steps = strategy.gather(strategy.run(lambda: tf.constant([step], tf.int64)), axis=0).numpy()
+    except tf.errors.OpError as error:
+        raise WorkerLost(
+            f"another worker did not begin ({jacobian.summary(error)}); its own message says why"
+        ) from error
+    if set(steps) != {step}:
+        raise ValueError(f"the workers go on from steps {sorted(set(steps))}: all need the same --workdir")
     return step
 
 
 def restore(run, saver):
     """Goes back to the newest whole checkpoint; raises ValueError where there must be one and none is to be had."""
-    path, rows = saver.restore(run.checkpoints), run.read_metrics()
+    rows = run.read_metrics()
+    has_begun = bool(rows) and rows[-1]["step"] > 0  # a line past 0 comes after the checkpoint of the line before
+    if not has_begun:
+        _drop_damaged(run.checkpoints)
+    path = saver.restore(run.checkpoints)
     if path:
         print(f"going on from step {path.rpartition('-')[2]} of {run.path}", flush=True)
-    elif rows and rows[-1]["step"] > 0:  # a line past step 0 is never written before the checkpoint of the line before
+    elif has_begun:
         raise ValueError(
             f"{run.path} has records up to step {rows[-1]['step']} and no checkpoint to go on from; bring "
             f"{run.checkpoints.name}/ back, or choose another --workdir"
         )
+
+
+def _drop_damaged(directory):
+    """Removes checkpoints of which none is whole: a run that was killed over its first one has lost nothing."""
+    step, damaged = checkpoints.newest(directory)
+    if step is None and damaged and strategies.is_chief():
+        logging.getLogger("tfjc").warning("%s holds no whole checkpoint: the run begins anew", directory)
+        for each in damaged:
+            checkpoints.remove(directory, each)

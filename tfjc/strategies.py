@@ -77,8 +77,10 @@ def _multi_worker():
         raise ValueError(f"TF_CONFIG names workers 0 to {len(workers) - 1}, found task.index = {index!r}")
     try:
         return tf.distribute.MultiWorkerMirroredStrategy()
-    except RuntimeError as error:  # TensorFlow has made its devices already
-        raise ValueError(f"multi_worker must be chosen before TensorFlow is used: {error}") from error
+    except (RuntimeError, tf.errors.OpError) as error:  # TensorFlow has made its devices already, or a port is in use
+        raise ValueError(
+            f"multi_worker cannot be set up with TF_CONFIG {text}: {str(error).splitlines()[0]}"
+        ) from error
 
 
 def _tpu(address):

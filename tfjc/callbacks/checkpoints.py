@@ -48,6 +48,6 @@ class Checkpoints(Periodic):
         models.check_finite(self._checkpoint.model)
         checkpoints.write(self._checkpoint, self.directory, step)
         older = [other for other in checkpoints.steps(self.directory) if other < step and other not in self._damaged]
-        for other in [*older[: len(older) - self._keep + 1], *(self._damaged.keys() - {step})]:
+        for other in [*older[: max(0, len(older) - self._keep + 1)], *(self._damaged.keys() - {step})]:
             checkpoints.remove(self.directory, other)
         self._damaged = {}

@@ -41,7 +41,7 @@ class Recorder(Periodic):
         self.run.drop_after(step)
         rows = self.run.read_metrics()
         self._before = rows[-1]["seconds"] if rows else 0.0
-        self._spectra = read_spectra(self.run.spectra, step) if rows else []
+        self._spectra = read_spectra(self.run.spectra, step, self.conditioning.evaluator.z) if rows else []
         self._began = time.monotonic()
         summary = hparams.hparams_pb(self._hyperparameters, trial_id=str(self.run.path))
         with self._writer.as_default(step=0):
@@ -81,10 +81,15 @@ class Recorder(Periodic):
             np.savez(stream, steps=steps, z=z, singular_values=values, average_jacobian=average)
 
 
-def read_spectra(path, step):
-    """The (step, singular values, average Jacobian) of `spectra.npz` up to `step`; ValueError where it is damaged."""
+def read_spectra(path, step, z):
+    """The (step, singular values, average Jacobian) of `spectra.npz` up to `step`; ValueError where it is damaged.
+
+    None of other latents than `z`, which a run has that was forced to go on with them.
+    """
     try:
         with np.load(path) as saved:
+            if not np.array_equal(saved["z"], z):
+                return []
             columns = saved["steps"].tolist(), saved["singular_values"], saved["average_jacobian"]
             return [entry for entry in zip(*columns, strict=True) if entry[0] <= step]
     except (OSError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:

@@ -4,7 +4,7 @@ import logging
 
 import tensorflow as tf
 
-from tfjc import evaluators
+from tfjc import evaluators, numerics
 from tfjc.callbacks._periodic import Periodic
 
 
@@ -62,11 +62,22 @@ class Scores(Periodic):
                 if isinstance(value, float):
                     tf.summary.scalar(f"scores/{key}", value)
 
+    def _prepare(self):
+        """Gets what the evaluator needs; raises `Unavailable` in all workers where one of them has it not."""
+        missing = None
+        try:
+            self.evaluator.prepare()
+        except evaluators.Unavailable as error:
+            missing = error
+        if not numerics.all_workers(missing is None):
+            raise missing or evaluators.Unavailable("another worker lacks its network")
+
     def _measure(self, step):
         if self._left_out:
             return {}
         log = logging.getLogger("tfjc").warning
         try:
+            self._prepare()
             return self.evaluator(self.generator, fast=True)
         except evaluators.Unavailable as error:
             self._left_out = True

@@ -1,5 +1,6 @@
 """A small convolutional classifier of a labelled dataset, trained once on a machine, that scores are taken with."""
 
+import concurrent.futures
 import contextlib
 import itertools
 import json
@@ -64,15 +65,30 @@ def classifier(data, *, seed=0):
     classes = _check(train, test)
     key = _cache.digest(_RECIPE, keras.__version__, seed, train.images, train.labels)
     path = _cache.path("classifiers", f"{data.name}-{key}.keras")
-    found = _read(path, data.name)
-    if found is None:
-        with _cache.locked(path):  # whoever waited finds what another has made
-            found = _read(path, data.name) or _make(path, train, test, classes, seed)
+    found = _outside_strategies(_obtain, path, data.name, train, test, classes, seed)
     if found.accuracy < 2.0 / classes:
         warnings.warn(
             f"the classifier of {data.name} is right on {found.accuracy:.1%}: hardly by more than chance", stacklevel=2
         )
     return found
+
+
+def _obtain(path, name, *arguments):
+    """The classifier at `path`, made if need be; whoever waited finds what another process has made."""
+    found = _read(path, name)
+    if found is None:
+        with _cache.locked(path):
+            found = _read(path, name) or _make(path, *arguments)
+    return found
+
+
+def _outside_strategies(function, *arguments):
+    """What `function` returns when called in a thread of its own, which is in no strategy's scope.
+
+    A classifier is one process's affair: replicas would train another one, and workers would wait for each other.
+    """
+    with concurrent.futures.ThreadPoolExecutor(1) as executor:
+        return executor.submit(function, *arguments).result()
 
 
 def _digest(model):

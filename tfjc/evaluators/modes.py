@@ -36,7 +36,8 @@ class MissingModes:
         self.data, self.batch_size = _samples.dataset(data), checks.integer("batch_size", batch_size, minimum=1)
         if (classify is None) != (classes is None):
             raise ValueError(
-                f"classify is a function, and the number of its classes are classes; found {classify!r}, {classes!r}"
+                "classify and classes belong together, a function and the number of its classes; found "
+                f"{classify!r}, {classes!r}"
             )
         if classify is None and not data.is_labelled:
             raise ValueError(f"dataset {data.name!r} has no labels: its classes cannot be told without classify=")

@@ -38,6 +38,8 @@ def passes(size, columns, pairs):
 
 
 def _budget():
+    if isinstance(tf.distribute.get_strategy(), tf.distribute.MultiWorkerMirroredStrategy):
+        return _MOST_ON_CPU  # all workers must take the same blocks, whatever memory each has
     kind = next((kind for kind in ("TPU", "GPU") if tf.config.list_logical_devices(kind)), "CPU")
     free = {"CPU": _free_on_host, "GPU": _free_on_gpu, "TPU": lambda: 2**33}[kind]()
     return int(_SHARE * free) if kind != "CPU" else min(int(_SHARE * free), _MOST_ON_CPU)

@@ -12,7 +12,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     `tf.nn.moments`, which Keras's layer takes, holds μ constant in σ² = mean((x − μ)²). That leaves first derivatives
     as they are, but not second ones, which penalties on slopes need. Here σ² = mean((x − c)²) − (μ − c)², which is true
-    of any constant c, with c = μ: the same numbers, and derivatives of every order.
+    of any constant c, with c = μ: the same numbers, and derivatives of every order. Masked inputs are left to Keras.
     """
 
     def _moments(self, inputs, mask):

@@ -162,7 +162,9 @@ class GenerativeModel(keras.Model):
         if labels is not None and self.num_classes is None:
             raise ValueError(f"labels {list(np.shape(labels))} were given, but the generator takes latents alone")
         labels = self._check_labels(labels, len(images))
-        batch_size = min(64, len(images) // self.images_per_sample) if batch_size is None else batch_size
+        if batch_size is None:
+            batch_size = min(64, len(images) // self.images_per_sample)
+            batch_size = max(self.replicas, batch_size - batch_size % self.replicas)
         batch = self.images_per_sample * self.check_batch_size("batch_size", batch_size)
         arrays = images if labels is None else (images, labels)
         batches = datasets.batches(arrays, batch, seed=self.seed, start=int(self.step.numpy()))

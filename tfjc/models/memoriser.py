@@ -59,7 +59,11 @@ class Memoriser(GenerativeModel):
         """Keras's `fit`, on an array of images, of which the pairs are made, or on a dataset of batches of pairs."""
         if hasattr(x, "__array__"):
             pairs = self.memory(self._check_images(x))
-            size = min(64, self.pairs) if batch_size is None else checks.integer("batch_size", batch_size, minimum=1)
+            size = (
+                min(64, self.pairs - self.pairs % self.replicas)
+                if batch_size is None
+                else self.check_batch_size("batch_size", batch_size)
+            )
             options = {"steps_per_epoch": max(1, self.pairs // size), **options}
             x, batch_size = datasets.batches(pairs, size, seed=self.seed, start=int(self.step.numpy())), None
         return super().fit(x, y, batch_size, **options)

@@ -164,6 +164,7 @@ class StudyDirectory:
                     f"  was  {json.dumps(before.as_dict())}\n  now  {json.dumps(study.as_dict())}"
                 )
             study = dataclasses.replace(study, seeds=tuple(dict.fromkeys((*before.seeds, *study.seeds))))
+        self.path.mkdir(parents=True, exist_ok=True)
         records.write_text(self.study, json.dumps(study.as_dict(), indent=2) + "\n")
         self.runs.mkdir(exist_ok=True)
         return study
