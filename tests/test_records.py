@@ -4,6 +4,7 @@ import errno
 import math
 import os
 import re
+import resource
 import socket
 import subprocess
 import sys
@@ -150,3 +151,20 @@ def test_one_process_at_a_time_and_a_dead_ones_lock_is_stale(run, caplog):
     caplog.clear()
     with records.lock(run.path):
         assert not caplog.text
+
+
+def test_a_line_that_the_disk_has_no_room_for_leaves_the_file_as_it_was(tmp_path):
+    """With a limit on the size of files in the place of a disk's: what a buffer holds is not written at the end."""
+    path = tmp_path / "lines.jsonl"
+    records.append_line(path, {"step": 0})
+    before = path.read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 100, hard))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            records.append_line(path, {"step": 1, "text": "y" * 10_000})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert path.read_bytes() == before
+    records.append_line(path, {"step": 2})
+    assert path.read_text().count("\n") == 2

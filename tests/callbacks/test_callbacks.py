@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from tfjc import architectures, callbacks, evaluators, models
+from tfjc import architectures, callbacks, checkpoints, evaluators, models
 from tfjc.callbacks.samples import draw, grid
 
 IMAGES = np.random.default_rng(0).integers(0, 256, size=(32, 8, 8, 1)).astype(np.uint8)
@@ -260,3 +260,12 @@ def test_tensorboard_tells_runs_apart_by_their_configuration(finished_run):
     assert found["seed"].number_value == 0
     assert found["JacobianClamping.lambda_max"].number_value == 20.0
     assert found["train_and_evaluate.architecture"].string_value == "@dcgan"
+
+
+@pytest.mark.parametrize("keep", [1, 3, 5])
+def test_the_newest_checkpoints_are_kept_and_no_fewer(tmp_path, keep):
+    networks = architectures.dcgan((8, 8, 1), n_z=3, channels=2)
+    keeper = callbacks.Checkpoints(models.GAN(*networks[:2]), tmp_path, every=1, keep=keep)
+    for step in range(9):
+        keeper.act(step, {})
+    assert checkpoints.steps(tmp_path) == list(range(9))[-keep:]
