@@ -36,7 +36,7 @@ class MissingModes:
         self.data, self.batch_size = _samples.dataset(data), checks.integer("batch_size", batch_size, minimum=1)
         if (classify is None) != (classes is None):
             raise ValueError(
-                "classify and classes belong together, a function and the number of its classes; found "
+                "classify and classes belong together: a function, and the number of its classes; found "
                 f"{classify!r}, {classes!r}"
             )
         if classify is None and not data.is_labelled:
