@@ -83,7 +83,7 @@ def train_and_evaluate(
       ValueError, TypeError: the configuration cannot be run, or is not the one that the run directory began with, or
         that directory is in use, holds other files, or has no whole checkpoint; no record has been changed then.
       FloatingPointError: the training diverged.
-      sessions.TrainingError: the training failed; `sessions.DiskFull` where it did for want of room.
+      sessions.TrainingError: the training failed; `DiskFull` where it did for want of room, `WorkerLost` of a worker.
     """
     steps = checks.integer("train_and_evaluate.steps", steps, minimum=1, maximum=checks.LARGEST_SEED)
     eval_every = checks.integer("train_and_evaluate.eval_every", eval_every, minimum=1, maximum=checks.LARGEST_SEED)

@@ -36,6 +36,15 @@ class Case(NamedTuple):
         return self.size, self.size, 1 if self.is_dcgan else 3
 
     @property
+    def pyramid(self):
+        """The smallest map's size, and channels for each halving down to it, DCGAN's: c, 2c, 4c, ..."""
+        smallest, widths = self.size, []
+        while smallest % 2 == 0 and smallest // 2 >= 4:
+            smallest //= 2
+            widths.append(self.channels << len(widths))
+        return smallest, widths
+
+    @property
     def n_z(self):
         """Size of the latent."""
         return 64 if self.is_dcgan else 128

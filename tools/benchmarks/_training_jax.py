@@ -54,18 +54,10 @@ def _weights(case, arrays):
 def _normalised(case):
     """The shapes of the scales of each network's normalisations, in order."""
     if case.is_dcgan:
-        _, widths = _pyramid(case)
+        _, widths = case.pyramid
         return {"generator": [(width,) for width in reversed(widths)], "critic": [(width,) for width in widths[1:]]}
-    blocks = _pyramid(case)[1]
+    blocks = case.pyramid[1]
     return {"generator": [(10, case.channels)] * 2 * len(blocks) + [(case.channels,)], "critic": []}
-
-
-def _pyramid(case):
-    smallest, widths = case.size, []
-    while smallest % 2 == 0 and smallest // 2 >= 4:
-        smallest //= 2
-        widths.append(case.channels << len(widths))
-    return smallest, widths
 
 
 def _drawn(case, state, key, images, labels):
@@ -216,7 +208,7 @@ def _halved(x):
 def _generate(case, state, weights, z, labels):
     """(images, moving statistics) in training mode."""
     layers = _Layers(weights, state["moving"]["generator"])
-    smallest, widths = _pyramid(case)
+    smallest, widths = case.pyramid
     x = layers.dense(z).reshape(len(z), smallest, smallest, -1)
     for _ in widths:
         x = layers.transposed(jax.nn.relu(layers.normalised(x))) if case.is_dcgan else layers.up(x, labels)

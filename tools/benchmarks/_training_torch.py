@@ -142,7 +142,7 @@ class Generator(nn.Module):
 
     def __init__(self, case):
         super().__init__()
-        smallest, widths = _pyramid(case)
+        smallest, widths = case.pyramid
         self.shape = (widths[-1], smallest, smallest)
         self.dense = nn.Linear(case.n_z, widths[-1] * smallest * smallest)
         layers = []
@@ -160,7 +160,7 @@ class Critic(nn.Module):
 
     def __init__(self, case):
         super().__init__()
-        smallest, widths = _pyramid(case)
+        smallest, widths = case.pyramid
         layers = [nn.Conv2d(case.image_shape[-1], widths[0], 5, 2, padding=2), nn.LeakyReLU(0.2)]
         for width, wider in itertools.pairwise(widths):
             layers += [nn.Conv2d(width, wider, 5, 2, padding=2), _normalisation(wider), nn.LeakyReLU(0.2)]
@@ -259,14 +259,6 @@ class ResNetCritic(nn.Module):
 
 def _normalisation(channels):
     return nn.BatchNorm2d(channels, momentum=0.1, eps=1e-5)
-
-
-def _pyramid(case):
-    smallest, widths = case.size, []
-    while smallest % 2 == 0 and smallest // 2 >= 4:
-        smallest //= 2
-        widths.append(case.channels << len(widths))
-    return smallest, widths
 
 
 def _load(network, weights):
