@@ -47,11 +47,11 @@ CASES = {
     "plain": _gan,
     "clamped": lambda: _gan(
         d_steps=2,
+        critic_penalties=[penalties.GradientPenalty(), penalties.R1()],
         generator_penalties=[penalties.JacobianClamping(1, 1.5), penalties.OroJaR(1.0)],
         dequantise=True,
         ema_decay=0.9,
     ),
-    "penalised critic": lambda: _gan(critic_penalties=[penalties.GradientPenalty(), penalties.R1()]),
     "path length": lambda: _gan(generator_penalties=[penalties.PathLength()]),
     "consensus": lambda: _gan(models.DampedGAN),
     "symplectic": lambda: _gan(models.DampedGAN, adjustment="symplectic"),

@@ -239,7 +239,7 @@ class GenerativeModel(keras.Model):
             if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):  # it looks at the first replica's alone
                 gradients = numerics.mean_over_replicas(gradients)
             gradients = [g if g is None else g / self.replicas for g in gradients]
-        optimizer.apply(gradients, variables)
+        optimizer.apply(_together(gradients), variables)
         self.watch.look_at_update(optimizer, gradients, variables)
 
     def _track(self, measured):
@@ -297,6 +297,18 @@ class GenerativeModel(keras.Model):
         if labels is None:
             raise ValueError(f"the generator is conditional on {self.num_classes} classes, but {of} has no labels")
         return datasets.check_labels(labels, self.num_classes, count)
+
+
+def _together(gradients):
+    """The gradients, none of which is to be had before all are.
+
+    Keras takes them through one IdentityN, past which TensorFlow takes it for said that a weight is read before it is
+    written where any gradient needs the value read; then it takes the IdentityN apart, and nothing says so any more. A
+    read that the weight's own gradient does not need, as of a bias by a penalty on slopes, then came before the update
+    or after.
+    """
+    with tf.control_dependencies([g for g in gradients if g is not None]):
+        return [g if g is None else tf.identity(g) for g in gradients]
 
 
 def check_hyperparameters(optimizer):
