@@ -81,6 +81,13 @@ LAYERS = [
         lambda: layers.ConditionalBatchNormalization(3, momentum=0.8, epsilon=1e-3),
         (((4, 4, 2), "float32"), ((), "int32")),
     ),
+    Layer("UpsampledConv2D", lambda: layers.UpsampledConv2D(3, 3, activation="tanh"), (((2, 2, 2), "float32"),)),
+    Layer("PooledConv2D", lambda: layers.PooledConv2D(3, 3, activation="tanh"), (((4, 4, 2), "float32"),)),
+    Layer(
+        "Conv2DTranspose",
+        lambda: layers.Conv2DTranspose(3, 5, 2, padding="same", activation="tanh"),
+        (((2, 2, 2), "float32"),),
+    ),
     Layer(
         "SpectralNormalization",
         lambda: layers.SpectralNormalization(keras.layers.Dense(3, activation="tanh")),

@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from tfjc import layers
+from tfjc.layers._fused import batch_normalization
 
 
 def _slope_penalty(layer, x, scale):
@@ -40,7 +41,8 @@ def test_second_derivatives_through_keras_s_layer_are_not():
 
 def test_batch_normalization_is_otherwise_keras_s():
     x = np.random.default_rng(6).normal(size=(8, 4, 4, 2)).astype(np.float32)
-    ours, theirs = (kind(momentum=0.7) for kind in (layers.BatchNormalization, keras.layers.BatchNormalization))
+    ours = layers.BatchNormalization(momentum=0.7)  # in float32, to be what Keras's is in float64
+    theirs = keras.layers.BatchNormalization(momentum=0.7, dtype="float64")
     results = []
     for layer in (ours, theirs):
         with tf.GradientTape() as tape:
@@ -48,3 +50,44 @@ def test_batch_normalization_is_otherwise_keras_s():
         results.append([*tape.gradient(loss, layer.trainable_variables), layer(x, training=False), *layer.weights])
     for mine, expected in zip(*results, strict=True):
         np.testing.assert_allclose(mine, expected, rtol=1e-6, atol=1e-6)
+
+
+def _derivative(f, s, order):
+    if order == 0:
+        return f(s)
+    with tf.GradientTape() as tape:
+        tape.watch(s)
+        value = _derivative(f, s, order - 1)
+    return tape.gradient(value, s)
+
+
+def _along_a_curve(normalise, dtype, order):
+    """A derivative by s of Σ w·sin(y), y the images sin(s·x) normalised with γ and β that vary with s, too."""
+    random = np.random.default_rng(7)
+    x, w = (tf.constant(random.normal(size=(6, 4, 4, 2)), dtype) for _ in range(2))
+    gamma, beta = (tf.constant(random.normal(size=2), dtype) for _ in range(2))
+    curve = lambda s: tf.reduce_sum(w * tf.sin(normalise(tf.sin(s * x), s * gamma, beta + s**2)))  # noqa: E731
+    return float(tf.function(lambda s: _derivative(curve, s, order))(tf.constant(1.3, dtype)))
+
+
+@pytest.mark.parametrize("order", range(4))
+def test_one_operation_has_derivatives_of_every_order(order):
+    def definition(x, gamma, beta):
+        centred = x - tf.reduce_mean(x, [0, 1, 2])
+        return gamma * centred / tf.sqrt(tf.reduce_mean(tf.square(centred), [0, 1, 2]) + 1e-3) + beta
+
+    expected = _along_a_curve(definition, tf.float64, order)
+    found = _along_a_curve(lambda *given: batch_normalization(*given, 1e-3)[0], tf.float32, order)
+    assert found == pytest.approx(expected, rel=1e-5)
+
+
+def test_images_in_float32_on_one_device_are_normalised_in_one_operation():
+    operations = {}
+    for dtype in ("float32", "float64"):
+        layer = layers.BatchNormalization(dtype=dtype)
+        layer.build([2, 4, 4, 3])
+        graph = tf.function(lambda x, of=layer: of(x, training=True)).get_concrete_function(
+            tf.zeros([2, 4, 4, 3], dtype)
+        )
+        operations[dtype] = {operation.type for operation in graph.graph.get_operations()}
+    assert "FusedBatchNormV3" in operations["float32"] - operations["float64"]

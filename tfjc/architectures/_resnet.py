@@ -4,7 +4,7 @@ import itertools
 
 import keras
 
-from tfjc import checks
+from tfjc import checks, layers
 from tfjc.architectures._networks import square
 
 
@@ -28,30 +28,29 @@ class Blocks:
         """An affine map."""
         return self._wrap(keras.layers.Dense(units, kernel_initializer=self._uniform(1.0), **options))(x)
 
-    def convolution(self, x, channels, size=3, *, residual=False):
-        """A convolution with stride 1 that keeps height and width."""
+    def convolution(self, x, channels, size=3, *, residual=False, kind=keras.layers.Conv2D):
+        """A convolution with stride 1 that keeps height and width, or one of another `kind` of layer."""
         weights = self._uniform(2.0 if residual else 1.0)
-        return self._wrap(keras.layers.Conv2D(channels, size, padding="same", kernel_initializer=weights))(x)
+        return self._wrap(kind(channels, size, padding="same", kernel_initializer=weights))(x)
 
     def up(self, x, channels):
         """A block that doubles height and width: nearest-neighbour upsampling before its first convolution."""
-        branch = self._active(x)
-        branch = self.convolution(keras.layers.UpSampling2D()(branch), channels, residual=True)
+        branch = self.convolution(self._active(x), channels, residual=True, kind=layers.UpsampledConv2D)
         branch = self.convolution(self._active(branch), channels, residual=True)
-        return keras.layers.Add()([self.convolution(keras.layers.UpSampling2D()(x), channels, 1), branch])
+        shortcut = keras.layers.UpSampling2D()(self.convolution(x, channels, 1))  # the same in the other order
+        return keras.layers.Add()([shortcut, branch])
 
     def down(self, x, channels):
         """A block that halves height and width by averaging."""
         branch = self.convolution(self._active(x), x.shape[-1], residual=True)
-        branch = self.convolution(self._active(branch), channels, residual=True)
-        shortcut = self.convolution(x, channels, 1)
-        return keras.layers.Add()([_halved(shortcut), _halved(branch)])
+        branch = self.convolution(self._active(branch), channels, residual=True, kind=layers.PooledConv2D)
+        return keras.layers.Add()([self._halved(x, channels), branch])
 
     def first_down(self, x, channels):
         """The critic's first block: as `down`, but its input is images, so no nonlinearity comes before."""
         branch = keras.layers.ReLU()(self.convolution(x, channels, residual=True))
-        branch = self.convolution(branch, channels, residual=True)
-        return keras.layers.Add()([self.convolution(_halved(x), channels, 1), _halved(branch)])
+        branch = self.convolution(branch, channels, residual=True, kind=layers.PooledConv2D)
+        return keras.layers.Add()([self._halved(x, channels), branch])
 
     def plain(self, x, channels):
         """A block that keeps the size; the shortcut is the identity where the channels stay the same."""
@@ -59,15 +58,15 @@ class Blocks:
         branch = self.convolution(self._active(branch), channels, residual=True)
         return keras.layers.Add()([x if x.shape[-1] == channels else self.convolution(x, channels, 1), branch])
 
+    def _halved(self, x, channels):
+        """The shortcut of a block that halves: averaged first, which is the same at a quarter of the cost."""
+        return self.convolution(keras.layers.AveragePooling2D(2)(x), channels, 1)
+
     def _active(self, x):
         return keras.layers.ReLU()(self._normalised(x))
 
     def _uniform(self, scale):
         return keras.initializers.VarianceScaling(scale, "fan_avg", "uniform", seed=next(self._seeds))
-
-
-def _halved(x):
-    return keras.layers.AveragePooling2D(2)(x)
 
 
 def halvings(name, image_shape, least=4):

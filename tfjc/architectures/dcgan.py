@@ -13,6 +13,7 @@ from tfjc.architectures._networks import (
     square,
     standard_normal,
 )
+from tfjc.layers import Conv2DTranspose
 
 
 def dcgan(image_shape, *, n_z=64, channels=64, batch_norm=True, seed=0):
@@ -111,7 +112,7 @@ class _Layers:
         return keras.layers.Dense(units, kernel_initializer=self._weights(), **options)
 
     def transposed(self, filters):
-        return keras.layers.Conv2DTranspose(filters, 5, 2, padding="same", kernel_initializer=self._weights())
+        return Conv2DTranspose(filters, 5, 2, padding="same", kernel_initializer=self._weights())
 
     def convolution(self, filters):
         return keras.layers.Conv2D(filters, 5, 2, padding="same", kernel_initializer=self._weights())

@@ -16,6 +16,8 @@ import threading
 
 import tensorflow as tf
 
+from tfjc import numerics
+
 _lock, _held = threading.Lock(), {}  # {operation: (how often it is held, entry, TensorFlow's own gradient)}
 
 
@@ -156,14 +158,11 @@ def _leaky_relu_slope(operation):
     return tf.where(features > 0, tf.ones_like(features), tf.cast(operation.get_attr("alpha"), features.dtype))
 
 
-_COLOURS = 4  # up to as many output channels sub-pixel convolution is faster: 2.4 times at 3, slower at 64 (2 cores)
-
-
 def _convolution(gradient):
     def transposed(operation, upstream):
         gradients = list(gradient(operation, upstream))
         if _is_sub_pixel(operation):
-            gradients[0] = _sub_pixel(upstream, operation.inputs[1], operation.get_attr("strides")[1])
+            gradients[0] = numerics.sub_pixel(upstream, operation.inputs[1], operation.get_attr("strides")[1])
         return gradients
 
     return transposed
@@ -180,29 +179,9 @@ def _is_sub_pixel(operation):
         and operation.inputs[1].shape[2] == colours
         and None not in (height, width, colours)
         and s == t > 1
-        and colours <= _COLOURS
+        and colours <= numerics.MOST_SUB_PIXEL_CHANNELS
         and height % s == width % s == 0
     )
-
-
-def _sub_pixel(x, kernel, s):
-    """The transposed convolution with stride s of x [B, h, w, C] and a kernel [k, l, c, C]: [B, sh, sw, c].
-
-    Pixel s·i + p of the result is Σ_m x[i − m]·kernel[s·m + p + pad]: for each p a convolution over a few shifts m.
-    """
-    rows, columns = (_taps(size, s) for size in kernel.shape[:2])
-    reach = max(abs(m) for m, _ in (*rows, *columns))
-    shifts = 2 * reach + 1
-    place = [[[reach - m, reach - n, p, q] for n, q in columns] for m, p in rows]
-    taps = tf.zeros([shifts, shifts, s, s, *kernel.shape[2:]], kernel.dtype)
-    taps = tf.reshape(tf.tensor_scatter_nd_update(taps, place, kernel), [shifts, shifts, -1, kernel.shape[3]])
-    return tf.nn.depth_to_space(tf.nn.conv2d(x, tf.linalg.matrix_transpose(taps), 1, "SAME"), s)
-
-
-def _taps(size, s):
-    """(m, p) of each tap k = s·m + p + pad along an axis with a kernel of `size`; pad is that of SAME."""
-    pad = max(size - s, 0) // 2
-    return [divmod(k - pad, s) for k in range(size)]
 
 
 _GRADIENTS = {

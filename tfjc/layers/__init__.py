@@ -1,5 +1,6 @@
 """Keras layers and wrappers of layers that the networks of the papers are made of, for anybody's models."""
 
+from tfjc.layers.convolution import Conv2DTranspose, PooledConv2D, UpsampledConv2D
 from tfjc.layers.normalization import BatchNormalization, ConditionalBatchNormalization
 from tfjc.layers.preconditioning import Preconditioning, modified_condition_number, polynomial
 from tfjc.layers.spectral import SpectralNormalization, kernel_matrix
@@ -7,8 +8,11 @@ from tfjc.layers.spectral import SpectralNormalization, kernel_matrix
 __all__ = [
     "BatchNormalization",
     "ConditionalBatchNormalization",
+    "Conv2DTranspose",
+    "PooledConv2D",
     "Preconditioning",
     "SpectralNormalization",
+    "UpsampledConv2D",
     "kernel_matrix",
     "modified_condition_number",
     "polynomial",

@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from tfjc import checks, numerics
+from tfjc.layers._fused import batch_normalization
 
 
 @keras.saving.register_keras_serializable(package="tfjc")
@@ -13,7 +14,26 @@ class BatchNormalization(keras.layers.BatchNormalization):
     `tf.nn.moments`, which Keras's layer takes, holds μ constant in σ² = mean((x − μ)²). That leaves first derivatives
     as they are, but not second ones, which penalties on slopes need. Here σ² = mean((x − c)²) − (μ − c)², which is true
     of any constant c, with c = μ: the same numbers, and derivatives of every order. Masked inputs are left to Keras.
+    Batches of images on one device are normalised in one operation.
     """
+
+    def call(self, inputs, training=None, mask=None):
+        """The normalised inputs; in training the moving averages are brought on by a step."""
+        if not (training and self.trainable and mask is None and self._is_fusible(inputs)):
+            return super().call(inputs, training=training, mask=mask)
+        channels = [inputs.shape[-1]]
+        gamma = tf.cast(self.gamma, tf.float32) if self.scale else tf.ones(channels)
+        beta = tf.cast(self.beta, tf.float32) if self.center else tf.zeros(channels)
+        outputs, mean, variance = batch_normalization(tf.cast(inputs, tf.float32), gamma, beta, self.epsilon)
+        for moving, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            moving.assign(moving * self.momentum + value * (1.0 - self.momentum))
+        return tf.cast(outputs, self.compute_dtype)
+
+    def _is_fusible(self, inputs):
+        """Whether TensorFlow has one operation for it: not in float64, nor for a batch that replicas share."""
+        shape = inputs.shape
+        fits = shape.rank == 4 and self.axis in (-1, 3) and shape[-1] is not None
+        return fits and inputs.dtype != tf.float64 and not self.renorm and numerics.replicas() == 1
 
     def _moments(self, inputs, mask):
         if mask is not None:

@@ -1,0 +1,96 @@
+"""Convolutions that make with fewer products what two of Keras's layers, or one, make with more."""
+
+import keras
+import tensorflow as tf
+
+from tfjc import numerics
+
+
+class _Resampling(keras.layers.Conv2D):
+    """A convolution with stride 1, "same", and a doubling or halving beside it."""
+
+    def __init__(self, filters, kernel_size, padding="same", **options):
+        super().__init__(filters, kernel_size, padding=padding, **options)
+        found = self.padding, self.data_format, self.strides, self.dilation_rate, self.groups
+        expected = "same", "channels_last", (1, 1), (1, 1), 1
+        if found != expected or any(size % 2 == 0 for size in self.kernel_size):
+            raise ValueError(
+                f"{type(self).__name__} has an odd kernel_size, and (padding, data_format, strides, dilation_rate, "
+                f"groups) = {expected}, found {self.kernel_size}, and {found}"
+            )
+
+
+@keras.saving.register_keras_serializable(package="tfjc")
+class UpsampledConv2D(_Resampling):
+    """`Conv2D(padding="same")` after `UpSampling2D`, its nearest neighbours: [B, h, w, C] → [B, 2h, 2w, c].
+
+    What upsampling makes equal is multiplied once, by the sum of its weights: a transposed convolution with stride 2
+    and the kernel W ∗ (2×2 ones), mirrored, which has (k + 1)² products for four places of the result where there were
+    4k². The arguments and weights are those of keras.layers.Conv2D.
+
+    Raises:
+      ValueError: the kernel's size is even, or strides, padding, dilation, groups or data format are others.
+    """
+
+    def convolution_op(self, inputs, kernel):
+        """The convolution of the doubled images."""
+        kernel = tf.linalg.matrix_transpose(tf.reverse(_summed(kernel), [0, 1]))
+        batch, height, width = (inputs.shape[axis] or tf.shape(inputs)[axis] for axis in range(3))
+        return tf.nn.conv2d_transpose(inputs, kernel, [batch, 2 * height, 2 * width, self.filters], 2, "SAME")
+
+    def compute_output_shape(self, input_shape):
+        """[B, 2h, 2w, c]."""
+        batch, height, width, _ = input_shape
+        return batch, height and 2 * height, width and 2 * width, self.filters
+
+
+@keras.saving.register_keras_serializable(package="tfjc")
+class PooledConv2D(_Resampling):
+    """`AveragePooling2D` after `Conv2D(padding="same")`: [B, 2h, 2w, C] → [B, h, w, c].
+
+    A convolution with stride 2 and the kernel W ∗ (2×2 ones)/4: (k + 1)² products for a place of the result where there
+    were 4k². The arguments and weights are those of keras.layers.Conv2D.
+
+    Raises:
+      ValueError: as `UpsampledConv2D`, or the images' height or width is odd.
+    """
+
+    def build(self, input_shape):
+        """Makes the kernel [k, k, C, c] and the bias [c]."""
+        if any(size is None or size % 2 for size in input_shape[1:3]):
+            raise ValueError(f"images of even height and width are halved, found {list(input_shape[1:])}")
+        super().build(input_shape)
+
+    def convolution_op(self, inputs, kernel):
+        """The averages of the convolution."""
+        return tf.nn.conv2d(inputs, _summed(kernel) / 4.0, 2, "SAME")
+
+    def compute_output_shape(self, input_shape):
+        """[B, h, w, c]."""
+        batch, height, width, _ = input_shape
+        return batch, height // 2, width // 2, self.filters
+
+
+@keras.saving.register_keras_serializable(package="tfjc")
+class Conv2DTranspose(keras.layers.Conv2DTranspose):
+    """Keras's transposed convolution; to up to 4 channels, images, as a sub-pixel convolution, which is faster there.
+
+    That is a convolution of the unscaled input to all s×s pixels at once (Shi et al. 2016), `numerics.sub_pixel`.
+    """
+
+    def call(self, inputs):
+        """The transposed convolution, with bias and activation."""
+        (s, t), dilations = self.strides, self.dilation_rate
+        usual = (self.padding, self.data_format, self.output_padding) == ("same", "channels_last", None)
+        if not usual or s != t or s == 1 or set(dilations) != {1} or self.filters > numerics.MOST_SUB_PIXEL_CHANNELS:
+            return super().call(inputs)
+        outputs = numerics.sub_pixel(inputs, tf.convert_to_tensor(self.kernel), s)
+        outputs = tf.nn.bias_add(outputs, tf.convert_to_tensor(self.bias)) if self.use_bias else outputs
+        return outputs if self.activation is None else self.activation(outputs)
+
+
+def _summed(kernel):
+    """W ∗ (2×2 ones): [k, k, C, c] → [k + 1, k + 1, C, c]."""
+    padded = tf.pad(tf.convert_to_tensor(kernel), [[1, 1], [1, 1], [0, 0], [0, 0]])
+    rows = padded[1:] + padded[:-1]
+    return rows[:, 1:] + rows[:, :-1]
