@@ -24,7 +24,7 @@ def rows(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def test_a_run_is_scored_and_results_are_added(finished_run, tmp_path):
+def test_a_run_is_scored_and_results_are_added(finished_run, digits_classifier, tmp_path):
     """At the newest checkpoint and at step 2: other weights, other scores; the same again: the same."""
     output = tmp_path / "scores.jsonl"
     for flags in ([], ["--step=2"], []):
@@ -42,7 +42,7 @@ def test_a_run_is_scored_and_results_are_added(finished_run, tmp_path):
     assert with_what["accuracy"] > 0.95 and len(with_what["sha256"]) == 16
 
 
-def test_the_dataset_alone_is_enough_and_a_run_needs_none(finished_run, tmp_path):
+def test_the_dataset_alone_is_enough_and_a_run_needs_none(finished_run, digits_classifier, tmp_path):
     dataset = "--gin_bindings=dataset.name = 'digits'"
     output = tmp_path / "scores.jsonl"
     for flags in ([f"--model={finished_run.saved_model}", dataset], [f"--model={finished_run.path}"]):
@@ -52,7 +52,7 @@ def test_the_dataset_alone_is_enough_and_a_run_needs_none(finished_run, tmp_path
     assert first["classifier_score/digits/20"] == pytest.approx(second["classifier_score/digits/20"], rel=1e-5)
 
 
-def test_an_exported_generator_is_scored_against_a_gin_files_data(finished_run, tmp_path):
+def test_an_exported_generator_is_scored_against_a_gin_files_data(finished_run, digits_classifier, tmp_path):
     model = finished_run.saved_model
     done = evaluate(
         f"--model={model}", "--gin_file=digits", "--samples=50", "--inception=https://module.invalid/1", cwd=tmp_path
@@ -75,7 +75,7 @@ def conditional(tmp_path_factory):
     return path
 
 
-def test_a_conditional_generators_row_says_which_labels(conditional, tmp_path):
+def test_a_conditional_generators_row_says_which_labels(conditional, digits_classifier, tmp_path):
     flags = [f"--model={conditional}", "--gin_file=digits", "--samples=20", "--num_classes=10", "--label=3"]
     done = evaluate(*flags, "--output=scores.jsonl", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -86,9 +86,13 @@ def test_a_conditional_generators_row_says_which_labels(conditional, tmp_path):
     assert "the generator fails on these latents or labels" in done.stderr
 
 
-def test_the_classifier_is_trained_on_demand(tmp_path):
-    done = evaluate("--train_classifier", "--gin_bindings=dataset.name = 'digits'", cwd=tmp_path)
+def test_the_classifier_is_trained_on_demand(tmp_path, monkeypatch):
+    """In a cache of its own, on digits as small as they were scanned."""
+    monkeypatch.setenv("TFJC_CACHE_DIR", str(tmp_path / "cache"))
+    data = [f"--gin_bindings=dataset.{binding}" for binding in ("name = 'digits'", "size = 8")]
+    done = evaluate("--train_classifier", *data, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
+    assert "training a classifier of digits on 1438 images" in done.stderr
     assert "classifier of digits: 9" in done.stdout or "classifier of digits: 100" in done.stdout
 
 

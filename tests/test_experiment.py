@@ -189,7 +189,7 @@ def test_force_goes_on_with_another_configuration_and_says_so(finished_run, tmp_
     assert "Adam.learning_rate = 0.01" in run.config.read_text()
 
 
-def test_the_last_step_is_scored_whatever_the_interval(tmp_path):
+def test_the_last_step_is_scored_whatever_the_interval(tmp_path, digits_classifier):
     """6 is no multiple of 4; of 5 steps, `fit` makes four and then one."""
     scored = ("train_and_evaluate.scores = [(@MissingModes, 4)]", "train_and_evaluate.score_samples = 20")
     for steps, expected in ((6, [0, 4, 6]), (5, [0, 4, 5])):
@@ -197,7 +197,7 @@ def test_the_last_step_is_scored_whatever_the_interval(tmp_path):
         assert [row["step"] for row in run.read_metrics() if "missing_classes" in row] == expected
 
 
-def test_a_run_scored_with_another_network_than_before_is_warned_about(tmp_path, caplog):
+def test_a_run_scored_with_another_network_than_before_is_warned_about(tmp_path, digits_classifier, caplog):
     run = train(tmp_path / "run", *SCORED, "train_and_evaluate.steps = 2")
     before = run.read_run()["scores"]
     run.update_run(scores=[{**about, "sha256": "another"} for about in before])
@@ -274,7 +274,7 @@ SCORED = (
 )
 
 
-def test_scores_are_recorded_and_change_nothing_else(finished_run, tmp_path, capsys):
+def test_scores_are_recorded_and_change_nothing_else(finished_run, digits_classifier, tmp_path, capsys):
     """At steps 0, 4 and 6: every 3, rounded up to the evaluations' 2, and at the end."""
     run = train(tmp_path / "scored", *SCORED)
     rows = run.read_metrics()

@@ -136,6 +136,7 @@ def test_two_workers_one_killed_end_as_one_process(tmp_path):
             "names workers 0 to 0, found task.index = 1",
         ),
         ("tpu", None, None, "no TPU at this machine"),
+        ("tpu", "local", None, "no TPU at this machine"),
     ],
 )
 def test_strategies_that_cannot_be(monkeypatch, name, address, config, message):

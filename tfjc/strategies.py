@@ -84,9 +84,12 @@ def _multi_worker():
 
 
 def _tpu(address):
+    local = address in (None, "local")
+    if local and not tf.config.list_physical_devices("TPU_SYSTEM"):  # known at once; the attempt can take a minute
+        raise ValueError("no TPU at this machine: TensorFlow finds no device TPU_SYSTEM")
     try:
         resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=address or "local")
-        if address not in (None, "local"):
+        if not local:
             tf.config.experimental_connect_to_cluster(resolver)
         tf.tpu.experimental.initialize_tpu_system(resolver)
         return tf.distribute.TPUStrategy(resolver)

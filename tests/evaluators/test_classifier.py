@@ -1,6 +1,7 @@
 """The classifier: what it learns, and how it is kept."""
 
 import builtins
+import sys
 
 import keras
 import numpy as np
@@ -23,6 +24,12 @@ def stripes(count=60, classes=3):
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("TFJC_CACHE_DIR", str(tmp_path))
     return tmp_path
+
+
+@pytest.fixture
+def hasty(monkeypatch):
+    """Few steps, for what does not ask how well it learns."""
+    monkeypatch.setattr(sys.modules[evaluators.classifier.__module__], "_LEAST_STEPS", 50)
 
 
 def test_it_learns_and_is_kept(cache, caplog):
@@ -48,7 +55,7 @@ def test_it_learns_and_is_kept(cache, caplog):
     assert "is damaged" in caplog.records[0].getMessage()
 
 
-def test_the_users_policy_does_not_matter(cache, caplog):
+def test_the_users_policy_does_not_matter(cache, hasty, caplog):
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
@@ -62,7 +69,7 @@ def test_the_users_policy_does_not_matter(cache, caplog):
     assert not caplog.records
 
 
-def test_a_cache_that_cannot_be_written_can_be_read(cache, monkeypatch):
+def test_a_cache_that_cannot_be_written_can_be_read(cache, hasty, monkeypatch):
     expected = evaluators.classifier(stripes()).digest
     opened = builtins.open
 
@@ -75,7 +82,7 @@ def test_a_cache_that_cannot_be_written_can_be_read(cache, monkeypatch):
     assert evaluators.classifier(stripes()).digest == expected
 
 
-def test_the_key_is_what_it_was_trained_on(cache):
+def test_the_key_is_what_it_was_trained_on(cache, hasty):
     data = stripes()
     evaluators.classifier(data)
     other = data.images.copy()

@@ -9,6 +9,7 @@ import fabricated
 import numpy as np
 import pytest
 from conftest import ROOT
+from matplotlib.figure import Figure
 
 from tfjc.study import _claims, _html, _lambdas, _read, _report
 
@@ -20,11 +21,17 @@ PLAIN = GOOD + BAD
 CLAMPED = [(7.5 + 0.04 * k, 9.3 - 0.02 * k, 2.5 + 0.04 * k, 33) for k in range(10)]
 
 
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    path = tmp_path_factory.mktemp("report")
+    _report.write(fabricated.study(path, {"plain": PLAIN, "clamped": CLAMPED}), np.random.default_rng(0))
+    return path
+
+
 @pytest.fixture
-def written(tmp_path):
-    directory = fabricated.study(tmp_path, {"plain": PLAIN, "clamped": CLAMPED})
-    _report.write(directory, np.random.default_rng(0))
-    return tmp_path
+def unrendered(monkeypatch):
+    """Figures are made, and their files left empty: for what looks at numbers and text alone."""
+    monkeypatch.setattr(Figure, "savefig", lambda figure, path, **options: path.write_bytes(b""))
 
 
 def claims(path):
@@ -62,7 +69,7 @@ def test_its_claims_are_those_of_the_records(written):
     assert all(claim["rule"] for claim in found.values())
 
 
-def test_the_values_exchanged_contradict(tmp_path):
+def test_the_values_exchanged_contradict(tmp_path, unrendered):
     directory = fabricated.study(tmp_path, {"plain": CLAMPED, "clamped": PLAIN})
     _report.write(directory, np.random.default_rng(0))
     found = claims(tmp_path)
@@ -100,7 +107,7 @@ def test_infinite_numbers_are_drawn_around_and_counted(tmp_path):
     assert "∞" in (tmp_path / "report.html").read_text()
 
 
-def test_what_comes_from_files_is_escaped(tmp_path):
+def test_what_comes_from_files_is_escaped(tmp_path, unrendered):
     directory = fabricated.study(
         tmp_path, {"plain": PLAIN, "clamped": CLAMPED}, bindings=["x = '<script>alert(1)</script>'"]
     )
@@ -112,7 +119,7 @@ def test_what_comes_from_files_is_escaped(tmp_path):
     assert "&lt;script&gt;" in page
 
 
-def test_the_same_records_give_the_same_report(tmp_path):
+def test_the_same_records_give_the_same_report(tmp_path, unrendered):
     texts = []
     for name in ("first", "second"):
         directory = fabricated.study(tmp_path / name, {"plain": PLAIN[:3], "clamped": CLAMPED[:3]})

@@ -2,7 +2,6 @@
 
 import base64
 import html
-import io
 import math
 
 _STYLE = """
@@ -55,10 +54,8 @@ def number(value):
     return f"{value:.4g}" if math.isfinite(value) else ("∞" if value > 0 else "−∞")
 
 
-def figure(drawn, caption):
-    """A matplotlib figure as an embedded PNG."""
-    stream = io.BytesIO()
-    drawn.savefig(stream, format="png", dpi=110)
-    data = base64.b64encode(stream.getvalue()).decode()
+def figure(png, caption):
+    """The bytes of a PNG, embedded."""
+    data = base64.b64encode(png).decode()
     text = html.escape(caption)
     return f'<figure><img alt="{text}" src="data:image/png;base64,{data}"><figcaption>{text}</figcaption></figure>'

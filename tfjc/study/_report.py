@@ -74,7 +74,7 @@ def _dict(found):
 
 
 def _draw(recorded, arms, folder):
-    """{caption: figure} of what there is to draw, each written as PNG and SVG too."""
+    """{name: (PNG, caption)} of what there is to draw, each written as PNG and SVG."""
     names = _read.scores(recorded)
     drawn = {
         "curves": (
@@ -99,7 +99,7 @@ def _draw(recorded, arms, folder):
         for kind in ("png", "svg"):
             with records.replacing(folder / f"{name}.{kind}") as temporary:
                 figure.savefig(temporary, format=kind, dpi=110)
-    return drawn
+    return {name: ((folder / f"{name}.png").read_bytes(), caption) for name, (_, caption) in drawn.items()}
 
 
 def _write_csv(path, rows):
@@ -125,8 +125,8 @@ def _page(study, recorded, rows, numbers, found, claims, figures):
         _html.heading("Correlations with the mean log-condition number"),
         _correlations(found),
     ]
-    for name, (figure, caption) in figures.items():
-        parts += [_html.heading(name.replace("_", " ")), _html.figure(figure, caption)]
+    for name, (png, caption) in figures.items():
+        parts += [_html.heading(name.replace("_", " ")), _html.figure(png, caption)]
     parts += [_html.heading("Every run"), _html.table(list(rows[0]), [list(row.values()) for row in rows])]
     return _html.page("Study: " + ", ".join(study.arms), parts)
 
