@@ -153,19 +153,14 @@ def sub_pixel(x, kernel, s):
     As a sub-pixel convolution (Shi et al. 2016): pixel s·i + p of the result is Σ_m x[i − m]·kernel[s·m + p + pad], for
     each p a convolution over a few shifts m.
     """
-    rows, columns = (_taps(size, s) for size in kernel.shape[:2])
-    reach = max(abs(m) for m, _ in (*rows, *columns))
+    axes = [(size, max(size - s, 0) // 2) for size in kernel.shape[:2]]  # the pad is that of "same"
+    reach = max(max(-(-pad // s), (size - 1 - pad) // s) for size, pad in axes)  # of m, to either side
     shifts = 2 * reach + 1
-    place = [[[reach - m, reach - n, p, q] for n, q in columns] for m, p in rows]
-    taps = tf.zeros([shifts, shifts, s, s, *kernel.shape[2:]], kernel.dtype)
-    taps = tf.reshape(tf.tensor_scatter_nd_update(taps, place, kernel), [shifts, shifts, -1, kernel.shape[3]])
-    return tf.nn.depth_to_space(tf.nn.conv2d(x, tf.linalg.matrix_transpose(taps), 1, "SAME"), s)
-
-
-def _taps(size, s):
-    """(m, p) of each tap k = s·m + p + pad along an axis with a kernel of `size`; pad is that of SAME."""
-    pad = max(size - s, 0) // 2
-    return [divmod(k - pad, s) for k in range(size)]
+    zeros = [[s * reach - pad, s * (shifts - reach) + pad - size] for size, pad in axes]
+    taps = tf.reshape(tf.pad(kernel, [*zeros, [0, 0], [0, 0]]), [shifts, s, shifts, s, *kernel.shape[2:]])
+    taps = tf.transpose(tf.reverse(taps, [0, 2]), [0, 2, 5, 1, 3, 4])
+    taps = tf.reshape(taps, [shifts, shifts, kernel.shape[3], s * s * kernel.shape[2]])
+    return tf.nn.depth_to_space(tf.nn.conv2d(x, taps, 1, "SAME"), s)
 
 
 XLA_CHOICES = ("auto", "on", "off")
@@ -194,3 +189,14 @@ def use_xla():
     if _xla == "auto":
         return any(tf.config.list_logical_devices(kind) for kind in ("GPU", "TPU"))
     return _xla == "on"
+
+
+def within_xla():
+    """Whether XLA compiles what is being traced, by `use_xla` or by whoever traces it; True where that is not known."""
+    try:
+        from tensorflow.python.ops import control_flow_util  # there is no public way to ask
+
+        inside = control_flow_util.GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph())
+    except (ImportError, AttributeError):
+        return True
+    return inside or use_xla() or isinstance(tf.distribute.get_strategy(), tf.distribute.TPUStrategy)

@@ -97,13 +97,24 @@ def test_a_file_and_a_jacobian_of_it(kind, tmp_path):
     )
 
 
+def test_no_latents_make_no_images():
+    layer = layers.Conv2DTranspose(3, 5, 2, padding="same")
+    assert layer(tf.zeros([0, 4, 4, 2])).shape == (0, 8, 8, 3)
+
+
+def _built_for(size):
+    layer = layers.PooledConv2D(2, 3)
+    layer.build([None, size, size, 1])
+    return layer
+
+
 @pytest.mark.parametrize(
     "make, message",
     [
         (lambda: layers.UpsampledConv2D(2, 4), r"odd kernel_size.*found \(4, 4\)"),
         (lambda: layers.PooledConv2D(2, 3, padding="valid"), r"padding.* = \('same'.*found .*\('valid'"),
         (lambda: layers.PooledConv2D(2, 3, strides=2), r"strides.*\(1, 1\).*found .*\(2, 2\)"),
-        (lambda: layers.PooledConv2D(2, 3)(tf.zeros([1, 5, 4, 1])), r"even height and width are halved.*\[5, 4, 1\]"),
+        (lambda: _built_for(4)(tf.zeros([1, 5, 4, 1])), r"even height and width are halved.*\[5, 4, 1\]"),
     ],
 )
 def test_mistakes_are_named(make, message):

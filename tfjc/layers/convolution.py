@@ -22,11 +22,11 @@ class _Resampling(keras.layers.Conv2D):
 
 @keras.saving.register_keras_serializable(package="tfjc")
 class UpsampledConv2D(_Resampling):
-    """`Conv2D(padding="same")` after `UpSampling2D`, its nearest neighbours: [B, h, w, C] → [B, 2h, 2w, c].
+    """`Conv2D(padding="same")` after `UpSampling2D`, nearest neighbours: [B, h, w, C] → [B, 2h, 2w, c].
 
     What upsampling makes equal is multiplied once, by the sum of its weights: a transposed convolution with stride 2
     and the kernel W ∗ (2×2 ones), mirrored, which has (k + 1)² products for four places of the result where there were
-    4k². The arguments and weights are those of keras.layers.Conv2D.
+    4k². The arguments and weights are those of keras.layers.Conv2D. In 16 bits the sums are rounded once more.
 
     Raises:
       ValueError: the kernel's size is even, or strides, padding, dilation, groups or data format are others.
@@ -49,20 +49,16 @@ class PooledConv2D(_Resampling):
     """`AveragePooling2D` after `Conv2D(padding="same")`: [B, 2h, 2w, C] → [B, h, w, c].
 
     A convolution with stride 2 and the kernel W ∗ (2×2 ones)/4: (k + 1)² products for a place of the result where there
-    were 4k². The arguments and weights are those of keras.layers.Conv2D.
+    were 4k². The arguments and weights are those of keras.layers.Conv2D; an activation comes after the averages.
 
     Raises:
       ValueError: as `UpsampledConv2D`, or the images' height or width is odd.
     """
 
-    def build(self, input_shape):
-        """Makes the kernel [k, k, C, c] and the bias [c]."""
-        if any(size is None or size % 2 for size in input_shape[1:3]):
-            raise ValueError(f"images of even height and width are halved, found {list(input_shape[1:])}")
-        super().build(input_shape)
-
     def convolution_op(self, inputs, kernel):
         """The averages of the convolution."""
+        if any(size is None or size % 2 for size in inputs.shape[1:3]):
+            raise ValueError(f"images of even height and width are halved, found {list(inputs.shape[1:])}")
         return tf.nn.conv2d(inputs, _summed(kernel) / 4.0, 2, "SAME")
 
     def compute_output_shape(self, input_shape):
@@ -73,7 +69,7 @@ class PooledConv2D(_Resampling):
 
 @keras.saving.register_keras_serializable(package="tfjc")
 class Conv2DTranspose(keras.layers.Conv2DTranspose):
-    """Keras's transposed convolution; to up to 4 channels, images, as a sub-pixel convolution, which is faster there.
+    """Keras's transposed convolution; to up to 4 channels, images, as a sub-pixel convolution, on CPUs the faster one.
 
     That is a convolution of the unscaled input to all s×s pixels at once (Shi et al. 2016), `numerics.sub_pixel`.
     """
@@ -82,6 +78,7 @@ class Conv2DTranspose(keras.layers.Conv2DTranspose):
         """The transposed convolution, with bias and activation."""
         (s, t), dilations = self.strides, self.dilation_rate
         usual = (self.padding, self.data_format, self.output_padding) == ("same", "channels_last", None)
+        usual = usual and inputs.shape[0] != 0  # TensorFlow's convolution of none has too few channels
         if not usual or s != t or s == 1 or set(dilations) != {1} or self.filters > numerics.MOST_SUB_PIXEL_CHANNELS:
             return super().call(inputs)
         outputs = numerics.sub_pixel(inputs, tf.convert_to_tensor(self.kernel), s)

@@ -14,7 +14,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
     `tf.nn.moments`, which Keras's layer takes, holds μ constant in σ² = mean((x − μ)²). That leaves first derivatives
     as they are, but not second ones, which penalties on slopes need. Here σ² = mean((x − c)²) − (μ − c)², which is true
     of any constant c, with c = μ: the same numbers, and derivatives of every order. Masked inputs are left to Keras.
-    Batches of images on one device are normalised in one operation.
+    Batches of images on one device are normalised in one operation (not in float64, nor under XLA).
     """
 
     def call(self, inputs, training=None, mask=None):
@@ -26,14 +26,17 @@ class BatchNormalization(keras.layers.BatchNormalization):
         beta = tf.cast(self.beta, tf.float32) if self.center else tf.zeros(channels)
         outputs, mean, variance = batch_normalization(tf.cast(inputs, tf.float32), gamma, beta, self.epsilon)
         for moving, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
-            moving.assign(moving * self.momentum + value * (1.0 - self.momentum))
+            moving.assign(tf.cast(moving, tf.float32) * self.momentum + value * (1.0 - self.momentum))
         return tf.cast(outputs, self.compute_dtype)
 
     def _is_fusible(self, inputs):
-        """Whether TensorFlow has one operation for it: not in float64, nor for a batch that replicas share."""
+        """Whether TensorFlow has one operation for it: not in float64, nor for a batch that replicas share.
+
+        XLA has one that takes σ² to be mean(x²) − μ², which is wrong, and negative even, where μ² is far above σ².
+        """
         shape = inputs.shape
-        fits = shape.rank == 4 and self.axis in (-1, 3) and shape[-1] is not None
-        return fits and inputs.dtype != tf.float64 and not self.renorm and numerics.replicas() == 1
+        fits = shape.rank == 4 and self.axis in (-1, 3) and shape[-1] is not None and inputs.dtype != tf.float64
+        return fits and not self.renorm and numerics.replicas() == 1 and not numerics.within_xla()
 
     def _moments(self, inputs, mask):
         if mask is not None:

@@ -307,7 +307,7 @@ def _together(gradients):
     read that the weight's own gradient does not need, as of a bias by a penalty on slopes, then came before the update
     or after.
     """
-    with tf.control_dependencies([g for g in gradients if g is not None]):
+    with tf.control_dependencies([tf.group(*(g for g in gradients if g is not None))]):
         return [g if g is None else tf.identity(g) for g in gradients]
 
 
