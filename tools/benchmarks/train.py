@@ -29,15 +29,16 @@ from jacobian import _output, _positive, machine, markdown
 
 HERE = pathlib.Path(__file__).resolve().parent
 OURS, LOOP = "tfjc", "tfjc, fit with callbacks"
-FRAMEWORKS = {
-    OURS: ("tfjc", {}),
-    "PyTorch, eager": ("torch", {"compiled": False}),
-    "PyTorch, compiled": ("torch", {"compiled": True}),
-    "JAX, jit": ("jax", {}),
+# glibc is told to keep freed memory: else PyTorch spends a tenth of its time on page faults (TensorFlow and JAX none).
+_KEPT = {"MALLOC_TRIM_THRESHOLD_": str(1 << 32), "MALLOC_MMAP_THRESHOLD_": str(1 << 25)}
+FRAMEWORKS = {  # module, options, environment
+    OURS: ("tfjc", {}, _KEPT),
+    "PyTorch, eager": ("torch", {"compiled": False}, _KEPT),
+    "PyTorch, as it comes": ("torch", {"compiled": False}, {}),
+    "PyTorch, compiled": ("torch", {"compiled": True}, _KEPT),
+    "JAX, jit": ("jax", {}, _KEPT),
 }
 TOLERANCE = 1e-4  # of the first steps' losses, relative where these are above 1
-# glibc keeps freed memory: else PyTorch spends a tenth of its time on page faults (TensorFlow and JAX none).
-_MALLOC = {"MALLOC_TRIM_THRESHOLD_": str(1 << 32), "MALLOC_MMAP_THRESHOLD_": str(1 << 25)}
 COLUMNS = ["network", "clamped", "framework", "steps/s", "images/s", "CPU ms/step", "ours ÷ it", "÷ unclamped"]
 COLUMNS += ["first steps [s]", "Δ loss"]
 
@@ -127,10 +128,10 @@ class _Child:
     """A training in a process of its own, idle until it is told to take steps."""
 
     def __init__(self, framework, name, clamped, folder):
-        module, options = FRAMEWORKS[framework]
+        module, options, memory = FRAMEWORKS[framework]
         file = str(folder / f"{name}-{clamped}.npz")
         request = {"framework": module, "options": options, "case": name, "clamped": clamped, "file": file}
-        environment = {"TF_CPP_MIN_LOG_LEVEL": "3", "XLA_PYTHON_CLIENT_PREALLOCATE": "false", **_MALLOC, **os.environ}
+        environment = {"TF_CPP_MIN_LOG_LEVEL": "3", "XLA_PYTHON_CLIENT_PREALLOCATE": "false", **memory, **os.environ}
         environment["PYTHONPATH"] = os.pathsep.join([str(HERE.parents[1]), os.environ.get("PYTHONPATH", "")])
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115, closed with the process
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": self._errors, "text": True}
