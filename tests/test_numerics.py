@@ -1,4 +1,4 @@
-"""Norms, directions, seeds and the scale of images."""
+"""Norms, directions, seeds, the scale of images and sub-pixel convolution."""
 
 import numpy as np
 import pytest
@@ -49,3 +49,12 @@ def test_one_place_decides_on_xla():
 def test_norms_of_what_is_not_finite_are_not_finite():
     found = numerics.safe_norm(tf.constant([[np.nan, 1.0], [np.inf, 1.0], [3.0, 4.0]]))
     np.testing.assert_array_equal(found, [np.nan, np.inf, 5.0])
+
+
+@pytest.mark.parametrize("kernel", [(5, 5), (4, 4), (3, 3), (2, 2), (1, 1), (7, 4)])
+@pytest.mark.parametrize("stride", [2, 3])
+def test_sub_pixel_convolution_is_the_transposed_one(kernel, stride):
+    x = tf.random.stateless_normal([2, 3, 4, 6], [1, 1], dtype=tf.float64)
+    weights = tf.random.stateless_normal([*kernel, 3, 6], [2, 2], dtype=tf.float64)
+    expected = tf.nn.conv2d_transpose(x, weights, [2, 3 * stride, 4 * stride, 3], stride, "SAME")
+    np.testing.assert_allclose(numerics.sub_pixel(x, weights, stride), expected, atol=1e-12)

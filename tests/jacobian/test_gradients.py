@@ -9,7 +9,6 @@ import pytest
 import tensorflow as tf
 from tensorflow.python.framework import ops
 
-from tfjc import numerics
 from tfjc.jacobian import _gradients, jacobian, operator
 
 Z = tf.random.stateless_normal([2, 8], [1, 1])
@@ -122,15 +121,6 @@ def test_the_gradient_of_tile_sums_the_copies(multiples):
         found = gradient(x, u)
     expected = sum(u[i * 2 : i * 2 + 2, j * 4 : j * 4 + 4, k * 3 : k * 3 + 3] for i, j, k in np.ndindex(*multiples))
     np.testing.assert_allclose(found, expected, atol=1e-5)
-
-
-@pytest.mark.parametrize("kernel", [(5, 5), (4, 4), (3, 3), (2, 2), (1, 1), (7, 4)])
-@pytest.mark.parametrize("stride", [2, 3])
-def test_sub_pixel_convolution_is_the_transposed_one(kernel, stride):
-    x = tf.random.stateless_normal([2, 3, 4, 6], [1, 1], dtype=tf.float64)
-    weights = tf.random.stateless_normal([*kernel, 3, 6], [2, 2], dtype=tf.float64)
-    expected = tf.nn.conv2d_transpose(x, weights, [2, 3 * stride, 4 * stride, 3], stride, "SAME")
-    np.testing.assert_allclose(numerics.sub_pixel(x, weights, stride), expected, atol=1e-12)
 
 
 @pytest.mark.parametrize("colours", [1, 3, 5])

@@ -119,7 +119,7 @@ def test_what_comes_from_files_is_escaped(tmp_path, unrendered):
     assert "&lt;script&gt;" in page
 
 
-def test_the_same_records_give_the_same_report(tmp_path, unrendered):
+def test_the_same_records_give_the_same_report(tmp_path):
     texts = []
     for name in ("first", "second"):
         directory = fabricated.study(tmp_path / name, {"plain": PLAIN[:3], "clamped": CLAMPED[:3]})
