@@ -13,7 +13,7 @@ from tfjc.architectures._networks import (
     square,
     standard_normal,
 )
-from tfjc.layers import Conv2DTranspose
+from tfjc.layers import Conv2DTranspose, LeakyReLU
 
 
 def dcgan(image_shape, *, n_z=64, channels=64, batch_norm=True, seed=0):
@@ -90,9 +90,9 @@ def _generator(layers, n_z, smallest, widths, colours):
 
 def _critic(layers, image_shape, widths, outputs):
     images = keras.Input(image_shape, name="images")
-    x = keras.layers.LeakyReLU(0.2)(layers.convolution(widths[0])(images))
+    x = LeakyReLU(0.2)(layers.convolution(widths[0])(images))
     for width in widths[1:]:
-        x = keras.layers.LeakyReLU(0.2)(layers.normalised(layers.convolution(width)(x)))
+        x = LeakyReLU(0.2)(layers.normalised(layers.convolution(width)(x)))
     x = keras.layers.Flatten()(x)
     heads = [layers.dense(units, dtype=output_dtype(), name=name)(x) for name, units in outputs.items()]
     return keras.Model(images, heads[0] if len(heads) == 1 else heads, name="critic")

@@ -167,8 +167,8 @@ def _cnn_critic(make, image_shape, channels):
     for unit in (1, 2, 4):
         for width, size, stride in ((unit, 3, 1), (unit, 4, 2)):
             x = make(keras.layers.Conv2D, width * channels, size, stride, padding="same")(x)
-            x = keras.layers.LeakyReLU(0.1)(x)
-    x = keras.layers.LeakyReLU(0.1)(make(keras.layers.Conv2D, 8 * channels, 3, padding="same")(x))
+            x = layers.LeakyReLU(0.1)(x)
+    x = layers.LeakyReLU(0.1)(make(keras.layers.Conv2D, 8 * channels, 3, padding="same")(x))
     logits = make(keras.layers.Dense, 1, dtype=output_dtype())(keras.layers.Flatten()(x))
     return keras.Model(images, logits, name="critic")
 

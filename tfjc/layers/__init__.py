@@ -1,5 +1,6 @@
 """Keras layers and wrappers of layers that the networks of the papers are made of, for anybody's models."""
 
+from tfjc.layers.activation import LeakyReLU
 from tfjc.layers.convolution import Conv2DTranspose, PooledConv2D, UpsampledConv2D
 from tfjc.layers.normalization import BatchNormalization, ConditionalBatchNormalization
 from tfjc.layers.preconditioning import Preconditioning, modified_condition_number, polynomial
@@ -9,6 +10,7 @@ __all__ = [
     "BatchNormalization",
     "ConditionalBatchNormalization",
     "Conv2DTranspose",
+    "LeakyReLU",
     "PooledConv2D",
     "Preconditioning",
     "SpectralNormalization",
