@@ -72,6 +72,51 @@ def test_other_transposed_convolutions_are_left_to_keras(filters, options):
     assert_same(ours, theirs, (4, 3, 2))
 
 
+@pytest.mark.parametrize("kernel, stride", [(5, 2), (4, 2), ((3, 5), 2), (2, 2), (1, 2), (3, 3), (7, 4)])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_gradients_by_images_are_sub_pixel_convolutions(kernel, stride, channels):
+    """The numbers of Keras's layer, those of a penalty on slopes included, and no transposed convolution."""
+    ours, theirs = (
+        module.Conv2D(5, kernel, stride, padding="same", dtype="float64") for module in (layers, keras.layers)
+    )
+    shape = (2 * stride, 3 * stride, channels)
+    assert_same(ours, theirs, shape)
+    x, penalties = tf.constant(np.random.default_rng(3).normal(size=(3, *shape))), []
+    for layer in (ours, theirs):
+
+        @tf.function
+        def penalty(x, layer=layer):
+            with tf.GradientTape() as outer:
+                outer.watch(x)
+                with tf.GradientTape() as inner:
+                    inner.watch(x)
+                    loss = tf.reduce_sum(tf.sin(layer(x)))
+                slopes = tf.reduce_sum(tf.sin(inner.gradient(loss, x)))
+            return outer.gradient(slopes, [x, *layer.trainable_variables])
+
+        penalties.append(penalty(x))
+        operations = penalty.get_concrete_function(x).graph.get_operations()
+        strides = [op.get_attr("strides")[1] for op in operations if op.type == "Conv2DBackpropInput"]
+        assert (stride in strides) is (layer is theirs)
+    for found, expected in zip(*penalties, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize(
+    "channels, options",
+    [(5, {}), (1, {"padding": "valid"}), (1, {"strides": 1}), (1, {"strides": (2, 1)}), (2, {"groups": 2})],
+)
+def test_other_convolutions_are_left_to_keras(channels, options):
+    options = {"strides": 2, "padding": "same", "dtype": "float64", **options}
+    assert_same(*(kind(4, 3, **options) for kind in (layers.Conv2D, keras.layers.Conv2D)), (4, 6, channels))
+
+
+def test_images_that_a_stride_does_not_divide_are_left_to_keras():
+    assert_same(
+        *(kind(4, 3, 2, padding="same", dtype="float64") for kind in (layers.Conv2D, keras.layers.Conv2D)), (5, 4, 1)
+    )
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_fewer_products_are_made(kind):
     """A kernel of 4×4 instead of 3×3, at the places of the smaller images instead of the larger ones'."""
@@ -82,10 +127,10 @@ def test_fewer_products_are_made(kind):
     assert tuple(convolution.inputs[1].shape[:2]) == (4, 4)
 
 
-@pytest.mark.parametrize("kind", [layers.UpsampledConv2D, layers.PooledConv2D, layers.Conv2DTranspose])
+@pytest.mark.parametrize("kind", [layers.UpsampledConv2D, layers.PooledConv2D, layers.Conv2D, layers.Conv2DTranspose])
 def test_a_file_and_a_jacobian_of_it(kind, tmp_path):
     """A .keras file brings the layer back, and the pullback is the columns of tf's own Jacobian."""
-    options = {"strides": 2, "padding": "same"} if kind is layers.Conv2DTranspose else {}
+    options = {"strides": 2, "padding": "same"} if kind in (layers.Conv2D, layers.Conv2DTranspose) else {}
     first = [keras.Input([4]), keras.layers.Reshape([2, 2, 1]), keras.layers.Conv2D(2, 1)]
     model = keras.Sequential([*first, kind(3, 3, activation="tanh", **options)])
     model.save(tmp_path / "model.keras")

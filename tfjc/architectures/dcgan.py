@@ -13,7 +13,7 @@ from tfjc.architectures._networks import (
     square,
     standard_normal,
 )
-from tfjc.layers import Conv2DTranspose, LeakyReLU
+from tfjc.layers import Conv2D, Conv2DTranspose, LeakyReLU
 
 
 def dcgan(image_shape, *, n_z=64, channels=64, batch_norm=True, seed=0):
@@ -115,7 +115,7 @@ class _Layers:
         return Conv2DTranspose(filters, 5, 2, padding="same", kernel_initializer=self._weights())
 
     def convolution(self, filters):
-        return keras.layers.Conv2D(filters, 5, 2, padding="same", kernel_initializer=self._weights())
+        return Conv2D(filters, 5, 2, padding="same", kernel_initializer=self._weights())
 
     def normalised(self, x):
         return batch_normalization(x) if self._batch_norm else x

@@ -1,7 +1,7 @@
 """Keras layers and wrappers of layers that the networks of the papers are made of, for anybody's models."""
 
 from tfjc.layers.activation import LeakyReLU
-from tfjc.layers.convolution import Conv2DTranspose, PooledConv2D, UpsampledConv2D
+from tfjc.layers.convolution import Conv2D, Conv2DTranspose, PooledConv2D, UpsampledConv2D
 from tfjc.layers.normalization import BatchNormalization, ConditionalBatchNormalization
 from tfjc.layers.preconditioning import Preconditioning, modified_condition_number, polynomial
 from tfjc.layers.spectral import SpectralNormalization, kernel_matrix
@@ -9,6 +9,7 @@ from tfjc.layers.spectral import SpectralNormalization, kernel_matrix
 __all__ = [
     "BatchNormalization",
     "ConditionalBatchNormalization",
+    "Conv2D",
     "Conv2DTranspose",
     "LeakyReLU",
     "PooledConv2D",

@@ -76,14 +76,45 @@ class Conv2DTranspose(keras.layers.Conv2DTranspose):
 
     def call(self, inputs):
         """The transposed convolution, with bias and activation."""
-        (s, t), dilations = self.strides, self.dilation_rate
-        usual = (self.padding, self.data_format, self.output_padding) == ("same", "channels_last", None)
-        usual = usual and inputs.shape[0] != 0  # TensorFlow's convolution of none has too few channels
-        if not usual or s != t or s == 1 or set(dilations) != {1} or self.filters > numerics.MOST_SUB_PIXEL_CHANNELS:
+        if not _is_sub_pixel(self, inputs, self.filters) or self.output_padding is not None:
             return super().call(inputs)
-        outputs = numerics.sub_pixel(inputs, tf.convert_to_tensor(self.kernel), s)
+        outputs = numerics.sub_pixel(inputs, tf.convert_to_tensor(self.kernel), self.strides[0])
         outputs = tf.nn.bias_add(outputs, tf.convert_to_tensor(self.bias)) if self.use_bias else outputs
         return outputs if self.activation is None else self.activation(outputs)
+
+
+@keras.saving.register_keras_serializable(package="tfjc")
+class Conv2D(keras.layers.Conv2D):
+    """Keras's convolution; of up to 4 channels, images, the gradient by these is a sub-pixel convolution, as above.
+
+    That is what a generator's gradient, and a critic's slope, go through.
+    """
+
+    def convolution_op(self, inputs, kernel):
+        """The convolution."""
+        s, sizes = self.strides[0], inputs.shape[1:3]
+        divides = all(size is not None and size % s == 0 for size in sizes)
+        if not divides or self.groups != 1 or not _is_sub_pixel(self, inputs, inputs.shape[-1]):
+            return super().convolution_op(inputs, kernel)
+
+        @tf.custom_gradient
+        def convolution(x, kernel):
+            y = tf.nn.conv2d(x, kernel, s, "SAME")
+            options = {"strides": [1, s, s, 1], "padding": "SAME", "filter_sizes": kernel.shape}
+            return y, lambda dy: (
+                numerics.sub_pixel(dy, kernel, s),
+                tf.raw_ops.Conv2DBackpropFilter(input=x, out_backprop=dy, **options),
+            )
+
+        return convolution(inputs, tf.convert_to_tensor(kernel))
+
+
+def _is_sub_pixel(layer, inputs, channels):
+    """Whether the transposed convolution to `channels`, the layer's own or that of its gradient, is done as one."""
+    (s, t), dilations = layer.strides, set(layer.dilation_rate)
+    usual = (layer.padding, layer.data_format, dilations) == ("same", "channels_last", {1}) and s == t > 1
+    some = inputs.shape[0] != 0  # TensorFlow's convolution of none has too few channels
+    return usual and some and channels <= numerics.MOST_SUB_PIXEL_CHANNELS
 
 
 def _summed(kernel):
