@@ -96,17 +96,7 @@ class Conv2D(keras.layers.Conv2D):
         divides = all(size is not None and size % s == 0 for size in sizes)
         if not divides or self.groups != 1 or not _is_sub_pixel(self, inputs, inputs.shape[-1]):
             return super().convolution_op(inputs, kernel)
-
-        @tf.custom_gradient
-        def convolution(x, kernel):
-            y = tf.nn.conv2d(x, kernel, s, "SAME")
-            options = {"strides": [1, s, s, 1], "padding": "SAME", "filter_sizes": kernel.shape}
-            return y, lambda dy: (
-                numerics.sub_pixel(dy, kernel, s),
-                tf.raw_ops.Conv2DBackpropFilter(input=x, out_backprop=dy, **options),
-            )
-
-        return convolution(inputs, tf.convert_to_tensor(kernel))
+        return numerics.strided_convolution(inputs, tf.convert_to_tensor(kernel), s)
 
 
 def _is_sub_pixel(layer, inputs, channels):
