@@ -83,6 +83,8 @@ LAYERS = [
     ),
     Layer("UpsampledConv2D", lambda: layers.UpsampledConv2D(3, 3, activation="tanh"), (((2, 2, 2), "float32"),)),
     Layer("PooledConv2D", lambda: layers.PooledConv2D(3, 3, activation="tanh"), (((4, 4, 2), "float32"),)),
+    Layer("Conv2D", lambda: layers.Conv2D(3, 5, 2, padding="same", activation="tanh"), (((4, 4, 2), "float32"),)),
+    Layer("LeakyReLU", lambda: layers.LeakyReLU(0.2), (((4, 4, 2), "float32"),)),
     Layer(
         "Conv2DTranspose",
         lambda: layers.Conv2DTranspose(3, 5, 2, padding="same", activation="tanh"),

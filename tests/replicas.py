@@ -6,6 +6,7 @@ in float64, so that only rounding may differ, and writes what comes of it to FIL
 
 import os
 import sys
+import tempfile
 import warnings
 
 import keras
@@ -15,7 +16,9 @@ import tensorflow as tf
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from tfjc import architectures, models, numerics, penalties, spectrum, strategies
+from tfjc.evaluators import Inception, _samples
 from tfjc.evaluators._samples import generated
+from tfjc.evaluators.classifier import Classifier
 
 IMAGES = np.random.default_rng(0).integers(0, 256, size=(64, 16, 16, 1)).astype(np.uint8)
 LABELS = np.random.default_rng(1).integers(0, 3, size=64)
@@ -95,6 +98,42 @@ def measure(model):
     return {"measured spectrum": singular_values, "measured images": images, "share": share}
 
 
+def networks(folder):
+    """A classifier and a module of Inception's signature, as loaded from files, and what tells its replica."""
+    images = keras.Input([8, 8, 1], dtype="float32")
+    features = keras.layers.Dense(4, "tanh", dtype="float32")(keras.layers.Flatten()(images))
+    classifier = Classifier(keras.Model(images, [keras.layers.Dense(3, dtype="float32")(features), features]), "a", 1.0)
+    module = tf.Module()
+    module.kernel = tf.Variable(tf.random.stateless_normal([27, 4], [1, 2]))
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 299, 299, 3], tf.float32)])
+    def call(images):
+        means = tf.reshape(tf.nn.avg_pool2d(images, 99, 99, "VALID"), [-1, 27])
+        return {"logits": tf.matmul(means, module.kernel), "pool_3": means}
+
+    module.__call__ = call
+    tf.saved_model.save(module, folder)
+
+    def replica(images):
+        context = tf.distribute.get_replica_context()
+        number = 0 if context is None else context.replica_id_in_sync_group
+        return tf.fill([tf.shape(images)[0]], number)
+
+    shared = tf.function(lambda images: (_samples.shared(replica)(images), images), reduce_retracing=True)
+    return {"classifier": classifier, "inception": Inception(folder), "share": shared}
+
+
+def look(networks):
+    """{name: array} of what networks make of five images, and of three, whose number the graph does not know then."""
+    images = tf.random.stateless_uniform([5, 8, 8, 1], [3, 4], -1.0, 1.0)
+    return {
+        f"networks: {name} {part} {count}": np.asarray(array)
+        for name, network in networks.items()
+        for count in (5, 3)
+        for part, array in enumerate(network(images[:count]))
+    }
+
+
 def main(count, file, names):
     """Trains the cases `names` on `count` replicas."""
     cpu = tf.config.list_physical_devices("CPU")[0]
@@ -103,11 +142,13 @@ def main(count, file, names):
     keras.config.set_floatx("float64")
     keras.config.set_dtype_policy("float64")
     warnings.simplefilter("error", UserWarning)  # of layers that make the update depend on the number of replicas
-    found = {}
+    found, made = {}, networks(tempfile.mkdtemp())
+    look(made)  # outside of the strategy first: what is traced there is not what its replicas share
     with strategies.create("mirrored" if count else "default").scope():
         assert numerics.replicas() == max(count, 1)
         for name in names:
             found |= {f"{name}: {key}": value for key, value in train(CASES[name]).items()}
+        found |= look(made)
     np.savez(file, **found)
 
 

@@ -58,15 +58,17 @@ def test_any_number_of_replicas_makes_the_same_update(tmp_path_factory, count, n
     alone, together = trained(folder, 0, *names), trained(folder, count, *names)
     for name, value in together.items():
         case, what = name.split(": ")
-        if what != "share":
+        if not what.startswith("share"):
             tolerance = 1e-2 if case == "float16" else 1e-6
             np.testing.assert_allclose(value, alone[name], rtol=tolerance, atol=0.1 * tolerance, err_msg=name)
 
 
 def test_replicas_share_what_is_measured(tmp_path_factory):
-    """Five latents over two replicas: three and two."""
-    share = trained(tmp_path_factory.getbasetemp(), 2, *SHARED[2])["float16: share"]
-    np.testing.assert_array_equal(share, [0, 0, 0, 1, 1])
+    """Five latents, and five images for scores, over two replicas: three and two."""
+    found = trained(tmp_path_factory.getbasetemp(), 2, *SHARED[2])
+    for name in ("float16: share", "networks: share 0 5"):
+        np.testing.assert_array_equal(found[name], [0, 0, 0, 1, 1])
+    np.testing.assert_array_equal(found["networks: share 0 3"], [0, 0, 1])
 
 
 def free_ports(count):

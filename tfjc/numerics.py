@@ -66,9 +66,9 @@ def mean_over_replicas(tensors):
 def split_over_replicas(function):
     """`function` with the rows of the tensors it is called with split over the current strategy's replicas.
 
-    It returns a tensor with a row for each of theirs; None among its arguments stays None. Rows that do not divide
-    evenly are filled up with copies of the last one, which are dropped again. To run side by side, it is to be called
-    in a graph.
+    It returns a tensor, or several, with a row for each of theirs; None among its arguments stays None. Rows that do
+    not divide evenly are filled up with copies of the last one, which are dropped again. To run side by side, it is to
+    be called in a graph.
     """
     strategy = tf.distribute.get_strategy()
     if not is_distributed():
@@ -76,16 +76,21 @@ def split_over_replicas(function):
 
     def part(*tensors):
         context = tf.distribute.get_replica_context()
-        count = tensors[0].shape[0]
+        count = _count(tensors[0])
         size = -(-count // context.num_replicas_in_sync)
         mine = tf.minimum(context.replica_id_in_sync_group * size + tf.range(size), count - 1)
         return function(*(None if tensor is None else tf.gather(tensor, mine) for tensor in tensors))
 
     @functools.wraps(function)
     def whole(*tensors):
-        return strategy.gather(strategy.run(part, args=tensors), axis=0)[: tensors[0].shape[0]]
+        found, count = strategy.run(part, args=tensors), _count(tensors[0])
+        return tf.nest.map_structure(lambda parts: strategy.gather(parts, axis=0)[:count], found)
 
     return whole
+
+
+def _count(tensor):
+    return tf.shape(tensor)[0] if tensor.shape[0] is None else tensor.shape[0]
 
 
 def is_distributed():

@@ -50,6 +50,23 @@ def generated(generate, z, labels, batch_size):
         yield np.asarray(tf.cast(images, tf.float32))
 
 
+def shared(network):
+    """`network`, images → tensors, by all replicas of this process, each of which takes a part of the images.
+
+    Not by those of other workers: what one has in its cache, another may have to compute.
+    """
+    return numerics.split_over_replicas(network) if _mirrored() else network
+
+
+def at_once(batch_size):
+    """How many images are taken at once: `batch_size` by each replica of this process."""
+    return checks.integer("batch_size", batch_size, minimum=1) * (numerics.replicas() if _mirrored() else 1)
+
+
+def _mirrored():
+    return isinstance(tf.distribute.get_strategy(), tf.distribute.MirroredStrategy)
+
+
 def check(images, data):
     """`images`, which must be like the dataset's; raises ValueError with what was found, NotFinite for nan."""
     shape = data.image_shape

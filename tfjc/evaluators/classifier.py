@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfjc import checks, numerics, records
-from tfjc.evaluators import _cache
+from tfjc.evaluators import _cache, _samples
 
 FEATURES = 128
 _RECIPE = 1  # of `_network` and `_fit`: another number makes cached classifiers old
@@ -35,7 +35,11 @@ class Classifier:
     def __init__(self, model, name, accuracy):
         self.name, self.accuracy, self.digest = name, accuracy, _digest(model)
         self.classes = model.outputs[0].shape[-1]
-        self._run = tf.function(lambda images: model(images, training=False), reduce_retracing=True)
+
+        def infer(images):
+            return model(images, training=False)
+
+        self._run = tf.function(lambda images: _samples.shared(infer)(images), reduce_retracing=True)
 
     def __call__(self, images):
         """(logits, features) as arrays, in inference mode."""

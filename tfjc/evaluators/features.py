@@ -4,7 +4,7 @@ import warnings
 
 import numpy as np
 
-from tfjc import checks, datasets, numerics, scores
+from tfjc import datasets, numerics, scores
 from tfjc.evaluators import _cache, _samples, tfgan
 from tfjc.evaluators.classifier import classifier as trained_classifier
 from tfjc.evaluators.inception import Inception, check_handle
@@ -22,7 +22,7 @@ class _FeatureEvaluator:
 
     def __init__(self, z, data, *, labels=None, batch_size=100):
         self.z, self.labels = _samples.latents(z, labels, least=_LEAST)
-        self.data, self.batch_size = _samples.dataset(data), checks.integer("batch_size", batch_size, minimum=1)
+        self.data, self.batch_size = _samples.dataset(data), _samples.at_once(batch_size)
         if len(self.data.images) < _LEAST:
             raise ValueError(f"at least {_LEAST} real images are needed, found {len(self.data.images)}")
         self._network = self._real = None
@@ -124,7 +124,7 @@ class InceptionEvaluator(_FeatureEvaluator):
       data: `datasets.Dataset`, real images of 1 or 3 colours.
       labels: [N, ...] for a class-conditional generator.
       inception: TF-Hub handle or directory of TF-GAN's Inception module.
-      batch_size: images at once, which are 299×299 then.
+      batch_size: images at once, on each replica of a MirroredStrategy in scope; they are 299×299 then.
 
     Raises:
       ValueError: the data are no images, or arguments of other shapes.
@@ -163,7 +163,7 @@ class ClassifierEvaluator(_FeatureEvaluator):
       classifier: callable images [B, ...] in [−1, 1] → (logits [B, classes], features [B, d]), which keys call "given",
         or by its attributes `name` and `layer`; by default the small convolutional network of `evaluators.classifier`,
         trained once on a machine, at first use.
-      batch_size: images at once.
+      batch_size: images at once, on each replica of a MirroredStrategy in scope.
 
     Raises:
       ValueError: the data have no labels or are no images, or arguments of other shapes.

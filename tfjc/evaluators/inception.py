@@ -9,7 +9,7 @@ import socket
 import tensorflow as tf
 
 from tfjc import checks
-from tfjc.evaluators import _cache, tfgan
+from tfjc.evaluators import _cache, _samples, tfgan
 from tfjc.evaluators._samples import Unavailable
 
 _SIZE = 299
@@ -38,7 +38,11 @@ class Inception:
         module = _load(path)
         self._module = module  # keeps its variables
         function = module if callable(module) else _signature(module, path)
-        self._run = tf.function(lambda images: _outputs(function(_resized(images)), path), reduce_retracing=True)
+
+        def infer(images):
+            return _outputs(function(_resized(images)), path)
+
+        self._run = tf.function(lambda images: _samples.shared(infer)(images), reduce_retracing=True)
 
     def __call__(self, images):
         """(logits, features) as arrays."""

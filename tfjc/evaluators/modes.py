@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tfjc import checks, datasets, scores
+from tfjc import datasets, scores
 from tfjc.evaluators import _samples
 from tfjc.evaluators.classifier import classifier
 
@@ -25,7 +25,7 @@ class MissingModes:
       classify: callable images [B, ...] → classes [B] out of `classes`; by default the nearest centre for Gaussians,
         else the classifier of the dataset, which is trained at first use.
       classes: how many there are, with `classify`.
-      batch_size: samples at once.
+      batch_size: samples at once, on each replica of a MirroredStrategy in scope.
 
     Raises:
       ValueError: data without labels, or arguments of other shapes.
@@ -33,7 +33,7 @@ class MissingModes:
 
     def __init__(self, z, data, *, labels=None, classify=None, classes=None, batch_size=250):
         self.z, self.labels = _samples.latents(z, labels)
-        self.data, self.batch_size = _samples.dataset(data), checks.integer("batch_size", batch_size, minimum=1)
+        self.data, self.batch_size = _samples.dataset(data), _samples.at_once(batch_size)
         if (classify is None) != (classes is None):
             raise ValueError(
                 "classify and classes belong together: a function, and the number of its classes; found "

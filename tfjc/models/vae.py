@@ -57,18 +57,28 @@ class VAE(GenerativeModel):
         """One update of decoder and encoder together, by the gradient of −ELBO, the batch's mean."""
         images = numerics.to_images(images_of(data))
         with tf.control_dependencies([images]):
-            networks = [(self.generator, self.generator_optimizer), (self.critic, self.critic_optimizer)]
             with tf.GradientTape() as tape:
                 log_likelihood, kl = map(tf.reduce_mean, self.terms(images, self._seed(0, PRIOR, 0), training=True))
                 loss = self.beta * tf.cast(kl, log_likelihood.dtype) - log_likelihood
                 minimised = objective(self.critic, objective(self.generator, loss, []), [])
             self._track([("generator_loss", loss), ("log_likelihood", log_likelihood), ("kl", kl)])
-            gradients = tape.gradient(minimised, [network.trainable_variables for network, _ in networks])
-            for gradient, (network, optimizer) in zip(gradients, networks, strict=True):
-                scaled = [optimizer.scale_loss(g) for g in gradient]  # it divides by what it scales losses by
-                self._apply(optimizer, scaled, network.trainable_variables)
+            self._descend_together(tape, minimised)
             self.step.assign_add(1)
         return self._results()
+
+    def _descend_together(self, tape, loss):
+        """Both updates by the gradient of one loss.
+
+        Optimisers of networks in float16 ask for a multiple of it, and divide by what they asked for. It is multiplied
+        by the lesser: either whose gradients overflow brings it down.
+        """
+        networks = [(self.generator, self.generator_optimizer), (self.critic, self.critic_optimizer)]
+        asked = [tf.cast(optimizer.scale_loss(1.0), loss.dtype) for _, optimizer in networks]
+        least, variables = tf.minimum(*asked), [network.trainable_variables for network, _ in networks]
+        gradients = tape.gradient(loss, variables, output_gradients=least, unconnected_gradients="zero")
+        for gradient, scale, (network, optimizer) in zip(gradients, asked, networks, strict=True):
+            scaled = [tf.convert_to_tensor(g) * tf.cast(scale / least, g.dtype) for g in gradient]
+            self._apply(optimizer, scaled, network.trainable_variables)
 
     def elbo(self, images, seed):
         """ELBO of each image in nats, [B], in inference mode, from one sample of q; `seed` int[2]."""
