@@ -143,7 +143,9 @@ def main(count, file, names):
     keras.config.set_floatx("float64")
     keras.config.set_dtype_policy("float64")
     warnings.simplefilter("error", UserWarning)  # of layers that make the update depend on the number of replicas
-    found, made = {}, networks(tempfile.mkdtemp())
+    found = {}
+    with tempfile.TemporaryDirectory() as folder:
+        made = networks(folder)
     look(made)  # outside of the strategy first: what is traced there is not what its replicas share
     with strategies.create("mirrored" if count else "default").scope():
         assert numerics.replicas() == max(count, 1)
