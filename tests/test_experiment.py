@@ -4,6 +4,7 @@ import contextlib
 import json
 import shutil
 import subprocess
+import types
 
 import keras
 import numpy as np
@@ -138,6 +139,79 @@ def test_a_damaged_newest_checkpoint_costs_its_steps_and_nothing_else(finished_r
     assert without_time(run) == without_time(finished_run)
     assert_same_weights(run, finished_run)
     assert checkpoints.newest(run.checkpoints) == (6, {})
+
+
+def keep_lines(count):
+    return lambda run: run.metrics.write_text("".join(run.metrics.read_text().splitlines(True)[:count]))
+
+
+def older_spectra(run):
+    saved = run.read_spectra()
+    cut = {name: saved[name][:2] for name in ("steps", "singular_values", "average_jacobian")}
+    np.savez(run.spectra, z=saved["z"], **cut)
+
+
+@pytest.mark.parametrize("lose", [keep_lines(2), older_spectra], ids=["rows", "spectra"])
+def test_a_run_goes_back_to_where_its_records_are_whole(finished_run, tmp_path, capsys, caplog, lose):
+    """Rows or spectra of steps 4 and 6 are lost: these steps are trained again, from checkpoint 2."""
+    run = records.RunDirectory(shutil.copytree(finished_run.path, tmp_path / "run"))
+    lose(run)
+    train(run.path)
+    assert "going on from step 2" in capsys.readouterr().out
+    assert "lacks step 4" in caplog.text
+    assert without_time(run) == without_time(finished_run)
+    for name, array in finished_run.read_spectra().items():
+        np.testing.assert_array_equal(run.read_spectra()[name], array)
+
+
+def without_a_middle_row(run):
+    lines = run.metrics.read_text().splitlines(True)
+    run.metrics.write_text("".join(lines[:1] + lines[2:]))
+
+
+def zeroed(run):
+    run.spectra.write_bytes(bytes(run.spectra.stat().st_size))
+
+
+def flipped(run):
+    content = bytearray(run.spectra.read_bytes())
+    content[100] ^= 255
+    run.spectra.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    "lose, message",
+    [
+        (lambda run: run.metrics.unlink(), r"ckpt-6: metrics\.jsonl lacks step 0; .*bring the files back"),
+        (keep_lines(0), r"metrics\.jsonl lacks step 0"),
+        (keep_lines(1), r"ckpt-6: metrics\.jsonl lacks step 2; ckpt-4: metrics\.jsonl lacks step 2"),
+        (without_a_middle_row, r"metrics\.jsonl lacks step 2"),
+        (lambda run: run.metrics.write_text("[]\n"), r"metrics\.jsonl is damaged in line 1: expected an object"),
+        (lambda run: run.metrics.write_text('{"step": "6"}\n'), r"damaged in line 1: .*whole number 'step'"),
+        (lambda run: run.run.write_text("[]"), r"run\.json is damaged: expected an object, found a list"),
+        (lambda run: run.spectra.unlink(), r"spectra\.npz lacks step 0"),
+        (lambda run: run.spectra.write_bytes(b""), r"spectra\.npz is damaged"),
+        (lambda run: run.spectra.write_bytes(run.spectra.read_bytes()[:300]), r"spectra\.npz is damaged"),
+        (zeroed, r"spectra\.npz is damaged"),
+        (flipped, r"spectra\.npz is damaged"),
+    ],
+)
+def test_lost_records_are_not_taken_for_whole(finished_run, tmp_path, lose, message):
+    """Such a run does not count as finished, and no checkpoint of it is used."""
+    run = records.RunDirectory(shutil.copytree(finished_run.path, tmp_path / "run"))
+    lose(run)
+    saver = types.SimpleNamespace(restore=lambda *arguments: checkpoints.find(*arguments)[0])
+    with pytest.raises(ValueError, match=message):
+        assert sessions.is_finished(run, 6) or sessions.restore(run, saver)
+
+
+def test_a_run_that_lost_its_records_stops_before_anything_is_written(finished_run, tmp_path):
+    run = records.RunDirectory(shutil.copytree(finished_run.path, tmp_path / "run"))
+    run.metrics.unlink()
+    before = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
+    with pytest.raises(ValueError, match="lacks step 0"):
+        train(run.path, "train_and_evaluate.steps = 8")
+    assert before == {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
 
 
 def test_a_finished_run_is_left_as_it_is(tmp_path):

@@ -74,7 +74,7 @@ def test_a_directory_of_other_files_is_refused(tmp_path):
 
 class Saver:
     def __init__(self, path):
-        self.restore = lambda directory: path
+        self.restore = lambda directory, missing: path
 
 
 def test_lost_checkpoints_are_no_new_beginning(run, capsys):

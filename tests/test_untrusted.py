@@ -10,7 +10,7 @@ import pytest
 from conftest import ROOT
 from study import fabricated
 
-from tfjc import loading
+from tfjc import configurables, loading
 from tfjc.study import _html, _plan, _report
 
 SOURCES = sorted([*(ROOT / "tfjc").rglob("*.py"), *(ROOT / "tools").rglob("*.py")])
@@ -128,3 +128,37 @@ def test_whatever_a_report_prints_is_escaped(tmp_path):
 def test_each_part_of_a_page_is_escaped(part):
     assert "<script" not in part and part.count("&lt;script&gt;") >= 1
     assert "<script" not in _html.page(EVIL, [])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import evilmod\n",
+        "from evilmod import run as r\n",
+        "dcgan.channels = 4\n  import evilmod\n",
+        "from __gin__ import dynamic_registration\nimport os\ndataset.name = @os.system()\n",
+        "include 'hidden.gin'\n",
+    ],
+)
+def test_a_run_directorys_configuration_runs_no_code(tmp_path, monkeypatch, text):
+    """`evilmod` leaves a trace in a file when it is imported."""
+    (tmp_path / "evilmod.py").write_text(f"open({str(tmp_path / 'trace')!r}, 'w')\ndef run(): pass\n")
+    (tmp_path / "hidden.gin").write_text("import evilmod\n")
+    (tmp_path / "config.gin").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(configurables.ConfigError, match=r"config\.gin holds .*, which can run code.*\(--trust\)"):
+        configurables.refuse_code(tmp_path / "config.gin")
+    assert not (tmp_path / "trace").exists()
+
+
+def test_what_a_run_writes_as_its_configuration_is_data(finished_run, tmp_path):
+    configurables.refuse_code(finished_run.config)
+    (tmp_path / "words.gin").write_text("# import os\na = 'import os'\nGAN.loss = %a\nx/dcgan.n_z = \\\n    3\n")
+    configurables.refuse_code(tmp_path / "words.gin")
+
+
+@pytest.mark.parametrize("text", ["\0", "a = (", "a = 1; import os\n"])
+def test_a_damaged_configuration_is_named(tmp_path, text):
+    (tmp_path / "config.gin").write_text(text)
+    with pytest.raises(configurables.ConfigError, match=r"config\.gin is damaged"):
+        configurables.refuse_code(tmp_path / "config.gin")

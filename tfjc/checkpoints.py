@@ -53,26 +53,32 @@ def remove(directory, step):
         file.unlink(missing_ok=True)
 
 
-def newest(directory):
-    """(the step of the newest whole checkpoint or None, {step: what is wrong} of the damaged ones after it)."""
+def newest(directory, missing=None):
+    """(the step of the newest whole checkpoint or None, {step: what is wrong} of the damaged ones after it).
+
+    `missing(step)` tells what else lacks for a checkpoint to be used, as text, or None: the records up to its step.
+    """
     damaged = {}
     for step in reversed(steps(directory)):
-        wrong = damage(directory, step)
+        wrong = damage(directory, step) or (missing and missing(step))
         if wrong is None:
             return step, damaged
         damaged[step] = wrong
     return None, damaged
 
 
-def find(directory):
+def find(directory, missing=None):
     """As `newest`, with a warning of damaged ones; raises ValueError where there are checkpoints and none is whole."""
-    step, damaged = newest(directory)
+    step, damaged = newest(directory, missing)
     found = "; ".join(f"ckpt-{at}: {why}" for at, why in damaged.items())
     if damaged and step is None:
-        raise ValueError(f"no checkpoint in {directory} is whole ({found}); bring a copy back, or train anew elsewhere")
+        raise ValueError(
+            f"no checkpoint in {directory} can be used ({found}); bring the files back from a copy, or train in "
+            "another --workdir"
+        )
     if damaged:
         log = logging.getLogger("tfjc").warning
-        log("%s holds damaged checkpoints (%s); the one before them is used, ckpt-%d", directory, found, step)
+        log("%s has checkpoints that cannot be used (%s); ckpt-%d is used instead", directory, found, step)
     return step, damaged
 
 

@@ -55,7 +55,9 @@ def define_generator_flags():
         ),
         label=flags.DEFINE_integer("label", None, "One class for all latents, instead of drawing.", lower_bound=0),
         trust=flags.DEFINE_boolean(
-            "trust", False, "Load a .keras file even if it holds Python code, which can do anything."
+            "trust",
+            False,
+            "Load a .keras file or a run's configuration even if it holds or imports code, which can do anything.",
         ),
         jit_compile=flags.DEFINE_enum(
             "jit_compile", "auto", ["auto", "on", "off"], "XLA; auto: on for GPU and TPU, off for CPU."

@@ -167,6 +167,35 @@ def parse(files, bindings):
     _refuse_empty_macros()
 
 
+class _Unread(gin.config_parser.ParserDelegate):
+    """What gin's parser makes of references where a file is only looked at."""
+
+    def configurable_reference(self, scoped_configurable_name, evaluate):
+        """Nothing: the configurable is not looked up."""
+
+    def macro(self, macro_name):
+        """Nothing: the macro is not looked up."""
+
+
+def refuse_code(path):
+    """Raises ConfigError where a run's configuration does more than bind values.
+
+    An import runs a module's code, and an included file could hold one. `config.gin` of a run has neither, unless the
+    gin files of that run had imports.
+    """
+    code = (gin.config_parser.ImportStatement, gin.config_parser.IncludeStatement)
+    try:
+        statements = list(gin.config_parser.ConfigParser(path.read_text(encoding="utf-8"), _Unread()))
+    except (ValueError, SyntaxError, tokenize.TokenError) as error:
+        raise ConfigError(f"{path} is damaged: {explain(error)}") from error
+    for statement in statements:
+        if isinstance(statement, code):
+            line = statement.location.line_content.strip()
+            raise ConfigError(
+                f"{path} holds {line!r}, which can run code. If you trust whoever made the run, say so (--trust)"
+            )
+
+
 def _refuse_empty_macros():
     """Raises ConfigError for a %name that nothing is bound to."""
     for name in re.findall(r"[\s,\[(:]%(\w+)", gin.config_str()):

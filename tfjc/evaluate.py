@@ -50,7 +50,9 @@ def _evaluate(configurables):
     from tfjc import evaluation, records, strategies
 
     path = _WORKDIR.value or _NAMED.model.value
-    configurables.parse(_files(records, path), [*_GIN_BINDINGS.value, *commands.inception_binding(_INCEPTION.value)])
+    configurables.parse(
+        _files(configurables, records, path), [*_GIN_BINDINGS.value, *commands.inception_binding(_INCEPTION.value)]
+    )
     strategies.prepare(_NAMED.jit_compile.value)  # deterministic, as classifiers trained in a run are
     data = {"data_dir": _DATA_DIR.value, "manual_dir": _MANUAL_DIR.value}
     if _TRAIN_CLASSIFIER.value:
@@ -76,11 +78,13 @@ def _evaluate(configurables):
     return 0
 
 
-def _files(records, path):
-    """The gin files: those named, and before them the configuration of a run directory."""
+def _files(configurables, records, path):
+    """The gin files: those named, and before them the configuration of a run directory, which must be data alone."""
     config = records.RunDirectory(path).config if path else None
     if _WORKDIR.value and not config.exists():
         raise ValueError(f"{path} is no run directory: it has no {config.name}")
+    if config and config.exists() and not _NAMED.trust.value:
+        configurables.refuse_code(config)
     return [str(config), *_GIN_FILE.value] if config and config.exists() else _GIN_FILE.value
 
 

@@ -10,6 +10,10 @@ import pathlib
 import shutil
 import socket
 import time
+import zipfile
+import zlib
+
+import numpy as np
 
 
 class RunDirectory:
@@ -50,9 +54,12 @@ class RunDirectory:
     def read_run(self):
         """`run.json` as a dict, empty where there is none; raises ValueError where it cannot be read."""
         try:
-            return json.loads(self.run.read_text(encoding="utf-8")) if self.run.exists() else {}
+            found = json.loads(self.run.read_text(encoding="utf-8")) if self.run.exists() else {}
         except ValueError as error:
             raise ValueError(f"{self.run} is damaged: {error}") from error
+        if not isinstance(found, dict):
+            raise ValueError(f"{self.run} is damaged: expected an object, found a {type(found).__name__}")
+        return found
 
     def append_metrics(self, row):
         """Adds one line to `metrics.jsonl` and brings it to the disk."""
@@ -68,10 +75,41 @@ class RunDirectory:
         lines, rows = self.metrics.read_text(encoding="utf-8", errors="replace").split("\n"), []
         for number, line in enumerate(lines[:-1], 1):
             try:
-                rows.append(json.loads(line))
+                rows.append(_row(line))
             except ValueError as error:
                 raise ValueError(f"{self.metrics} is damaged in line {number}: {error}") from error
         return rows
+
+    def read_spectra(self):
+        """The arrays of `spectra.npz` by name, `steps` [T] among them; none where there is no file.
+
+        Raises ValueError where the file is damaged.
+        """
+        if not self.spectra.exists():
+            return {"steps": np.zeros([0], int)}
+        try:
+            with np.load(self.spectra) as saved:
+                return {name: saved[name] for name in (*saved.files, "steps")}
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            raise ValueError(f"{self.spectra} is damaged: {error}") from error
+
+    def missing(self, step):
+        """What the records up to `step` lack, as text; None where every evaluation has its row and its spectrum.
+
+        An evaluation writes both, the first one at step 0. Spectra may begin later where a session was forced to go on
+        with another configuration, since spectra at other latents are dropped. Raises ValueError for damaged files.
+        """
+        rows = [row["step"] for row in self.read_metrics() if row["step"] <= step]
+        spectra = [at for at in self.read_spectra()["steps"].tolist() if at <= step]
+        forced = any("changed" in session for session in self.read_run().get("sessions", ()))
+        expected = {at for at in rows if not forced or at >= min(spectra, default=step)}
+        for file, lost in (
+            (self.metrics, {0, step, *spectra} - set(rows)),
+            (self.spectra, expected - set(spectra)),
+        ):
+            if lost:
+                return f"{file.name} lacks step {min(lost)}"
+        return None
 
     def drop_after(self, step):
         """Removes rows and pictures past `step`: the run goes on from there and will make them again."""
@@ -86,6 +124,14 @@ class RunDirectory:
         found = [*self.path.glob(".*.tmp"), *self.path.glob("*/.*.tmp"), *self.checkpoints.glob("ckpt-*_temp")]
         for temporary in found:
             shutil.rmtree(temporary) if temporary.is_dir() else temporary.unlink()
+
+
+def _row(line):
+    """A line of `metrics.jsonl` as a dict; ValueError for anything but an object with a step."""
+    row = json.loads(line)
+    if not isinstance(row, dict) or type(row.get("step")) is not int:
+        raise ValueError("expected an object with a whole number 'step'")
+    return row
 
 
 @contextlib.contextmanager

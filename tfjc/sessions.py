@@ -56,9 +56,9 @@ def changed(run, seed, config, resume, force):
 
 
 def is_finished(run, steps):
-    """Whether a run directory holds a run that ended by itself, after `steps` steps or more."""
+    """Whether a run directory holds a run that ended by itself, after `steps` steps or more, with all its records."""
     rows = run.read_metrics() if run.read_run().get("status") == "finished" else []
-    return bool(rows) and rows[-1]["step"] >= steps
+    return bool(rows) and rows[-1]["step"] >= steps and run.missing(rows[-1]["step"]) is None
 
 
 def _lines(text):
@@ -156,12 +156,15 @@ def common_step(model):
 
 
 def restore(run, saver):
-    """Goes back to the newest whole checkpoint; raises ValueError where there must be one and none is to be had."""
+    """Goes back to the newest whole checkpoint that has all records up to its step.
+
+    Raises ValueError where there must be such a checkpoint and there is none, or where records are damaged.
+    """
     rows = run.read_metrics()
-    has_begun = bool(rows) and rows[-1]["step"] > 0  # a line past 0 comes after the checkpoint of the line before
-    if not has_begun:
+    has_begun = bool(rows) and rows[-1]["step"] > 0  # a row past 0 is written after the checkpoint of the row before
+    if not has_begun and max(checkpoints.steps(run.checkpoints), default=0) == 0:
         _drop_damaged(run.checkpoints)
-    path = saver.restore(run.checkpoints)
+    path = saver.restore(run.checkpoints, lambda step: run.missing(step) if step else None)  # step 0 is recorded again
     if path:
         print(f"going on from step {path.rpartition('-')[2]} of {run.path}", flush=True)
     elif has_begun:

@@ -20,14 +20,15 @@ class Checkpoints(Periodic):
         self.directory, self._keep = pathlib.Path(directory), checks.integer("keep", keep, minimum=1)
         self._checkpoint, self._damaged = tf.train.Checkpoint(model=model), {}
 
-    def restore(self, directory=None):
+    def restore(self, directory=None, missing=None):
         """Brings the model to the newest whole checkpoint of a directory, this one's by default.
 
-        Returns its path, or None where there is none.
-        Warns of damaged ones. Raises ValueError where none is whole, or the newest whole one does not fit the model.
+        `missing(step)` tells what else a checkpoint lacks (`checkpoints.newest`). Returns the checkpoint's path, or
+        None where there is none. Warns of checkpoints that are passed over. Raises ValueError where none is whole, or
+        the newest whole one does not fit the model.
         """
         directory = self.directory if directory is None else directory
-        step, self._damaged = checkpoints.find(directory)
+        step, self._damaged = checkpoints.find(directory, missing)
         if step is None:
             return None
         path = checkpoints.path(directory, step)

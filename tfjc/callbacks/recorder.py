@@ -2,8 +2,6 @@
 
 import logging
 import time
-import zipfile
-import zlib
 
 import numpy as np
 import tensorflow as tf
@@ -41,7 +39,7 @@ class Recorder(Periodic):
         self.run.drop_after(step)
         rows = self.run.read_metrics()
         self._before = rows[-1]["seconds"] if rows else 0.0
-        self._spectra = read_spectra(self.run.spectra, step, self.conditioning.evaluator.z) if rows else []
+        self._spectra = self._read_spectra(step)
         self._began = time.monotonic()
         summary = hparams.hparams_pb(self._hyperparameters, trial_id=str(self.run.path))
         with self._writer.as_default(step=0):
@@ -72,6 +70,14 @@ class Recorder(Periodic):
                 logging.getLogger("tfjc").warning("scores until now were taken with %s, now with %s", before, found)
             self.run.update_run(scores=found)
 
+    def _read_spectra(self, step):
+        """The (step, singular values, average Jacobian) recorded up to `step`; none where the latents were others."""
+        saved = self.run.read_spectra()
+        if not np.array_equal(saved.get("z"), self.conditioning.evaluator.z):
+            return []
+        columns = saved["steps"].tolist(), saved["singular_values"], saved["average_jacobian"]
+        return [entry for entry in zip(*columns, strict=True) if entry[0] <= step]
+
     def _write_spectra(self, step):
         spectrum = self.conditioning.spectrum
         self._spectra.append((step, spectrum.singular_values, spectrum.average_jacobian))
@@ -79,18 +85,3 @@ class Recorder(Periodic):
         with records.replacing(self.run.spectra) as temporary, open(temporary, "wb") as stream:
             z = self.conditioning.evaluator.z.numpy()
             np.savez(stream, steps=steps, z=z, singular_values=values, average_jacobian=average)
-
-
-def read_spectra(path, step, z):
-    """The (step, singular values, average Jacobian) of `spectra.npz` up to `step`; ValueError where it is damaged.
-
-    None of other latents than `z`, which a run has that was forced to go on with them.
-    """
-    try:
-        with np.load(path) as saved:
-            if not np.array_equal(saved["z"], z):
-                return []
-            columns = saved["steps"].tolist(), saved["singular_values"], saved["average_jacobian"]
-            return [entry for entry in zip(*columns, strict=True) if entry[0] <= step]
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f"{path} is damaged or missing: {error}") from error
