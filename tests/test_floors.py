@@ -10,7 +10,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parent.parent
 FLOORS = [
-    {"checks", "numerics", "records"},
+    {"checks", "noise", "numerics", "records"},
     {"jacobian", "spectrum", "losses", "scores", "statistics", "dynamics", "figures"},
     {"penalties", "layers", "datasets"},
     {"architectures"},
@@ -67,7 +67,7 @@ def test_only_configurables_meets_gin():
     assert users == {"configurables.py", "study/_plan.py"}
 
 
-LIGHT = ["checks", "records", "figures", "scores", "statistics", "commands"]
+LIGHT = ["checks", "noise", "records", "figures", "scores", "statistics", "commands"]
 LIGHT += ["study.run", "study.report", "study.lambdas"]
 
 

@@ -1,4 +1,4 @@
-"""Norms, directions, seeds, the scale of images and sub-pixel convolution."""
+"""Norms, directions, the scale of images and sub-pixel convolution."""
 
 import numpy as np
 import pytest
@@ -21,11 +21,6 @@ def test_unit_directions_have_length_one_and_follow_the_seed():
     np.testing.assert_allclose(np.linalg.norm(first, axis=1), 1.0, rtol=1e-6)
     np.testing.assert_array_equal(first, numerics.unit_directions([50, 7], [1, 2]))
     assert np.abs(first - numerics.unit_directions([50, 7], [1, 3])).max() > 0.1
-
-
-def test_fold_separates_streams():
-    seeds = {tuple(numerics.fold([s, 0], a, b).numpy()) for s in range(3) for a in range(4) for b in range(5)}
-    assert len(seeds) == 60
 
 
 def test_images_go_round():

@@ -19,14 +19,12 @@ from tfjc import (
     export,
     figures,
     models,
-    numerics,
+    noise,
     records,
     sessions,
     strategies,
 )
 from tfjc.layers import SpectralNormalization
-
-_FIXED_LATENTS, _SCORED_LATENTS = 1, 2  # streams of the latents on which a run is measured: folds of its seed
 
 
 def train_and_evaluate(
@@ -165,7 +163,7 @@ def _evaluators(scores, eval_every, data, gan, samples):
     checks.fits(f"train_and_evaluate.score_samples = {samples}", samples * _bytes(gan))
     if not isinstance(scores, (list, tuple)):
         raise ValueError(f"train_and_evaluate.scores must be a list of pairs, found {scores!r}")
-    z, labels = _latents(gan, samples, _SCORED_LATENTS) if scores else (None, None)
+    z, labels = _latents(gan, samples, noise.Stream.SCORED_LATENTS) if scores else (None, None)
     conditions, made = {} if labels is None else {"labels": labels}, []
     for pair in scores:
         if not (isinstance(pair, (tuple, list)) and len(pair) == 2 and callable(pair[0])):
@@ -188,11 +186,11 @@ def _bytes(gan):
 def _latents(gan, count, stream):
     """(latents [count, n_z] of the prior, labels [count] in turn or None): the same in every run of this seed."""
     labels = None if gan.num_classes is None else tf.range(count) % gan.num_classes
-    return gan.prior.sample(count, seed=numerics.fold([gan.seed, 0], stream)), labels
+    return gan.prior.sample(count, seed=noise.seed(gan.seed, stream)), labels
 
 
 def _callbacks(run, gan, count, every, chunk, evaluators, last, config):
-    generator, (z, labels) = gan.evaluated_generator, _latents(gan, count, _FIXED_LATENTS)
+    generator, (z, labels) = gan.evaluated_generator, _latents(gan, count, noise.Stream.MEASURED_LATENTS)
     penalties = getattr(gan, "generator_penalties", ())
     clamping = next((p for p in penalties if hasattr(p, "clamped")), None)
     conditioning = callbacks.Conditioning(

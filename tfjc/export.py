@@ -7,7 +7,7 @@ import shutil
 import keras
 import tensorflow as tf
 
-from tfjc import architectures, checks, jacobian, numerics, records
+from tfjc import architectures, checks, jacobian, noise, numerics, records
 
 
 def export_generator(generator, path, *, prior=None, num_classes=None):
@@ -45,14 +45,16 @@ def export_generator(generator, path, *, prior=None, num_classes=None):
         return jacobian.run(generator, *latents)
 
     def sample(n, seed):
-        return numerics.to_uint8(serve(prior.sample(n, seed=tf.stack([seed, 0])), *_drawn(n, seed, num_classes)))
+        z = prior.sample(n, seed=noise.seed(seed, noise.Stream.SERVED_LATENTS))
+        return numerics.to_uint8(serve(z, *_drawn(n, seed, num_classes)))
 
     def metric_tensor(z, *labels):
         return jacobian.metric_tensor(generator, z, labels=labels[0] if labels else None)
 
     latents, scalar = [tf.TensorSpec([None, n_z], tf.float32, name="z")], tf.TensorSpec([], tf.int32)
     latents += [tf.TensorSpec([None], tf.int32, name="labels")] * (num_classes is not None)
-    metric_tensor(prior.sample(1, seed=0), *_drawn(1, 0, num_classes))  # settles by which method: a trace could not
+    example = prior.sample(1, seed=noise.seed(0, noise.Stream.EXAMPLES))
+    metric_tensor(example, *_drawn(1, 0, num_classes))  # chooses the method: a trace could not
     archive = keras.export.ExportArchive()
     archive.track(generator)
     archive.add_endpoint("serve", serve, latents)
@@ -65,7 +67,8 @@ def _drawn(n, seed, num_classes):
     """[labels [n] drawn uniformly], or nothing for a generator without labels."""
     if num_classes is None:
         return []
-    return [tf.random.stateless_uniform([n], tf.stack([seed, 1]), maxval=num_classes, dtype=tf.int32)]
+    seed = noise.seed(seed, noise.Stream.SERVED_LABELS)
+    return [tf.random.stateless_uniform([n], seed, maxval=num_classes, dtype=tf.int32)]
 
 
 def _write(archive, path):

@@ -11,7 +11,7 @@ import keras
 import tensorflow as tf
 
 import tfjc.layers  # noqa: F401  which makes our layers known to Keras
-from tfjc import checkpoints, checks, jacobian, numerics, records
+from tfjc import checkpoints, checks, jacobian, noise, records
 
 
 class Input(NamedTuple):
@@ -249,7 +249,7 @@ def draw_latents(prior, shape, seed):
         "uniform": lambda shape, seed: tf.random.stateless_uniform(shape, seed, minval=-1.0, maxval=1.0),
         "truncated_normal": tf.random.stateless_truncated_normal,
     }
-    return sample[checks.one_of("prior", prior, sample)](shape, numerics.fold([seed, 0]))
+    return sample[checks.one_of("prior", prior, sample)](shape, noise.seed(seed, noise.Stream.LOADED_LATENTS))
 
 
 def draw_labels(loaded, count, *, classes=None, label=None, seed=0):
@@ -277,7 +277,9 @@ def draw_labels(loaded, count, *, classes=None, label=None, seed=0):
         raise ValueError(f"{loaded.source} takes labels ({_described([loaded.labels])}): say --num_classes or --label")
     if classes is not None and label is not None and label >= classes:
         raise ValueError(f"label must be less than {classes}, found {label}")
-    drawn = tf.random.stateless_uniform([count], [seed, 1], maxval=classes or 1, dtype=tf.int32)
+    drawn = tf.random.stateless_uniform(
+        [count], noise.seed(seed, noise.Stream.LOADED_LABELS), maxval=classes or 1, dtype=tf.int32
+    )
     drawn = drawn if label is None else tf.fill([count], label)
     return tf.cast(tf.one_hot(drawn, classes) if one_hot else tf.reshape(drawn, [count, *[1] * len(shape)]), dtype)
 

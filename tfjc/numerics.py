@@ -1,4 +1,4 @@
-"""Safe norms, noise, what replicas share, the scale of images, sub-pixel convolution, and who decides on XLA."""
+"""Safe norms, directions, what replicas share, the scale of images, sub-pixel convolution, and the XLA decision."""
 
 import contextlib
 import functools
@@ -116,14 +116,6 @@ def without_tf32():
         yield
     finally:
         tf.config.experimental.enable_tensor_float_32_execution(before)
-
-
-def fold(seed, *indices):
-    """A new stateless seed int32[2] from `seed` and each of `indices` (stream, step, ...); stays on the device."""
-    seed = tf.convert_to_tensor(seed, tf.int32)
-    for index in indices:
-        seed = tf.random.experimental.stateless_fold_in(seed, tf.cast(index, tf.int32))
-    return seed
 
 
 def to_images(x):

@@ -17,7 +17,7 @@ PLANES = list(itertools.combinations(PARAMETERS, 2))
 def losses(game, theta, clamp=None):
     """(L_d, L_g) of a `OneParameterGAN` on its samples, as the post writes them, at one θ."""
     value = {name: getattr(game, name) for name in PARAMETERS} | dict(zip(game.names, theta, strict=True))
-    x, z = (expectations.draws(game.samples, game.seed, stream)[0] for stream in (0, 1))
+    x, z = (expectations.draws(game.samples, game.seed, stream)[0] for stream in expectations.DATA_AND_LATENTS)
 
     def d(sample):
         u = value["W_d"] * sample + value["b_d"]
@@ -177,10 +177,11 @@ def test_with_gaussian_critic_more_samples_do_not_make_the_field_more_exact():
 
 
 def test_a_smaller_sample_is_the_beginning_of_a_larger():
-    for stream in (0, 1):
+    for stream in expectations.DATA_AND_LATENTS:
         few, many = (expectations.draws(count, 4, stream)[0] for count in (5, 100))
         np.testing.assert_array_equal(few, many[:5])
-    assert not np.any(expectations.draws(9, 4, 0)[0] == expectations.draws(9, 4, 1)[0])
+    data, latents = (expectations.draws(9, 4, stream)[0] for stream in expectations.DATA_AND_LATENTS)
+    assert not np.any(data == latents)
 
 
 @pytest.mark.parametrize("game", [OneParameterGAN(), OneParameterGAN(samples=4), OneParameterGAN("sigmoid")])
@@ -194,7 +195,7 @@ def test_large_parameters_and_poles_are_finite(game):
 
 
 def test_on_a_pole_the_field_is_the_mean_of_its_two_sides():
-    game, z = OneParameterGAN(samples=3, seed=2), expectations.draws(3, 2, 1)[0]
+    game, z = OneParameterGAN(samples=3, seed=2), expectations.draws(3, 2, expectations.DATA_AND_LATENTS[1])[0]
     at, h = np.array([0.0, -z[0]]), 1e-7
     sides = [game(at + np.array([0.0, shift])) for shift in (-h, h)]
     assert min(np.abs(side[1]) for side in sides) > 1e6

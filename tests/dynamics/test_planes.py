@@ -128,7 +128,7 @@ def test_a_sampled_gaussian_critic_has_n_minus_1_saddles_and_nothing_else(sample
     """
     found = find(OneParameterGAN(samples=samples, seed=3), (-8, -8), (8, 8), cells=200)
     assert [point.kind for point in found] == ["saddle"] * (samples - 1)
-    x, z = (np.sort(expectations.draws(samples, 3, stream)[0]) for stream in (0, 1))
+    x, z = (np.sort(expectations.draws(samples, 3, stream)[0]) for stream in expectations.DATA_AND_LATENTS)
     np.testing.assert_allclose([point.position[0] for point in found], -x.mean(), rtol=1e-9)
     at = np.sort([-point.position.sum() for point in found])  # where u = z − at changes sign
     assert np.all((z[:-1] < at) & (at < z[1:]))
@@ -203,7 +203,7 @@ def losses(game, theta):
         second = np.tanh(first @ weights + [values[f"{net}.b2[{j}]"] for j in h])
         return second @ [values[f"{net}.W3[{j}, 0]"] for j in h] + values[f"{net}.b3[0]"]
 
-    x, z = (expectations.draws(game.samples, game.seed, stream)[0] for stream in (0, 1))
+    x, z = (expectations.draws(game.samples, game.seed, stream)[0] for stream in expectations.DATA_AND_LATENTS)
     real, fake = (1.0 / (1.0 + np.exp(-network("D", sample))) for sample in (x, network("G", z)))
     return np.mean(-np.log(real)) - np.mean(np.log(1.0 - fake)), np.mean(np.log(1.0 - fake))
 

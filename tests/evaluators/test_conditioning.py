@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tfjc import noise
 from tfjc.evaluators import ConditioningEvaluator
 from tfjc.penalties import JacobianClamping
 
@@ -28,7 +29,7 @@ def test_quotients_are_those_of_the_penalty():
     clamping = JacobianClamping(2.0, 5.0, epsilon=0.5)
     evaluator = ConditioningEvaluator(Z, clamping=clamping, seed=3)
     q = evaluator.measure(lambda z: tf.matmul(z, STRETCH))[1]
-    step = clamping.perturb(Z, [3, 0]) - Z
+    step = clamping.perturb(Z, noise.seed(3, noise.Stream.DIRECTIONS)) - Z
     np.testing.assert_allclose(q, np.linalg.norm(step @ STRETCH, axis=1) / 0.5, rtol=1e-4)
     found = evaluator(lambda z: tf.matmul(z, STRETCH))
     assert found["clamped_low"] == pytest.approx(np.mean(q < 2))

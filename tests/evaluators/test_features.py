@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfjc import datasets, evaluators, scores
+from tfjc import datasets, evaluators, noise, scores
 from tfjc.evaluators import tfgan
 
 RANDOM = np.random.default_rng(0)
@@ -37,7 +37,7 @@ def test_the_scores_are_those_of_the_networks_answers():
     """By hand from the same logits and features; 60 real images, as many as samples."""
     found = evaluator()(generate)
     logits, features = network(generate(Z))
-    real = network(REAL.images[np.sort(np.random.default_rng(0).permutation(90)[:60])])[1]
+    real = network(REAL.images[np.sort(noise.rng(0, noise.Stream.REAL_IMAGES).permutation(90)[:60])])[1]
     assert found["classifier_score/given/60"] == tfgan.classifier_score(logits)
     assert found["frechet_distance/given/features/60"] == pytest.approx(tfgan.frechet_distance(real, features))
     assert found["kernel_distance/given/features/60"] == pytest.approx(tfgan.kernel_distance(real, features))
@@ -240,8 +240,8 @@ def scores_of_mnist(prepared_data):
     tested = evaluators.ClassifierEvaluator(z, train)
     half = train.images[train.labels < 5][:2000]
     one = np.repeat(train.images[train.labels == 3][:1], 2000, axis=0)
-    noise = np.random.default_rng(0).integers(0, 256, size=(2000, 28, 28, 1)).astype(np.uint8)
-    sets = {"held out": test.images[:2000], "half the classes": half, "one digit": one, "noise": noise}
+    grey = np.random.default_rng(0).integers(0, 256, size=(2000, 28, 28, 1)).astype(np.uint8)
+    sets = {"held out": test.images[:2000], "half the classes": half, "one digit": one, "noise": grey}
     return tested, {name: tested.score(images, fast=True) for name, images in sets.items()}
 
 

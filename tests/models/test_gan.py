@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfjc import architectures, losses, models, numerics
+from tfjc import architectures, losses, models, noise, numerics
 from tfjc.models.gan import one_pass
 from tfjc.penalties import GradientPenalty, JacobianClamping
 
@@ -42,8 +42,8 @@ def test_the_first_generator_update_is_algorithm_1():
     model = models.GAN(generator, critic, generator_penalties=[STEEP])
     model.compile(keras.optimizers.SGD(1e-3), keras.optimizers.SGD(0.0), jit_compile=False)
     kernel = model.generator.trainable_variables[0]
-    z = model._latents(16, stream=1)
-    z_perturbed = STEEP.perturb(z, model._seed(1, 2, 0))
+    z = model._latents(16, update=1)
+    z_perturbed = STEEP.perturb(z, model._seed(noise.Stream.GENERATOR_PENALTY, 0))
 
     def objective():
         x, x_perturbed = model.generator(z), model.generator(z_perturbed)

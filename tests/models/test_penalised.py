@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfjc import architectures, layers, losses, models, penalties
+from tfjc import architectures, layers, losses, models, noise, penalties
 from tfjc.callbacks import Checkpoints
 from tfjc.models.gan import one_pass
 
@@ -58,8 +58,9 @@ def test_each_penalty_gets_its_own_neighbours():
     model = gan(generator_penalties=[orojar, penalties.PathLength(0.0), clamping])
     logs = model.train_step(tf.constant(IMAGES[:16]))
     fresh = gan()
-    z, generator = fresh._latents(16, stream=1), fresh.generator
-    moved = orojar.perturb(z, fresh._seed(1, 2, 0)), clamping.perturb(z, fresh._seed(1, 2, 2))
+    z, generator = fresh._latents(16, update=1), fresh.generator
+    seeds = [fresh._seed(noise.Stream.GENERATOR_PENALTY, index) for index in (0, 2)]
+    moved = orojar.perturb(z, seeds[0]), clamping.perturb(z, seeds[1])
     expected = orojar(z, moved[0], generator(z), [generator(z_k) for z_k in moved[0]])
     expected += clamping(z, moved[1], generator(z), generator(moved[1]))
     assert float(logs["generator_penalty"]) == pytest.approx(float(tf.reduce_mean(expected)), rel=1e-4)
@@ -95,8 +96,9 @@ def test_a_class_conditional_generator_is_penalised_at_its_labels():
     images, labels = np.zeros([64, 4], np.float32), np.arange(64) % 3
     logs = model.train_step((tf.constant(images), tf.constant(labels)))
     model.step.assign(0)
-    drawn = np.array([1.0, 2.0, 4.0])[model._labels(64, stream=1).numpy()]
-    y = tf.random.stateless_normal([64, 4], model._seed(1, 2, 1)).numpy()
+    drawn = np.array([1.0, 2.0, 4.0])[model._labels(64, update=1).numpy()]
+    seed = noise.seed(model._seed(noise.Stream.GENERATOR_PENALTY, 1), noise.Stream.PATH_LENGTH)
+    y = tf.random.stateless_normal([64, 4], seed).numpy()
     lengths = drawn * np.linalg.norm(y, axis=1)
     assert len(set(drawn)) == 3
     assert float(penalty.mean) == pytest.approx(lengths.mean(), rel=1e-5)
@@ -111,7 +113,7 @@ def test_the_running_mean_of_path_lengths_moves_once_a_step():
     fresh, expected = gan(), 0.0
     for step in range(3):
         fresh.step.assign(step)
-        z, seed = fresh._latents(16, stream=1), fresh._seed(1, 2, 0)
+        z, seed = fresh._latents(16, update=1), fresh._seed(noise.Stream.GENERATOR_PENALTY, 0)
         lengths = penalties.PathLength().lengths(fresh.generator, z, seed)
         expected += 0.1 * (np.mean(lengths) - expected)
     assert float(penalty.mean) == pytest.approx(expected, rel=1e-5)

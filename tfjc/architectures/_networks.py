@@ -6,7 +6,9 @@ import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from tfjc import checks, layers
+from tfjc import checks, layers, noise
+
+WEIGHTS = noise.Stream.GENERATOR_WEIGHTS, noise.Stream.CRITIC_WEIGHTS  # of which each layer takes the next seed
 
 
 class Networks(NamedTuple):

@@ -1,7 +1,5 @@
 """Residual blocks, as WGAN-GP's and SN-GAN's networks have them."""
 
-import itertools
-
 import keras
 
 from tfjc import checks, layers
@@ -9,20 +7,19 @@ from tfjc.architectures._networks import square
 
 
 class Blocks:
-    """Makes layers and residual blocks, each with initial weights from a seed of its own.
+    """Makes layers and residual blocks, each layer with initial weights from the next of `seeds`.
 
     Weights are uniform with variance 4/(fan_in + fan_out) in residual branches and 2/(fan_in + fan_out) (Glorot's)
     elsewhere, biases 0 (improved_wgan_training's gan_cifar_resnet.py).
 
     Args:
-      seed: of the initial weights.
+      seeds: iterator over whole numbers.
       normalised: what stands before each nonlinearity of a branch: x → x.
       wrap: what each layer with weights is put into: layer → layer.
     """
 
-    def __init__(self, seed, *, normalised=lambda x: x, wrap=lambda layer: layer):
-        self._seeds = itertools.count(seed * 1000)
-        self._normalised, self._wrap = normalised, wrap
+    def __init__(self, seeds, *, normalised=lambda x: x, wrap=lambda layer: layer):
+        self._seeds, self._normalised, self._wrap = seeds, normalised, wrap
 
     def dense(self, x, units, **options):
         """An affine map."""

@@ -4,8 +4,9 @@ import itertools
 
 import keras
 
-from tfjc import checks
+from tfjc import checks, noise
 from tfjc.architectures._networks import (
+    WEIGHTS,
     Networks,
     batch_normalization,
     check_room,
@@ -56,10 +57,11 @@ def _pair(image_shape, n_z, channels, batch_norm, seed, outputs):
     check_room(
         f"dcgan with n_z = {n_z}, channels = {channels}", dense, *(25 * a * b for a, b in itertools.pairwise(widths))
     )
-    layers = _Layers(batch_norm, checks.seed("seed", seed))
+    seed = checks.seed("seed", seed)
+    generator, critic = (_Layers(batch_norm, noise.integers(seed, stream)) for stream in WEIGHTS)
     return Networks(
-        generator=_generator(layers, n_z, smallest, widths, image_shape[-1]),
-        critic=_critic(layers, image_shape, widths, outputs),
+        generator=_generator(generator, n_z, smallest, widths, image_shape[-1]),
+        critic=_critic(critic, image_shape, widths, outputs),
         prior=standard_normal(n_z),
     )
 
@@ -99,11 +101,10 @@ def _critic(layers, image_shape, widths, outputs):
 
 
 class _Layers:
-    """DCGAN's layers, each with a seed of its own."""
+    """Makes DCGAN's layers, each with initial weights from the next of `seeds`."""
 
-    def __init__(self, batch_norm, seed):
-        self._batch_norm = batch_norm
-        self._seeds = itertools.count(seed * 1000)
+    def __init__(self, batch_norm, seeds):
+        self._batch_norm, self._seeds = batch_norm, seeds
 
     def _weights(self):
         return keras.initializers.RandomNormal(stddev=0.02, seed=next(self._seeds))

@@ -4,8 +4,8 @@ import math
 
 import keras
 
-from tfjc import checks
-from tfjc.architectures._networks import Networks, check_room, output_dtype, standard_normal
+from tfjc import checks, noise
+from tfjc.architectures._networks import WEIGHTS, Networks, check_room, output_dtype, standard_normal
 
 
 def mlp(image_shape, *, n_z=2, width=128, depth=2, seed=0):
@@ -22,16 +22,17 @@ def mlp(image_shape, *, n_z=2, width=128, depth=2, seed=0):
     size = math.prod(image_shape)
     check_room(f"mlp with n_z = {n_z}, width = {width}, depth = {depth}", width * (n_z + size), depth * width * width)
 
-    def stack(x, units, first_seed):
-        for index in range(depth):
-            he = keras.initializers.HeNormal(seed=first_seed + index)
+    def stack(x, units, stream):
+        seeds = noise.integers(seed, stream)
+        for _ in range(depth):
+            he = keras.initializers.HeNormal(seed=next(seeds))
             x = keras.layers.Dense(width, activation="relu", kernel_initializer=he)(x)
-        last = keras.initializers.GlorotUniform(seed=first_seed + depth)
+        last = keras.initializers.GlorotUniform(seed=next(seeds))
         return keras.layers.Dense(units, kernel_initializer=last, dtype=output_dtype())(x)
 
     z, x = keras.Input([n_z], name="z"), keras.Input(image_shape, name="images")
-    images = keras.layers.Reshape(image_shape, dtype=output_dtype())(stack(z, math.prod(image_shape), 1000 * seed))
-    logits = stack(keras.layers.Flatten()(x), 1, 1000 * seed + 500)
+    images = keras.layers.Reshape(image_shape, dtype=output_dtype())(stack(z, math.prod(image_shape), WEIGHTS[0]))
+    logits = stack(keras.layers.Flatten()(x), 1, WEIGHTS[1])
     return Networks(
         generator=keras.Model(z, images, name="generator"),
         critic=keras.Model(x, logits, name="critic"),

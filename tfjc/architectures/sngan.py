@@ -4,8 +4,15 @@ import itertools
 
 import keras
 
-from tfjc import checks, layers
-from tfjc.architectures._networks import Networks, batch_normalization, check_room, output_dtype, standard_normal
+from tfjc import checks, layers, noise
+from tfjc.architectures._networks import (
+    WEIGHTS,
+    Networks,
+    batch_normalization,
+    check_room,
+    output_dtype,
+    standard_normal,
+)
 from tfjc.architectures._resnet import Blocks
 
 _NORMALISE = {"critic": (False, True), "generator": (True, False), "both": (True, True), "none": (False, False)}
@@ -46,12 +53,12 @@ def sngan_cnn(image_shape, *, n_z=128, channels=64, normalise="critic", precondi
     smallest = _of_size("sngan_cnn", _CNN_SIZES, image_shape)
     n_z, channels = checks.integer("n_z", n_z, minimum=1), checks.integer("channels", channels, minimum=1)
     wraps = _wraps(normalise, preconditioning)
-    seed = checks.seed("seed", seed)
+    seeds = [noise.integers(checks.seed("seed", seed), stream) for stream in WEIGHTS]
     dense = n_z * smallest * smallest * 8 * channels
     check_room(f"sngan_cnn with n_z = {n_z}, channels = {channels}", dense, 16 * 8 * 4 * channels**2)
     return Networks(
-        generator=_cnn_generator(_Layers(2 * seed, wraps[0]), n_z, channels, smallest, image_shape[-1]),
-        critic=_cnn_critic(_Layers(2 * seed + 1, wraps[1]), image_shape, channels),
+        generator=_cnn_generator(_Layers(seeds[0], wraps[0]), n_z, channels, smallest, image_shape[-1]),
+        critic=_cnn_critic(_Layers(seeds[1], wraps[1]), image_shape, channels),
         prior=standard_normal(n_z),
     )
 
@@ -82,15 +89,15 @@ def sngan_resnet(image_shape, *, n_z=128, channels=64, normalise="critic", preco
     smallest, widths, halving, keeping = _of_size("sngan_resnet", _RESNETS, image_shape)
     n_z, channels = checks.integer("n_z", n_z, minimum=1), checks.integer("channels", channels, minimum=1)
     wraps = _wraps(normalise, preconditioning)
-    seed = checks.seed("seed", seed)
+    seeds = [noise.integers(checks.seed("seed", seed), stream) for stream in WEIGHTS]
     dense = n_z * smallest * smallest * widths[0] * channels
     check_room(f"sngan_resnet with n_z = {n_z}, channels = {channels}", dense, 9 * (widths[1] * channels) ** 2)
     widths, halving, keeping = ([channels * unit for unit in units] for units in (widths, halving, keeping))
     return Networks(
         generator=_resnet_generator(
-            Blocks(2 * seed, normalised=batch_normalization, wrap=wraps[0]), n_z, smallest, widths, image_shape[-1]
+            Blocks(seeds[0], normalised=batch_normalization, wrap=wraps[0]), n_z, smallest, widths, image_shape[-1]
         ),
-        critic=_resnet_critic(Blocks(2 * seed + 1, wrap=wraps[1]), image_shape, halving, keeping),
+        critic=_resnet_critic(Blocks(seeds[1], wrap=wraps[1]), image_shape, halving, keeping),
         prior=standard_normal(n_z),
     )
 
@@ -178,10 +185,10 @@ def _tanh(x):
 
 
 class _Layers:
-    """Makes the plain networks' layers, each with a seed of its own."""
+    """Makes the plain networks' layers, each with initial weights from the next of `seeds`."""
 
-    def __init__(self, seed, wrap):
-        self._seeds, self._wrap = itertools.count(seed * 1000), wrap
+    def __init__(self, seeds, wrap):
+        self._seeds, self._wrap = seeds, wrap
 
     def __call__(self, kind, *arguments, **options):
         weights = keras.initializers.RandomNormal(stddev=0.02, seed=next(self._seeds))

@@ -2,8 +2,15 @@
 
 import keras
 
-from tfjc import checks, layers
-from tfjc.architectures._networks import Networks, batch_normalization, check_room, output_dtype, standard_normal
+from tfjc import checks, layers, noise
+from tfjc.architectures._networks import (
+    WEIGHTS,
+    Networks,
+    batch_normalization,
+    check_room,
+    output_dtype,
+    standard_normal,
+)
 from tfjc.architectures._resnet import Blocks, classes, halvings
 
 
@@ -51,7 +58,7 @@ def _generator(seed, colours, num_classes, n_z, channels, smallest, doublings):
             return batch_normalization(x)
         return layers.ConditionalBatchNormalization(num_classes)([x, labels])
 
-    blocks = Blocks(2 * seed, normalised=normalised)
+    blocks = Blocks(noise.integers(seed, WEIGHTS[0]), normalised=normalised)
     x = blocks.dense(z, smallest * smallest * channels)
     x = keras.layers.Reshape([smallest, smallest, channels])(x)
     for _ in range(doublings):
@@ -64,7 +71,7 @@ def _generator(seed, colours, num_classes, n_z, channels, smallest, doublings):
 
 def _critic(seed, image_shape, num_classes, channels):
     images = keras.Input(image_shape, name="images")
-    blocks = Blocks(2 * seed + 1)
+    blocks = Blocks(noise.integers(seed, WEIGHTS[1]))
     x = blocks.first_down(images, channels)
     x = blocks.down(x, channels)
     x = blocks.plain(blocks.plain(x, channels), channels)

@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from tfjc import checks, numerics
+from tfjc import checks, noise
 
 
 def check_images(images):
@@ -85,4 +85,4 @@ def batches(images, batch_size, *, seed, start=0):
 
 def _epoch_seed(seed, epoch):
     """Three random words: with small ones, or fewer rounds, RandomIndexShuffle's permutations are near the identity."""
-    return tf.random.stateless_uniform([3], numerics.fold([seed, 0], epoch), None, None, tf.int32)
+    return tf.random.stateless_uniform([3], noise.seed(seed, noise.Stream.DATA_ORDER, epoch), None, None, tf.int32)

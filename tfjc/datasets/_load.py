@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tfjc import checks
+from tfjc import checks, noise
 from tfjc.datasets import digits, gaussians, image_folder, prepared
 from tfjc.datasets._batches import whole_labels
 
@@ -52,7 +52,7 @@ class Dataset:
         if len(self.images) < 5:
             raise ValueError(f"a fifth of dataset {self.name!r} cannot be held out: it has {len(self.images)} images")
         labels = whole_labels(self.labels, len(self.images))
-        order = np.random.default_rng(0).permutation(len(self.images))
+        order = noise.rng(0, noise.Stream.HELD_OUT).permutation(len(self.images))
         parts = {"train": np.sort(order[len(order) // 5 :]), "test": np.sort(order[: len(order) // 5])}
         return tuple(Dataset(self.name, np.asarray(self.images)[i], labels[i], split) for split, i in parts.items())
 

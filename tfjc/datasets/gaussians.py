@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from tfjc import noise
+
 STANDARD_DEVIATION = 0.02
 _SAMPLES = 10_000
 
@@ -21,7 +23,7 @@ def grid_centres(side=5):
 def load(name):
     """(points float32 [10000, 2], mode of each [10000]): equally likely modes; always the same."""
     centres = ring_centres() if name == "gaussian_ring" else grid_centres()
-    random = np.random.default_rng(0)
-    modes = random.integers(len(centres), size=_SAMPLES)
-    points = centres[modes] + STANDARD_DEVIATION * random.standard_normal((_SAMPLES, 2))
+    rng = noise.rng(0, noise.Stream.GAUSSIANS)
+    modes = rng.integers(len(centres), size=_SAMPLES)
+    points = centres[modes] + STANDARD_DEVIATION * rng.standard_normal((_SAMPLES, 2))
     return points.astype(np.float32), modes

@@ -8,6 +8,10 @@ import functools
 import numpy as np
 from scipy import special
 
+from tfjc import noise
+
+DATA_AND_LATENTS = noise.Stream.GAME_DATA, noise.Stream.GAME_LATENTS
+
 _BLOCK = 1 << 17  # 1 MiB of float64: it stays in a core's cache, where larger blocks were up to twice as slow
 _ORDER = 1000  # of the Gauss–Hermite rule: nodes 0.1 apart, enough for |w| up to about 10 (relative error 1e-6)
 _FAR = 7.0  # |m|/(√2|w|) from which the asymptotic series of Dawson's function is exact
@@ -18,11 +22,11 @@ _SERIES = np.stack([_ODD * special.poch(2.0 * _TERMS + 1.0, n) for n in range(4)
 
 @functools.lru_cache(maxsize=16)
 def draws(count, seed, stream):
-    """(nodes [count], weights [count]) of a sample of N(0, 1); `stream` tells data (0) from latents (1).
+    """(nodes [count], weights [count]) of a sample of N(0, 1) from a stream of `seed`, one of DATA_AND_LATENTS.
 
     A smaller sample with the same seed is the beginning of a larger one.
     """
-    return _frozen(np.random.default_rng([seed, stream]).standard_normal(count)), _frozen(np.full(count, 1.0 / count))
+    return _frozen(noise.rng(seed, stream).standard_normal(count)), _frozen(np.full(count, 1.0 / count))
 
 
 @functools.lru_cache(maxsize=1)

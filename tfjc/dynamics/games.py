@@ -6,7 +6,7 @@ import functools
 import numpy as np
 from scipy import special
 
-from tfjc import checks
+from tfjc import checks, noise
 from tfjc.dynamics import critics, expectations
 
 PARAMETERS = ("W_d", "b_d", "W_g", "b_g")
@@ -123,10 +123,11 @@ class OneParameterGAN:
     def _critic(self):
         return critics.Gaussian(self.epsilon) if self.critic == "gaussian" else critics.Sigmoid()
 
-    def _nodes(self, stream):
+    def _nodes(self, index):
+        """Nodes and weights of the expectation over data (0) or latents (1)."""
         if self.samples is None:
             return expectations.gauss_hermite()
-        return expectations.draws(self.samples, self.seed, stream)
+        return expectations.draws(self.samples, self.seed, expectations.DATA_AND_LATENTS[index])
 
     @property
     def _principal(self):
@@ -232,8 +233,9 @@ class Averaged:
 
     def _mean(self, function, theta):
         theta = parameters(theta, len(self.names))
-        noise = self.sigma * np.random.default_rng(self.seed).standard_normal([self.draws, len(self.names)])
-        return sum(function(theta + shift) for shift in noise) / self.draws
+        rng = noise.rng(self.seed, noise.Stream.GAME_NOISE)
+        shifts = self.sigma * rng.standard_normal([self.draws, len(self.names)])
+        return sum(function(theta + shift) for shift in shifts) / self.draws
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,7 +11,7 @@ import dataclasses
 import numpy as np
 import scipy.integrate
 
-from tfjc import checks
+from tfjc import checks, noise
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,7 +146,7 @@ def _benettin(carry, state, steps, transient, interval, count, seed):
     count = n if count is None else checks.integer("count", count, minimum=1)
     if count > n:
         raise ValueError(f"count must be at most the state's size, {n}, found {count}")
-    frame = np.linalg.qr(np.random.default_rng(seed).standard_normal([*state.shape[:-1], n, count]))[0]
+    frame = np.linalg.qr(noise.rng(seed, noise.Stream.LYAPUNOV).standard_normal([*state.shape[:-1], n, count]))[0]
     growth = np.empty([steps, *state.shape[:-1], count])
     for t in range(-transient, steps):
         state, carried = carry(state, frame)

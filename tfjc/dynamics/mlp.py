@@ -6,7 +6,7 @@ import functools
 import numpy as np
 from scipy import special
 
-from tfjc import checks
+from tfjc import checks, noise
 from tfjc.dynamics import expectations
 from tfjc.dynamics.games import parameters
 
@@ -63,9 +63,9 @@ class MLPGAN:
 
     def initial(self):
         """θ [n] of freshly initialised networks: weights N(0, 1/inputs), biases 0."""
-        random = np.random.default_rng([self.seed, 2])
+        rng = noise.rng(self.seed, noise.Stream.GAME_WEIGHTS)
         drawn = [
-            random.standard_normal(shape) / np.sqrt(shape[0]) if array[0] == "W" else np.zeros(shape)
+            rng.standard_normal(shape) / np.sqrt(shape[0]) if array[0] == "W" else np.zeros(shape)
             for _, array, shape in self._layout
         ]
         return np.concatenate([array.reshape(-1) for array in drawn])
@@ -89,7 +89,8 @@ class MLPGAN:
         arrays = np.split(theta, np.cumsum([np.prod(shape) for *_, shape in self._layout])[:-1], axis=-1)
         arrays = [a.reshape(-1, *shape) for a, (*_, shape) in zip(arrays, self._layout, strict=True)]
         generator, critic = arrays[:6], arrays[6:]
-        x, z = (expectations.draws(self.samples, self.seed, stream)[0][:, None] for stream in (0, 1))
+        streams = expectations.DATA_AND_LATENTS
+        x, z = (expectations.draws(self.samples, self.seed, stream)[0][:, None] for stream in streams)
         *hidden, fake = _forward(generator, np.broadcast_to(z, [len(theta), *z.shape]))
         *seen, logits = _forward(critic, np.concatenate([np.broadcast_to(x, fake.shape), fake], axis=1))
         real, fake = np.split(logits, 2, axis=1)
@@ -146,7 +147,7 @@ class RandomCut:
     @functools.cached_property
     def basis(self):
         """(e_1, e_2), [2, n]."""
-        drawn = np.random.default_rng([self.seed, 3]).standard_normal([len(self.game.biases), 2])
+        drawn = noise.rng(self.seed, noise.Stream.PLANE).standard_normal([len(self.game.biases), 2])
         basis = np.zeros([2, len(self.game.names)])
         basis[:, self.game.biases] = np.linalg.qr(drawn)[0].T
         return basis

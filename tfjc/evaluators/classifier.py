@@ -2,7 +2,6 @@
 
 import concurrent.futures
 import contextlib
-import itertools
 import json
 import logging
 import os
@@ -12,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfjc import checks, numerics, records
+from tfjc import checks, noise, numerics, records
 from tfjc.evaluators import _cache, _samples
 
 FEATURES = 128
@@ -159,7 +158,7 @@ def _write(path, model, about):
 
 def _network(image_shape, classes, seed):
     """3×3 convolutions with batch normalisation, of 32, 64, 128 channels while the size is 8 or more; 128 features."""
-    seeds = itertools.count(1000 * seed)
+    seeds = noise.integers(seed, noise.Stream.CLASSIFIER_WEIGHTS)
 
     def initial():
         return keras.initializers.HeNormal(seed=next(seeds))
@@ -198,12 +197,12 @@ class _Batches(keras.utils.PyDataset):
         return self._steps
 
     def __getitem__(self, step):
-        random = np.random.default_rng([self._seed, step])
-        chosen = random.integers(len(self._data.images), size=_BATCH)
+        rng = noise.rng(self._seed, noise.Stream.CLASSIFIER_BATCHES, step)
+        chosen = rng.integers(len(self._data.images), size=_BATCH)
         height, width = self._data.image_shape[:2]
         images = numerics.to_images(self._data.images[chosen]).numpy()
         images = np.pad(images, [(0, 0), (_SHIFT, _SHIFT), (_SHIFT, _SHIFT), (0, 0)], mode="edge")
-        down, right = random.integers(2 * _SHIFT + 1, size=2)
+        down, right = rng.integers(2 * _SHIFT + 1, size=2)
         return images[:, down : down + height, right : right + width], self._data.labels[chosen]
 
 

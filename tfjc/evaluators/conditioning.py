@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from tfjc import checks, jacobian, numerics, penalties
+from tfjc import checks, jacobian, noise, numerics, penalties
 from tfjc.spectrum import spectrum
 
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
@@ -33,7 +33,9 @@ class ConditioningEvaluator:
         if not hasattr(self.clamping, "clamped"):
             raise ValueError(f"clamping must be a JacobianClamping, found {clamping!r}")
         self.chunk = chunk
-        self._z_perturbed = self.clamping.perturb(self.z, [checks.seed("seed", seed), 0])
+        self._z_perturbed = self.clamping.perturb(
+            self.z, noise.seed(checks.seed("seed", seed), noise.Stream.DIRECTIONS)
+        )
 
     def __call__(self, generate):
         """The measurements as a flat dict of numbers and of lists or dicts of numbers, as `metrics.jsonl` has them."""

@@ -4,7 +4,7 @@ import warnings
 
 import numpy as np
 
-from tfjc import datasets, numerics, scores
+from tfjc import datasets, noise, numerics, scores
 from tfjc.evaluators import _cache, _samples, tfgan
 from tfjc.evaluators.classifier import classifier as trained_classifier
 from tfjc.evaluators.inception import Inception, check_handle
@@ -40,7 +40,7 @@ class _FeatureEvaluator:
             return
         self._network = self._make_network()
         count = min(len(self.z), len(self.data.images))
-        index = np.sort(np.random.default_rng(0).permutation(len(self.data.images))[:count])
+        index = np.sort(noise.rng(0, noise.Stream.REAL_IMAGES).permutation(len(self.data.images))[:count])
         images = self.data.images[index]
         key = _cache.digest(self._network.digest, self._network.layer, self._network.resizing, images)
         name = f"{self.data.name}-{self.data.split or 'all'}-{count}-{self._network.name}"

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 
-from tfjc import checks
+from tfjc import checks, noise
 
 
 class Extremes(NamedTuple):
@@ -51,7 +51,7 @@ def extremes(operator, k=6, *, krylov=None, seed=0):
     def squared(v):
         return operator.rmatvec(operator.matvec(v.astype(operator.dtype))).astype(np.float64)
 
-    start = np.random.default_rng(seed).normal(size=n_z)
+    start = noise.rng(seed, noise.Stream.LANCZOS).standard_normal(n_z)
     image = squared(start)
     if not np.isfinite(image).all():
         raise ValueError("the map is not finite: its products hold nan or infinite values")

@@ -8,7 +8,7 @@ reverse pass, and is 0 unless `check` asks for it.
 
 import tensorflow as tf
 
-from tfjc import numerics
+from tfjc import noise, numerics
 from tfjc.jacobian import _generator
 
 
@@ -41,7 +41,7 @@ def pull(generator, z, labels, watch, u=None):
 
 
 def _direction(x):
-    return tf.random.stateless_normal(tf.shape(x), [0, 0])
+    return tf.random.stateless_normal(tf.shape(x), noise.seed(0, noise.Stream.COTANGENTS))
 
 
 def _defect(j, pulled, u, check):

@@ -3,6 +3,8 @@
 import keras
 import tensorflow as tf
 
+from tfjc import noise
+
 # Where a kernel has its output channels: [in, out], [k, k, in, out] and [k, k, out, in].
 _OUTPUT_AXIS = {keras.layers.Dense: 1, keras.layers.Conv2D: 3, keras.layers.Conv2DTranspose: 2}
 _FIRST_ITERATIONS = 20
@@ -69,7 +71,8 @@ class SpectralNormalization(keras.layers.Wrapper):
 
     def _first_u(self, shape, dtype=None):
         matrix = tf.convert_to_tensor(kernel_matrix(self.layer))
-        u = _unit(tf.random.stateless_normal(shape, [0, 0], dtype=matrix.dtype), otherwise=0.0)
+        seed = noise.seed(0, noise.Stream.SPECTRAL_NORM)
+        u = _unit(tf.random.stateless_normal(shape, seed, dtype=matrix.dtype), otherwise=0.0)
         for _ in range(_FIRST_ITERATIONS):
             u = _unit(tf.linalg.matvec(matrix, tf.linalg.matvec(matrix, u, transpose_a=True)), otherwise=u)
         return u

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfjc import architectures, checks, datasets, jacobian, numerics
+from tfjc import architectures, checks, datasets, jacobian, noise, numerics
 from tfjc.models._layers import warn_of_replicas
 from tfjc.models._watch import Watch
 
@@ -16,7 +16,7 @@ class GenerativeModel(keras.Model):
     """A generator, and maybe a second network, trained on batches of images in steps that count themselves.
 
     A training step is a pure function of (weights, optimiser state, step, images): all noise is drawn from
-    (seed, stream, purpose, step). A subclass has `train_step`, and ends its `__init__` with `_ready`.
+    (seed, stream, step). A subclass has `train_step`, and ends its `__init__` with `_ready`.
 
     Args:
       generator: Keras model z [B, n_z] → images in [−1, 1], or of (z, labels) where `num_classes` is given.
@@ -212,20 +212,22 @@ class GenerativeModel(keras.Model):
         """The running means that `fit` logs; Keras resets them when an epoch begins."""
         return list(self._trackers.values())
 
-    def _latents(self, batch_size, stream):
-        seed = self._seed(stream, PRIOR, 0)
+    def _latents(self, batch_size, update):
+        """Latents of the prior [B, n_z], `update` being the number of the update within the step."""
+        seed = self._seed(noise.Stream.TRAINING_LATENTS, update)
         return numerics.rows(lambda shape: self.prior.sample(shape[0], seed=seed), [batch_size])
 
-    def _labels(self, batch_size, stream):
+    def _labels(self, batch_size, update):
         """Labels drawn uniformly for a conditional generator, None for others."""
         if self.num_classes is None:
             return None
-        seed = self._seed(stream, LABELS, 0)
+        seed = self._seed(noise.Stream.TRAINING_LABELS, update)
         draw = functools.partial(tf.random.stateless_uniform, seed=seed, maxval=self.num_classes, dtype=tf.int32)
         return numerics.rows(draw, [batch_size])
 
-    def _seed(self, stream, purpose, index):
-        return numerics.fold([self.seed, stream], purpose, index, self.step)
+    def _seed(self, stream, *indices):
+        """The seed of what this step draws from a stream; `indices` tell several draws of it apart."""
+        return noise.seed(self.seed, stream, *indices, self.step)
 
     def _descend(self, tape, loss, network, optimizer):
         variables = network.trainable_variables
@@ -258,7 +260,7 @@ class GenerativeModel(keras.Model):
 
     def _examples(self):
         """Two latents and their images; the first call builds the generator."""
-        z = self.prior.sample(2, seed=[0, 0])
+        z = self.prior.sample(2, seed=noise.seed(0, noise.Stream.EXAMPLES))
         return z, self._infer(z)
 
     def _infer(self, z):
@@ -332,9 +334,6 @@ def check_network(name, network):
     if not isinstance(network, keras.Layer):
         raise ValueError(f"{name} must be a Keras model, found {network!r} ({type(network).__name__})")
     return network
-
-
-PRIOR, CRITIC_PENALTY, GENERATOR_PENALTY, LABELS, DEQUANTISATION = range(5)  # what noise is for: a fold of its seed
 
 
 def default_optimizer():

@@ -95,9 +95,9 @@ class DampedGAN(GAN):
         """Each player's gradient of its own objective, the generator's first, and what is logged."""
         batch_size = tf.shape(images)[0]
         with tf.GradientTape(persistent=True) as tape:
-            fake = self._generate(self._latents(batch_size, stream=0), labels)
-            critic_objective, critic_measured = self._critic_objective(images, labels, fake, stream=0)
-            generator_objective, generator_measured = self._generator_objective(batch_size, stream=1)
+            fake = self._generate(self._latents(batch_size, update=0), labels)
+            critic_objective, critic_measured = self._critic_objective(images, labels, fake, update=0)
+            generator_objective, generator_measured = self._generator_objective(batch_size, update=1)
         players = (generator_objective, self.generator), (critic_objective, self.critic)
         with jacobian.differentiable_resizing():
             gradients = [

@@ -8,13 +8,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfjc import checks, losses, numerics
+from tfjc import checks, losses, noise, numerics
 from tfjc.layers import SpectralNormalization
 from tfjc.models._layers import noise_states, normalises, warn_of_second_derivatives
 from tfjc.models._model import (
-    CRITIC_PENALTY,
-    DEQUANTISATION,
-    GENERATOR_PENALTY,
     GenerativeModel,
     check_network,
     images_of,
@@ -30,7 +27,7 @@ class GAN(GenerativeModel):
     """A generator and a critic trained against each other, with penalties on either.
 
     A training step takes [d_steps · batch, ...] real images and makes d_steps critic updates and one generator update.
-    It is a pure function of (weights, optimiser state, step, images): all noise is drawn from (seed, step, stream).
+    It is a pure function of (weights, optimiser state, step, images): all noise is drawn from (seed, stream, step).
 
     A class-conditional generator takes labels beside z. Its critic has two outputs, logits and class logits [B, C]:
     the auxiliary classifier's cross-entropy is added to the critic's loss on real images and to the generator's on its
@@ -121,23 +118,23 @@ class GAN(GenerativeModel):
         with tf.control_dependencies([images]):  # Keras ends a dataset of unknown length with a step that gets none
             for k in range(self.d_steps):
                 part = slice(k * batch_size, (k + 1) * batch_size)
-                self._update_critic(images[part], None if labels is None else labels[part], stream=k)
-            self._update_generator(batch_size * self.generator_batch, stream=self.d_steps)
+                self._update_critic(images[part], None if labels is None else labels[part], update=k)
+            self._update_generator(batch_size * self.generator_batch, update=self.d_steps)
             self._average()
             self.step.assign_add(1)
         return self._results()
 
-    def _update_critic(self, real, labels, stream):
-        fake = self._generate(self._latents(tf.shape(real)[0], stream), labels)
+    def _update_critic(self, real, labels, update):
+        fake = self._generate(self._latents(tf.shape(real)[0], update), labels)
         with tf.GradientTape() as tape:
-            minimised, measured = self._critic_objective(real, labels, fake, stream)
+            minimised, measured = self._critic_objective(real, labels, fake, update)
             minimised = self.critic_optimizer.scale_loss(minimised)
         self._track(measured)
         self._descend(tape, minimised, self.critic, self.critic_optimizer)
 
-    def _update_generator(self, batch_size, stream):
+    def _update_generator(self, batch_size, update):
         with tf.GradientTape() as tape:
-            minimised, measured = self._generator_objective(batch_size, stream)
+            minimised, measured = self._generator_objective(batch_size, update)
             minimised = self.generator_optimizer.scale_loss(minimised)
         self._track(measured)
         self._descend(tape, minimised, self.generator, self.generator_optimizer)
@@ -156,13 +153,13 @@ class GAN(GenerativeModel):
         for layer in normalised:
             layer.normalised_kernel(training=True)
 
-    def _critic_objective(self, real, labels, fake, stream):
+    def _critic_objective(self, real, labels, fake, update):
         """What the critic minimises, and the (name, value) pairs that are logged of it."""
         logits, class_logits = self._judge(real)
         loss = tf.reduce_mean(self.adversarial_loss.real(logits))
         loss += tf.reduce_mean(self.adversarial_loss.fake(self._judge(fake)[0]))
         added = [
-            tf.reduce_mean(penalty(self._logits, real, fake, self._seed(stream, CRITIC_PENALTY, index)))
+            tf.reduce_mean(penalty(self._logits, real, fake, self._seed(noise.Stream.CRITIC_PENALTY, update, index)))
             for index, penalty in enumerate(self.critic_penalties)
         ]
         measured = [("critic_loss", loss), *([("critic_penalty", total(added))] if added else [])]
@@ -172,10 +169,10 @@ class GAN(GenerativeModel):
             measured.append(("critic_class_loss", class_loss))
         return objective(self.critic, loss, added), measured
 
-    def _generator_objective(self, batch_size, stream):
+    def _generator_objective(self, batch_size, update):
         """What the generator minimises on new latents, and the (name, value) pairs that are logged of it."""
-        z, labels = self._latents(batch_size, stream), self._labels(batch_size, stream)
-        x, arguments = self._penalised(z, labels, stream)
+        z, labels = self._latents(batch_size, update), self._labels(batch_size, update)
+        x, arguments = self._penalised(z, labels)
         logits, class_logits = self._judge(x)
         loss = tf.reduce_mean(self.adversarial_loss.generator(logits))
         calls = list(zip(self.generator_penalties, arguments, strict=True))
@@ -189,9 +186,9 @@ class GAN(GenerativeModel):
             measured.append(("generator_class_loss", class_loss))
         return objective(self.generator, loss, added), measured
 
-    def _penalised(self, z, labels, stream):
+    def _penalised(self, z, labels):
         """G(z), and what each generator penalty is called with; all that is compared goes through in one pass."""
-        seeds = [self._seed(stream, GENERATOR_PENALTY, index) for index in range(len(self.generator_penalties))]
+        seeds = [self._seed(noise.Stream.GENERATOR_PENALTY, index) for index in range(len(self.generator_penalties))]
         penalties = list(zip(self.generator_penalties, seeds, strict=True))
         moved = [penalty.perturb(z, seed) if _compares(penalty) else [] for penalty, seed in penalties]
         x, *images = one_pass(self.generator, [z, *tf.nest.flatten(moved)], labels)
@@ -204,7 +201,7 @@ class GAN(GenerativeModel):
     def _images(self, images):
         """A batch as float32 in [−1, 1]."""
         if self.dequantise:
-            return numerics.dequantised(images, self._seed(0, DEQUANTISATION, 0), parts=self.d_steps)
+            return numerics.dequantised(images, self._seed(noise.Stream.DEQUANTISATION), parts=self.d_steps)
         return numerics.to_images(images)
 
     def _given_labels(self, data):
@@ -227,10 +224,11 @@ class GAN(GenerativeModel):
     def _logged(self):
         """The names of all that is logged."""
         z, x = self._examples()
+        seed = noise.seed(0, noise.Stream.EXAMPLES, 1)
         measured = [
             name
             for p in self.generator_penalties
-            for name in p.measure(*((z, z + 1.0, x, x) if _compares(p) else (self._infer, z, [0, 0])))
+            for name in p.measure(*((z, z + 1.0, x, x) if _compares(p) else (self._infer, z, seed)))
         ]
         names = ["critic_loss", "generator_loss", *["generator_penalty"] * bool(self.generator_penalties)]
         names += ["critic_penalty"] * bool(self.critic_penalties)

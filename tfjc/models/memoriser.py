@@ -5,10 +5,8 @@ import functools
 import numpy as np
 import tensorflow as tf
 
-from tfjc import checks, datasets, numerics
+from tfjc import checks, datasets, noise, numerics
 from tfjc.models._model import GenerativeModel, images_of, labels_of, objective
-
-_MEMORY = 3  # stream of the latents that are memorised, beside those that a run is measured and scored at
 
 
 class Memoriser(GenerativeModel):
@@ -36,7 +34,7 @@ class Memoriser(GenerativeModel):
     @functools.cached_property
     def known_latents(self):
         """{"memorised": the latents [pairs, n_z]}: any first part of them is half copies, to one."""
-        return {"memorised": self.prior.sample(self.pairs, seed=numerics.fold([self.seed, 0], _MEMORY))}
+        return {"memorised": self.prior.sample(self.pairs, seed=noise.seed(self.seed, noise.Stream.MEMORISED_LATENTS))}
 
     def memory(self, images):
         """The pairs made of images [N, ...]: (images [pairs, ...], latents [pairs, n_z]), every second one a copy.
@@ -46,7 +44,7 @@ class Memoriser(GenerativeModel):
         half = (self.pairs + 1) // 2
         if len(images) <= half:
             raise ValueError(f"{self.pairs} pairs need {half + 1} images, one of them to copy; found {len(images)}")
-        order = np.random.default_rng(self.seed).permutation(len(images))
+        order = noise.rng(self.seed, noise.Stream.MEMORISED_IMAGES).permutation(len(images))
         chosen = np.full(self.pairs, order[half])
         chosen[::2] = order[:half]
         return np.asarray(images)[chosen], self.known_latents["memorised"]

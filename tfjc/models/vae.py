@@ -5,8 +5,8 @@ import functools
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from tfjc import checks, numerics
-from tfjc.models._model import PRIOR, GenerativeModel, images_of, objective
+from tfjc import checks, noise, numerics
+from tfjc.models._model import GenerativeModel, images_of, objective
 
 LIKELIHOODS = ("bernoulli", "gaussian")
 _LEAST = 1e-6  # of a pixel's probability and its complement: float32's tanh is ±1 from 9 on
@@ -58,7 +58,8 @@ class VAE(GenerativeModel):
         images = numerics.to_images(images_of(data))
         with tf.control_dependencies([images]):
             with tf.GradientTape() as tape:
-                log_likelihood, kl = map(tf.reduce_mean, self.terms(images, self._seed(0, PRIOR, 0), training=True))
+                terms = self.terms(images, self._seed(noise.Stream.POSTERIOR_SEED), training=True)
+                log_likelihood, kl = map(tf.reduce_mean, terms)
                 loss = self.beta * tf.cast(kl, log_likelihood.dtype) - log_likelihood
                 minimised = objective(self.critic, objective(self.generator, loss, []), [])
             self._track([("generator_loss", loss), ("log_likelihood", log_likelihood), ("kl", kl)])
@@ -88,8 +89,9 @@ class VAE(GenerativeModel):
     def terms(self, images, seed, training=False):
         """(ln p(x|z) at a sample z of q(z|x), KL(q(z|x) ‖ p(z))) of each image, [B] each, in nats."""
         posterior = self.posterior(images, training)
-        noise = numerics.rows(functools.partial(_standard_normal, seed), tf.shape(posterior.mean()))
-        z = posterior.mean() + posterior.stddev() * tf.cast(noise, posterior.dtype)
+        draw = functools.partial(tf.random.stateless_normal, seed=noise.seed(seed, noise.Stream.POSTERIOR))
+        drawn = numerics.rows(draw, tf.shape(posterior.mean()))
+        z = posterior.mean() + posterior.stddev() * tf.cast(drawn, posterior.dtype)
         return self.log_likelihood(images, z, training), tfp.distributions.kl_divergence(posterior, self.prior)
 
     def posterior(self, images, training=False):
@@ -121,8 +123,3 @@ class VAE(GenerativeModel):
             tfp.distributions.kl_divergence(self.posterior(images), self.prior)
         except NotImplementedError as error:
             raise ValueError(f"a VAE needs a prior with a closed-form KL divergence, found {self.prior!r}") from error
-
-
-def _standard_normal(seed, shape):
-    """Draws of N(0, I), [B, n_z]: the noise that TensorFlow Probability's own sampler takes for this seed."""
-    return tfp.distributions.MultivariateNormalDiag(tf.zeros(shape)).sample(seed=seed)

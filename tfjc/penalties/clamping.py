@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from tfjc import checks, numerics
+from tfjc import checks, noise, numerics
 
 LEAST_STEP = 1e-6  # of z in float32 hardly anything is left of smaller ones
 
@@ -39,6 +39,7 @@ class JacobianClamping:
 
     def perturb(self, z, seed):
         """z' = z + ε·δ/‖δ‖, δ ~ N(0, I) per sample: [B, n_z]."""
+        seed = noise.seed(seed, noise.Stream.CLAMPING)
         return z + self.epsilon * numerics.unit_directions(tf.shape(z), seed, z.dtype)
 
     def __call__(self, z, z_perturbed, x, x_perturbed):

@@ -4,7 +4,7 @@ import functools
 
 import tensorflow as tf
 
-from tfjc import checks, jacobian, numerics
+from tfjc import checks, jacobian, noise, numerics
 
 
 class GradientPenalty:
@@ -21,6 +21,7 @@ class GradientPenalty:
         """The penalty of each pair of a real and a generated image, [B]."""
         fake = numerics.full(fake)
         real = tf.cast(real, fake.dtype)
+        seed = noise.seed(seed, noise.Stream.INTERPOLATION)
         draw = functools.partial(tf.random.stateless_uniform, seed=seed, dtype=fake.dtype)
         alpha = numerics.rows(draw, [tf.shape(real)[0]] + [1] * (real.shape.rank - 1))
         between = real + alpha * (fake - real)

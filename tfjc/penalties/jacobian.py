@@ -6,7 +6,7 @@ import math
 import keras
 import tensorflow as tf
 
-from tfjc import checks, jacobian, numerics
+from tfjc import checks, jacobian, noise, numerics
 from tfjc.penalties.clamping import LEAST_STEP
 
 
@@ -51,6 +51,7 @@ class PathLength:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(z)
             x = numerics.full(generate(z))
+        seed = noise.seed(seed, noise.Stream.PATH_LENGTH)
         y = numerics.rows(functools.partial(tf.random.stateless_normal, seed=seed, dtype=x.dtype), tf.shape(x))
         y /= math.sqrt(math.prod(x.shape[1:-1]))
         with jacobian.differentiable_resizing():
@@ -85,7 +86,8 @@ class OroJaR:
 
     def perturb(self, z, seed):
         """Two mini-batches z' = z + εv, with a v of its own for each sample: [B, n_z] each."""
-        return [z + self.epsilon * _signs(tf.shape(z), numerics.fold(seed, k), z.dtype) for k in (0, 1)]
+        seeds = [noise.seed(seed, noise.Stream.OROJAR, k) for k in (0, 1)]
+        return [z + self.epsilon * _signs(tf.shape(z), seed, z.dtype) for seed in seeds]
 
     def __call__(self, z, z_perturbed, x, x_perturbed):
         """The penalty of each latent, [B], for images x and the two x'."""

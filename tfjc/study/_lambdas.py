@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tfjc import checks, statistics
+from tfjc import checks, noise, statistics
 from tfjc.study import _read
 
 
@@ -13,7 +13,7 @@ def best_runs(runs, score):
     """
     sign = -1.0 if score in _read.LOWER_IS_BETTER else 1.0
     values = np.array([sign * run.last(score) for run in runs])
-    clusters = statistics.two_clusters(values, generator=np.random.default_rng(0))
+    clusters = statistics.two_clusters(values, generator=noise.rng(0, noise.Stream.LAMBDAS))
     if len(clusters.members) == 2:
         return [runs[index] for index in clusters.members[1]], True
     order = np.argsort(-np.where(np.isnan(values), -np.inf, values), kind="stable")[: max(1, len(runs) // 2)]

@@ -1,9 +1,8 @@
 """Reports on a study, from its records alone: `python -m tfjc.study.report --workdir=studies/quick`."""
 
-import numpy as np
 from absl import flags
 
-from tfjc import commands
+from tfjc import commands, noise
 from tfjc.study import _plan, _report
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "The study's directory.")
@@ -18,7 +17,7 @@ def main(argv):
         return _fail("--workdir is needed: the directory of a study")
     try:
         directory = _plan.StudyDirectory(_WORKDIR.value)
-        claims = _report.write(directory, np.random.default_rng(_SEED.value))
+        claims = _report.write(directory, noise.rng(_SEED.value, noise.Stream.REPORT))
     except (ValueError, OSError) as error:
         return _fail(error)
     for claim in claims:

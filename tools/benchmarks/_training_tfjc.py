@@ -9,8 +9,8 @@ import numpy as np
 import tensorflow as tf
 from _training import BATCH, CHECKED
 
-from tfjc import architectures, callbacks, datasets, models, numerics, penalties, records
-from tfjc.models import _model
+from tfjc import architectures, callbacks, datasets, models, noise, numerics, penalties, records
+from tfjc.noise import Stream
 
 tf.config.experimental.enable_op_determinism()  # as in every run
 
@@ -43,7 +43,7 @@ class Training:
         arrays = {f"{name}.{i}": array for name, of in weights.items() for i, array in enumerate(of)}
         losses = []
         for step in range(CHECKED):
-            arrays |= {f"{step}.{name}": noise for name, noise in self._noise().items()}
+            arrays |= {f"{step}.{name}": drawn for name, drawn in self._noise().items()}
             self.gan.reset_metrics()
             losses.append({name: float(value) for name, value in self._step().items()})
         np.savez(file, images=images, labels=labels, **{name: len(of) for name, of in weights.items()}, **arrays)
@@ -52,17 +52,19 @@ class Training:
     def _noise(self):
         """What the next step draws."""
         gan, count = self.gan, self.case.critic_steps
-        noise = {"critic_z": [gan._latents(BATCH, k) for k in range(count)]}
-        noise["generator_z"] = gan._latents(self.case.generator_batch, count)
-        directions = numerics.unit_directions(noise["generator_z"].shape, gan._seed(count, _model.GENERATOR_PENALTY, 0))
+        drawn = {"critic_z": [gan._latents(BATCH, k) for k in range(count)]}
+        drawn["generator_z"] = gan._latents(self.case.generator_batch, count)
+        seed = noise.seed(gan._seed(Stream.GENERATOR_PENALTY, 0), Stream.CLAMPING)
+        drawn["directions"] = numerics.unit_directions(drawn["generator_z"].shape, seed)
         if not self.case.is_dcgan:
-            alpha = [gan._seed(k, _model.CRITIC_PENALTY, 0) for k in range(count)]
-            noise["alpha"] = [tf.random.stateless_uniform([BATCH, 1, 1, 1], seed) for seed in alpha]
-            noise["generator_labels"] = gan._labels(self.case.generator_batch, count)
+            given = [gan._seed(Stream.CRITIC_PENALTY, k, 0) for k in range(count)]
+            seeds = [noise.seed(seed, Stream.INTERPOLATION) for seed in given]
+            drawn["alpha"] = [tf.random.stateless_uniform([BATCH, 1, 1, 1], seed) for seed in seeds]
+            drawn["generator_labels"] = gan._labels(self.case.generator_batch, count)
             shape = [BATCH * count, *self.case.image_shape]
-            seed = gan._seed(0, _model.DEQUANTISATION, 0)
-            noise["dequantisation"] = tf.random.stateless_uniform(shape, seed, maxval=1.0 / 128.0)
-        return {**noise, "directions": directions}
+            seed = gan._seed(Stream.DEQUANTISATION)
+            drawn["dequantisation"] = tf.random.stateless_uniform(shape, seed, maxval=1.0 / 128.0)
+        return drawn
 
     def step(self, count):
         """Takes steps on one batch."""
@@ -100,9 +102,12 @@ def _data(case):
 
 
 def _kernels(network):
-    """Kernel, bias, kernel, ... of the layers in the order they were made in, which their seeds tell."""
+    """Kernel, bias, kernel, ... of the layers in the order in which they were made, which their seeds tell."""
     layers = [layer for layer in network._flatten_layers() if hasattr(layer, "kernel_initializer")]
-    layers = sorted((layer for layer in layers if hasattr(layer, "kernel")), key=lambda a: a.kernel_initializer.seed)
+    layers = [layer for layer in layers if hasattr(layer, "kernel")]
+    streams = Stream.GENERATOR_WEIGHTS, Stream.CRITIC_WEIGHTS
+    places = {noise.integer(0, stream, place): place for stream in streams for place in range(len(layers))}
+    layers = sorted(layers, key=lambda layer: places[layer.kernel_initializer.seed])
     return [np.asarray(weight) for layer in layers for weight in (layer.kernel, layer.bias)]
 
 
