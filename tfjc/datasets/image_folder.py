@@ -2,19 +2,34 @@
 
 import os
 import pathlib
+import stat
+import unicodedata
 
 import numpy as np
 from PIL import Image, ImageOps
 
 _ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
+# A file with one of these is an image too. What Pillow cannot read of them is refused: left out, a class could lose its
+# images without a word.
+_RARE_ENDINGS = (".jpe", ".jfif", ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".jp2", ".avif", ".heic", ".heif")
+_BACKGROUND = 255  # white
+_BITS_PER_SAMPLE, _PHOTOMETRIC = 258, 262  # tags of TIFF
 
 
-def load(folder, size):
-    """(images uint8 [N, size, size, 3], labels [N] or None) of all images under `folder`, in order of their names.
+def load(folder: str | os.PathLike, size: int) -> tuple[np.ndarray, np.ndarray | None]:
+    """(images uint8 [N, size, size, 3], labels int64 [N] or None) of all images under `folder`, in order of name.
 
-    Each is cropped about its centre to a square and resized; sub-folders of the first level, in order, are the labels,
-    if there are several. Raises ValueError where there is no such folder or no image in it, or naming a file that
-    cannot be read.
+    The sub-folders of the first level that hold images are the classes, numbered in order of their names, if there are
+    several; else there are no labels. Links to folders are followed. Files and folders whose names begin with a dot are
+    left out, and so are files that are no images by their endings.
+
+    Each image is turned as its EXIF orientation says, cropped about its centre to a square, and resized (Lanczos).
+    Grey values v of 16 bits become v·255/65535. What is transparent shows a white background. Of several frames the
+    first is taken. Pillow itself reads colours of 16 bits as their high bytes.
+
+    Raises:
+      ValueError: there is no such folder or no image in it; images lie beside several classes; or an image cannot be
+        read, or has pixels whose range is not known (32 bits, floating point). The message names the file.
     """
     if not folder:
         raise ValueError("dataset 'image_folder' needs dataset.folder = '/path/to/images', found none")
@@ -23,20 +38,95 @@ def load(folder, size):
     root = pathlib.Path(folder)
     if not root.is_dir():
         raise ValueError(f"dataset.folder must be a folder of images, found {os.fspath(root)!r}")
-    paths = sorted(path for path in root.rglob("*") if path.suffix.lower() in _ENDINGS)
+    paths = sorted(_images(root, ()), key=lambda path: (_names(path), path.parts))
     if not paths:
         raise ValueError(f"dataset.folder {os.fspath(root)!r} holds no image ({', '.join(_ENDINGS)})")
-    images = np.stack([_read(path, size) for path in paths])
-    tops = [path.relative_to(root).parts[0] if path.parent != root else None for path in paths]
-    if None in tops:
-        return images, None
-    classes, labels = np.unique(tops, return_inverse=True)
-    return images, labels.astype(np.int64) if len(classes) > 1 else None
+    labels = _labels(root, paths)
+    return np.stack([_read(root / path, size) for path in paths]), labels
+
+
+def _images(folder, above):
+    """Paths of the images under a folder, relative to it; `above` are the folders that it lies in, links resolved."""
+    here = folder.resolve()
+    if here in above:  # a link to a folder that it lies in
+        return
+    try:
+        entries = [entry for entry in os.scandir(folder) if not entry.name.startswith(".")]
+    except OSError as error:
+        raise ValueError(f"folder {os.fspath(folder)!r} cannot be read: {error.strerror}") from error
+    for entry in entries:
+        ending = os.path.splitext(entry.name)[1].lower()
+        if os.path.isdir(entry.path):
+            yield from (entry.name / path for path in _images(folder / entry.name, (*above, here)))
+        elif ending in _ENDINGS or ending in _RARE_ENDINGS:
+            yield pathlib.PurePath(entry.name)
+        elif not ending and entry.is_symlink() and not os.path.exists(entry.path):
+            raise ValueError(f"{entry.path!r} is a link to nothing: mend it, or remove it")
+
+
+def _names(path):
+    """The parts of a path, in the composed form of Unicode: file systems differ in which they keep."""
+    return [unicodedata.normalize("NFC", part) for part in path.parts]
+
+
+def _labels(root, paths):
+    """The class of each image: the place of its first folder among all of them; None for fewer than two classes."""
+    firsts = [names[0] if len(names) > 1 else None for names in map(_names, paths)]
+    classes = sorted(set(firsts) - {None})
+    if len(classes) < 2:
+        return None
+    if None in firsts:
+        stray = paths[firsts.index(None)].name
+        shown = ", ".join(classes[:5]) + ", ..." * (len(classes) > 5)
+        raise ValueError(
+            f"dataset.folder {os.fspath(root)!r} holds {firsts.count(None)} image(s) beside its classes ({shown}), "
+            f"such as {stray!r}; move them into a class, or, for a dataset without labels, everything into one folder"
+        )
+    return np.array([classes.index(name) for name in firsts], np.int64)
 
 
 def _read(path, size):
+    """An image as uint8 [size, size, 3]."""
     try:
-        with Image.open(path) as image:
-            return np.asarray(ImageOps.fit(image.convert("RGB"), (size, size), Image.Resampling.LANCZOS))
-    except (OSError, SyntaxError, ValueError) as error:
-        raise ValueError(f"{os.fspath(path)} cannot be read as an image: {error}") from error
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise ValueError("it is not a regular file")
+        with Image.open(path) as image:  # its first frame
+            return _fitted(ImageOps.exif_transpose(image), size, _white(image))
+    except Exception as error:  # Pillow passes on whatever its decoders raise
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"{os.fspath(path)} cannot be read as an image: {reason}") from error
+
+
+def _white(image):
+    """The value of white in an opened image of one colour and more than 8 bits; None for all others.
+
+    Raises ValueError where nobody knows it.
+    """
+    if not image.mode.startswith(("I", "F")):
+        return None
+    if image.mode == "F" or (image.mode == "I" and image.format != "PPM"):
+        raise ValueError(f"pixels of 32 bits (mode {image.mode!r}) have no known range; save it with 8 or 16 bits")
+    if image.format == "TIFF":
+        tags = image.tag_v2
+        if tags.get(_PHOTOMETRIC) == 0:
+            raise ValueError("16 bits of which 0 is white are not read; save it with 0 as black")
+        return 2 ** tags[_BITS_PER_SAMPLE][0] - 1
+    return 65535
+
+
+def _fitted(image, size, white):
+    """The centre of an image at another size, uint8 [size, size, 3]."""
+    if white is not None:
+        return _of_16_bits(image, size, white)
+    if image.has_transparency_data:
+        above = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", above.size, (_BACKGROUND,) * 4), above)
+    return np.asarray(ImageOps.fit(image.convert("RGB"), (size, size), Image.Resampling.LANCZOS))
+
+
+def _of_16_bits(image, size, white):
+    """Grey values v as v·255/white, rounded once; a value that stands for transparency is the background."""
+    values = np.asarray(image, np.float32)
+    values = np.where(values == image.info.get("transparency", -1), _BACKGROUND, values * (255 / white))
+    fitted = ImageOps.fit(Image.fromarray(values.astype(np.float32)), (size, size), Image.Resampling.LANCZOS)
+    return np.repeat(np.clip(np.round(fitted), 0, 255).astype(np.uint8)[..., None], 3, axis=-1)
