@@ -35,15 +35,20 @@ class Periodic(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         """Acts on the untrained model; a model that goes on was seen at this step before."""
-        step = getattr(self.model, "step", None)
-        self._step = int(step.numpy()) if isinstance(step, keras.Variable) else self._step
-        self._acted = self._step
+        self._acted = self._step = self._models_step()
         if self._step == 0:
             self._act({})
 
+    def _models_step(self):
+        step = getattr(self.model, "step", None)
+        return int(step.numpy()) if isinstance(step, keras.Variable) else self._step
+
     def on_epoch_begin(self, epoch, logs=None):
-        """Remembers where the epoch began: Keras counts batches within it."""
-        self._epoch_began = self._step
+        """Remembers where the epoch began: Keras counts batches within it.
+
+        The model's own step is read again: another callback may have restored it since (Keras's BackupAndRestore).
+        """
+        self._step = self._epoch_began = self._models_step()
 
     def on_train_batch_end(self, batch, logs=None):
         """Counts the steps (several at once with `steps_per_execution`), and acts if an interval has been passed."""

@@ -1,5 +1,7 @@
 """Checks of images, and random access to them in a stateless order."""
 
+from collections.abc import Callable
+
 import numpy as np
 import tensorflow as tf
 
@@ -48,14 +50,20 @@ def check_labels(labels, num_classes, count=None):
     return labels.astype(np.int32)
 
 
-def batches(images, batch_size, *, seed, start=0):
+def batches(images, batch_size: int, *, seed: int, start: int | Callable[[], int] = 0) -> tf.data.Dataset:
     """Endless batches of `images` from step `start` on, as a tf.data.Dataset; in memory they stay as they are.
-
-    `images` is an array [N, ...], or several of N entries each, such as (images, labels), which stay together.
 
     Step t takes positions t·batch_size, ... of an endless sequence in which epoch e is the permutation of all images
     that (seed, e) gives (TensorFlow's stateless `RandomIndexShuffle`), so that a run can start anywhere at no cost.
-    Raises ValueError where there are fewer images than a batch.
+
+    Args:
+      images: an array [N, ...], or several of N entries each, such as (images, labels), which stay together.
+      batch_size: images of a batch.
+      seed: of the order.
+      start: the first step. A callable is asked for it whenever an iteration takes its first batch.
+
+    Raises:
+      ValueError: there are fewer images than a batch.
     """
     several = isinstance(images, (tuple, list))
     count = len(images[0] if several else images)
@@ -79,8 +87,19 @@ def batches(images, batch_size, *, seed, start=0):
         taken = [tf.ensure_shape(tf.gather(array, index), [batch_size, *array.shape[1:]]) for array in arrays]
         return tuple(taken) if several else taken[0]
 
-    steps = tf.data.Dataset.counter(start=start)
-    return steps.map(batch, num_parallel_calls=1).prefetch(4)
+    return _steps(start).map(batch, num_parallel_calls=1).prefetch(4)
+
+
+def _steps(start):
+    """start, start + 1, ... as a dataset."""
+    if not callable(start):
+        return tf.data.Dataset.counter(start=start)
+
+    def from_first(_):
+        first = tf.numpy_function(lambda: np.int64(start()), [], tf.int64)
+        return tf.data.Dataset.counter(start=tf.ensure_shape(first, []))
+
+    return tf.data.Dataset.from_tensors(0).flat_map(from_first)  # a function of a dataset runs when it is iterated
 
 
 def _epoch_seed(seed, epoch):

@@ -112,10 +112,11 @@ class GenerativeModel(keras.Model):
 
         Arrays are uint8, or floats in [−1, 1], [N, ...]; labels whole numbers [N]. `batch_size` (at most 64 by default)
         counts the samples of one update; each step takes `images_per_sample` times as many images (`d_steps` of a GAN),
-        in an order that is a function of seed and step. A dataset gives batches of images, or of (images, labels), of
-        `images_per_sample` times the batch size; what is left over is not used, nor are labels beside the images of an
-        unconditional generator; its first batch is checked. Raises ValueError for images or labels of another kind,
-        range, type or number.
+        in an order that is a function of seed and step. The step is read when training takes the first batch, so that a
+        callback that restores the model (Keras's BackupAndRestore) also restores the order. A dataset gives batches of
+        images, or of (images, labels), of `images_per_sample` times the batch size; what is left over is not used, nor
+        are labels beside the images of an unconditional generator; its first batch is checked. Its order is its own.
+        Raises ValueError for images or labels of another kind, range, type or number.
         """
         if isinstance(x, tf.data.Dataset):
             if batch_size is not None:
@@ -167,8 +168,15 @@ class GenerativeModel(keras.Model):
             batch_size = max(self.replicas, batch_size - batch_size % self.replicas)
         batch = self.images_per_sample * self.check_batch_size("batch_size", batch_size)
         arrays = images if labels is None else (images, labels)
-        batches = datasets.batches(arrays, batch, seed=self.seed, start=int(self.step.numpy()))
+        batches = self._batches(arrays, batch)
         return batches, {"steps_per_epoch": max(1, len(images) // batch), **options}
+
+    def _batches(self, arrays, batch):
+        """Batches of arrays from the step that the model has when training takes the first one.
+
+        Callbacks may set the step after `fit` was called: Keras's BackupAndRestore does in `on_train_begin`.
+        """
+        return datasets.batches(arrays, batch, seed=self.seed, start=lambda: int(self.step.numpy()))
 
     def check_batch_size(self, name, batch_size):
         """`batch_size`, which every replica must get an equal part of; raises ValueError for any other."""

@@ -5,7 +5,7 @@ import functools
 import numpy as np
 import tensorflow as tf
 
-from tfjc import checks, datasets, noise, numerics
+from tfjc import checks, noise, numerics
 from tfjc.models._model import GenerativeModel, images_of, labels_of, objective
 
 
@@ -63,7 +63,7 @@ class Memoriser(GenerativeModel):
                 else self.check_batch_size("batch_size", batch_size)
             )
             options = {"steps_per_epoch": max(1, self.pairs // size), **options}
-            x, batch_size = datasets.batches(pairs, size, seed=self.seed, start=int(self.step.numpy())), None
+            x, batch_size = self._batches(pairs, size), None
         return super().fit(x, y, batch_size, **options)
 
     def train_step(self, data):
