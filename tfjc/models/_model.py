@@ -345,8 +345,8 @@ def check_network(name, network):
 
 
 def default_optimizer():
-    """Adam(2e-4, β₁ 0.5), DCGAN's (Radford et al. 2016, section 4)."""
-    return keras.optimizers.Adam(2e-4, beta_1=0.5)
+    """Adam(2e-4, β₁ 0.5, ε 1e-8), DCGAN's (Radford et al. 2016, section 4; ε as in carpedm20's TensorFlow code)."""
+    return keras.optimizers.Adam(2e-4, beta_1=0.5, epsilon=1e-8)
 
 
 def images_of(data):
