@@ -63,6 +63,14 @@ def mean_over_replicas(tensors):
     return context.all_reduce(tf.distribute.ReduceOp.MEAN, tensors)
 
 
+def gather_over_replicas(tensor: tf.Tensor) -> tf.Tensor:
+    """The rows of all replicas [n·B, ...] of a tensor [B, ...], in order, when called in one of n; else the tensor."""
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        return tensor
+    return context.all_gather(tensor, axis=0)
+
+
 def split_over_replicas(function):
     """`function` with the rows of the tensors it is called with split over the current strategy's replicas.
 

@@ -75,10 +75,14 @@ def test_adaptive_levels_are_set_by_the_modified_condition_number(smallest, leve
     model = keras.Sequential([keras.Input([4, 4, 3]), layer])
     layer.layer.kernel.assign(kernel([2.0, 1.0, 2 * smallest]))
     watch = callbacks.WeightSpectra({"critic": model})
-    watch.act(0, {})
-    assert layer.current_level == 0  # none is chosen before training
+    assert layer.current_level == 0
+    watch.act(0, {})  # before training already, from the initial weights
+    assert layer.current_level == watch.latest["weights/critic/conv/level"] == level
+    watch.act(0, {})  # of a run that goes on from step 0: it has chosen
+    assert np.count_nonzero(layer.recent) == 1
     watch.act(1000, {})
     assert layer.current_level == watch.latest["weights/critic/conv/level"] == level
+    assert np.count_nonzero(layer.recent) == 2
     assert watch.latest["weights/critic/conv/condition_number"] > 1e6 or smallest
 
 
@@ -98,7 +102,7 @@ def test_a_singular_kernel_has_an_infinite_condition_number_and_a_diverged_one_n
 
 
 def test_a_run_that_goes_on_chooses_the_same_levels(tmp_path):
-    """Eight steps with a check every two, and the same stopped after five: levels, recent values, weights are equal."""
+    """Eight steps with a check every two, and the same stopped after five, or before the first step."""
 
     def watch(model):
         return callbacks.WeightSpectra({"critic": model.critic}, every=2)
@@ -116,10 +120,16 @@ def test_a_run_that_goes_on_chooses_the_same_levels(tmp_path):
     second = gan()
     tf.train.Checkpoint(model=second).restore(tf.train.latest_checkpoint(str(tmp_path))).assert_consumed()
     seen = second.critic.get_layer("conv_1").recent.numpy()
-    assert np.count_nonzero(seen) == 2  # at steps 2 and 4, not before training and not at the end, 5
+    assert np.count_nonzero(seen) == 3  # at steps 0, 2 and 4, not at the end, 5
     second.fit(data.skip(5), verbose=0, callbacks=[watch(second)])
     np.testing.assert_array_equal(state(second), state(whole))
-    assert np.count_nonzero(whole.critic.get_layer("conv_1").recent) == 4
+    third = gan()
+    begun = watch(third)
+    begun.set_model(third)
+    begun.on_train_begin()
+    third.fit(data, verbose=0, callbacks=[watch(third)])
+    np.testing.assert_array_equal(state(third), state(whole))
+    assert np.count_nonzero(whole.critic.get_layer("conv_1").recent) == 5
 
 
 def test_layers_that_are_not_built_yet_wait():

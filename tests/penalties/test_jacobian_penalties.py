@@ -65,7 +65,7 @@ def values(penalty, generate, z, seed=SEED):
 @pytest.mark.parametrize("epsilon", [0.1, 1.0])
 def test_orojar_of_a_linear_map_is_the_sum_of_squares_off_the_diagonal(epsilon):
     """E Var(vᵀMv) = 2·Σ_{i≠j} M_ij² for Rademacher v, M = AᵀA; five standard errors of 20,000 draws."""
-    found = values(OroJaR(1.5, epsilon), linear(A), tf.zeros([20_000, 3], tf.float64)).numpy()
+    found = values(OroJaR(1.5, epsilon, "mean"), linear(A), tf.zeros([20_000, 3], tf.float64)).numpy()
     m = A.T @ A
     expected = 1.5 * 2 * (np.sum(m**2) - np.sum(np.diag(m) ** 2))
     assert found.mean() == pytest.approx(expected, abs=5 * found.std() / np.sqrt(20_000))
@@ -75,10 +75,23 @@ def test_orojar_of_a_linear_map_is_the_sum_of_squares_off_the_diagonal(epsilon):
 def test_orojar_of_two_latents_has_two_values():
     """vᵀMv = M₁₁ + M₂₂ + 2M₁₂v₁v₂: two draws differ by 0 or 4M₁₂, so the penalty is 0 or 8·M₁₂²."""
     a = A[:, :2]
-    found = values(OroJaR(1.0), linear(a), tf.zeros([200, 2], tf.float64)).numpy()
+    found = values(OroJaR(1.0, reduction="mean"), linear(a), tf.zeros([200, 2], tf.float64)).numpy()
     expected = 8 * (a.T @ a)[0, 1] ** 2
     np.testing.assert_allclose(np.minimum(found, np.abs(found - expected)), 0, atol=1e-9 * expected)
     assert 60 < np.sum(found > expected / 2) < 140
+
+
+def test_orojar_is_the_maximum_over_the_batch():
+    """Each latent alone, and the mean of what all add: the largest of them, from one latent. nan stays nan."""
+    z = tf.random.stateless_normal([7, 3], [1, 1], dtype=tf.float64)
+    generate, _ = network(3, 5, 12)
+    each = values(OroJaR(2.0, reduction="mean"), generate, z).numpy()
+    found = values(OroJaR(2.0), generate, z).numpy()
+    assert found.mean() == pytest.approx(each.max(), rel=1e-12)
+    assert np.flatnonzero(found).tolist() == [each.argmax()]
+    assert np.ptp(each) > 0.1 * each.max()
+    lost = tf.tensor_scatter_nd_update(z, [[2, 0]], [np.float64("nan")])
+    assert np.isnan(values(OroJaR(2.0), generate, lost).numpy().mean())
 
 
 def test_orojar_does_not_mind_unequal_singular_values():
@@ -109,10 +122,12 @@ def test_the_gradient_of_path_length_by_the_generators_weights():
     assert found == pytest.approx(expected, rel=1e-6)
 
 
-def test_the_gradient_of_orojar_by_the_generators_weights():
+@pytest.mark.parametrize("reduction", ["max", "mean"])
+def test_the_gradient_of_orojar_by_the_generators_weights(reduction):
     generate, weights = network(3, 5, 12)
     z = tf.random.stateless_normal([4, 3], [1, 1], dtype=tf.float64)
-    found, expected = derivatives(lambda: tf.reduce_mean(values(OroJaR(1.0), generate, z)), weights)
+    penalty = OroJaR(1.0, reduction=reduction)
+    found, expected = derivatives(lambda: tf.reduce_mean(values(penalty, generate, z)), weights)
     assert abs(expected) > 0.1
     assert found == pytest.approx(expected, rel=1e-6)
 
@@ -152,6 +167,7 @@ def test_a_generator_without_derivatives_is_named():
         (lambda: PathLength(weight=-1.0), "weight must be at least 0.0, found -1.0"),
         (lambda: PathLength(decay=0.0), "decay must be greater than 0.0, found 0.0"),
         (lambda: PathLength(decay=1.5), "decay must be at most 1, found 1.5"),
+        (lambda: OroJaR(1.0, reduction="maximum"), "unknown reduction 'maximum'; nearest: max"),
         (lambda: OroJaR(weight=-1.0), "weight must be at least 0.0, found -1.0"),
         (lambda: OroJaR(1.0, epsilon=0.0), "epsilon must be greater than 0.0, found 0.0"),
     ],

@@ -22,9 +22,10 @@ class WeightSpectra(Periodic):
 
     of a preconditioned one also its `level`, and `preconditioned_condition_number`, that of g(W/σ(W)).
 
-    Adaptive layers get their level here (`Preconditioning.update_level`), every `every` steps and not at the end of a
-    `fit` in between. What it is chosen by are weights of these layers, and `tfjc.models` count their steps in a weight:
-    a run that goes on from a checkpoint makes the same choices as one that was never stopped.
+    Adaptive layers get their level here (`Preconditioning.update_level`): before the first step, from the initial
+    weights as in the authors' code, and every `every` steps; not at the end of a `fit` in between. What a level is
+    chosen by is a weight of its layer, and `tfjc.models` count their steps in a weight, so that a run that goes on from
+    a checkpoint chooses the levels of one that was never stopped.
 
     Args:
       networks: {name: Keras model}, such as {"critic": critic}.
@@ -51,11 +52,11 @@ class WeightSpectra(Periodic):
         return self.latest if step == self._measured_at else {}
 
     def act(self, step, logs):
-        """Measures every kernel that is built, sets the adaptive levels (not before training), hands the numbers on."""
+        """Measures every kernel that is built, sets the adaptive levels, hands the numbers on."""
         built = {name: layer for name, layer in self._layers.items() if layer.built}
         self.singular_values = {name: _singular_values(layer) for name, layer in built.items()}
         for name, layer in built.items():
-            if step and isinstance(layer, layers.Preconditioning) and layer.adaptive:
+            if isinstance(layer, layers.Preconditioning) and layer.adaptive and (step or not layer.has_chosen):
                 found = layers.modified_condition_number(self.singular_values[name])
                 if not np.isnan(found):  # a diverged kernel has no spectrum to choose by
                     layer.update_level(found)

@@ -31,8 +31,9 @@ class Preconditioning(SpectralNormalization):
 
     Args:
       layer: keras.layers.Conv2D or Conv2DTranspose.
-      level: 0 (spectral normalisation alone) to 4 (the strongest); or "adaptive": the level is then a weight, 0 at the
-        start, which `update_level` sets and compiled graphs follow. `tfjc.callbacks.WeightSpectra` calls that.
+      level: 0 (spectral normalisation alone) to 4 (the strongest); or "adaptive": the level is then a weight, which
+        `update_level` sets and compiled graphs follow. It is 0 until then. `tfjc.callbacks.WeightSpectra` sets it,
+        before the first step for the first time.
 
     Raises:
       ValueError: `layer` is no convolution (linear layers get spectral normalisation alone), or there is no such level.
@@ -68,6 +69,11 @@ class Preconditioning(SpectralNormalization):
     def current_level(self):
         """The level in use, 0 to 4, as a number."""
         return int(self.chosen_level) if self.adaptive else self.level
+
+    @property
+    def has_chosen(self):
+        """Whether `update_level` has been called since the layer was built; kept in checkpoints."""
+        return self.adaptive and bool(np.any(np.asarray(self.recent)))
 
     def normalised_kernel(self, training=False):
         """The kernel that a call uses, in the shape of the raw one; makes a power iteration if `training`."""

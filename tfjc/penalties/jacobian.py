@@ -66,23 +66,28 @@ class PathLength:
 
 
 class OroJaR:
-    """Orthogonal Jacobian regularisation: weight·Var_v ‖(G(z + εv) − G(z))/ε‖² (Wei et al. 2021, section 3).
+    """Orthogonal Jacobian regularisation: weight·max_z Var_v ‖(G(z + εv) − G(z))/ε‖² (Wei et al. 2021, section 3).
 
-    The unbiased variance of two draws of v, whose entries are ±1. Where G is linear over the step, the norm's square is
-    vᵀMv with M = J_zᵀJ_z, and the expected variance 2·Σ_{i≠j} M_ij²: it asks for orthogonal columns of J_z, not for
-    equal singular values.
+    The variance is the unbiased one of two draws of v, whose entries are ±1, as in the authors' PyTorch code (their
+    TensorFlow code takes the biased one, half of it). Their codes take the maximum over the batch; `reduction="mean"`
+    takes the mean. The penalty is that of the images; the authors add those of hidden layers.
+
+    Where G is linear over the step, ‖(G(z + εv) − G(z))/ε‖² is vᵀMv with M = J_zᵀJ_z, and its expected variance is
+    2·Σ_{i≠j} M_ij². So the columns of J_z become orthogonal; its singular values need not become equal.
 
     Args:
       weight: of the penalty, ≥ 0.
       epsilon: ε, the step along each coordinate of z, > 0.
+      reduction: "max" or "mean" over the batch, which is that of all replicas.
 
     Raises:
       ValueError: an argument is out of range.
     """
 
-    def __init__(self, weight, epsilon=0.1):
+    def __init__(self, weight: float, epsilon: float = 0.1, reduction: str = "max"):
         self.weight = checks.real("weight", weight, minimum=0.0)
         self.epsilon = checks.real("epsilon", epsilon, above=0.0, minimum=LEAST_STEP)
+        self.reduction = checks.one_of("reduction", reduction, ("max", "mean"))
 
     def perturb(self, z, seed):
         """Two mini-batches z' = z + εv, with a v of its own for each sample: [B, n_z] each."""
@@ -90,15 +95,29 @@ class OroJaR:
         return [z + self.epsilon * _signs(tf.shape(z), seed, z.dtype) for seed in seeds]
 
     def __call__(self, z, z_perturbed, x, x_perturbed):
-        """The penalty of each latent, [B], for images x and the two x'."""
+        """What each latent adds to the penalty, [B], for images x and the two x'; the mean over B is the penalty."""
         first, second = (
             numerics.safe_norm(numerics.full(x_k) - numerics.full(x)) / self.epsilon for x_k in x_perturbed
         )
-        return self.weight * 0.5 * tf.square(tf.square(first) - tf.square(second))
+        penalties = self.weight * 0.5 * tf.square(tf.square(first) - tf.square(second))
+        return penalties if self.reduction == "mean" else penalties * _shares_of_the_maximum(penalties)
 
     def measure(self, z, z_perturbed, x, x_perturbed):
         """Nothing beside the penalty."""
         return {}
+
+
+def _shares_of_the_maximum(values):
+    """[B] numbers s for which the mean of values·s over the batch of all replicas is its maximum, and so the gradient.
+
+    s is the size of that batch where its first maximum is, and 0 elsewhere.
+    """
+    everybody = tf.stop_gradient(numerics.gather_over_replicas(values))
+    count = tf.size(everybody)
+    shares = tf.one_hot(tf.argmax(everybody), count, on_value=tf.cast(count, values.dtype), dtype=values.dtype)
+    context = tf.distribute.get_replica_context()
+    replica = 0 if context is None else context.replica_id_in_sync_group
+    return tf.reshape(shares, [-1, tf.size(values)])[replica]
 
 
 def _signs(shape, seed, dtype):
