@@ -121,6 +121,11 @@ def spectrum(generator, z, *, labels=None, chunk=None, vectors=False, progress=N
     each M_z, too; `progress` is called with the number of latents of each block that is done. Other arguments and
     errors as `tfjc.jacobian.jacobian`. Source: Odena et al. 2018, sections 2 and 3.
     """
+    if not tf.executing_eagerly():
+        raise ValueError(
+            "spectrum returns NumPy arrays and cannot be part of a tf.function: call it outside, or take "
+            "tfjc.jacobian.metric_tensor inside, whose eigenvalues are the squared singular values"
+        )
     decompose = _decompose if tf.convert_to_tensor(z).dtype == tf.float64 else _decompose_gram
     inspection = jacobian.inspect(generator, z, labels)
     decomposed, metric, total = [], 0.0, 0.0

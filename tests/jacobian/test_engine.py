@@ -10,7 +10,8 @@ from generators import CASES, latents
 
 from tfjc import jacobian as engine
 from tfjc import numerics
-from tfjc.jacobian import jacobian, metric_tensor
+from tfjc.jacobian import jacobian, metric_tensor, operator
+from tfjc.spectrum import spectrum
 
 each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 
@@ -192,10 +193,34 @@ def test_a_generator_is_not_kept_alive():
     assert dead() is None
 
 
+def pix2pix():
+    """A model whose latents are images."""
+    return keras.Sequential([keras.Input([1, 1, 3]), keras.layers.Conv2DTranspose(1, 2)])
+
+
+def test_latents_of_more_axes_are_measured_by_the_way_that_the_message_names():
+    model = pix2pix()
+    expected = tf.reshape(model(tf.reshape(tf.eye(3), [3, 1, 1, 3])) - model(tf.zeros([1, 1, 1, 3])), [3, -1])
+    found = jacobian(lambda z: model(tf.reshape(z, [-1, 1, 1, 3])), tf.ones([2, 3]))
+    np.testing.assert_allclose(found, np.broadcast_to(tf.transpose(expected), found.shape), atol=1e-6)
+
+
+def test_what_needs_numbers_is_refused_inside_a_function():
+    with pytest.raises(ValueError, match=r"spectrum .*cannot be part of a tf.function.*tfjc.jacobian.metric_tensor"):
+        tf.function(lambda z: spectrum(tf.tanh, z).sigma_max)(tf.ones([2, 3]))
+    with pytest.raises(ValueError, match=r"operator .*cannot be made inside a tf.function"):
+        tf.function(lambda z: operator(tf.tanh, z).matvec(z))(tf.ones([2, 3]))
+
+
 @pytest.mark.parametrize(
     "arguments, message",
     [
         ({"z": tf.zeros([3])}, r"z must have shape \[B, n_z\], found \[3\]"),
+        (
+            {"z": tf.zeros([2, 1, 1, 3])},
+            r"found \[2, 1, 1, 3\]: pass flat .* generator\(tf.reshape\(z, \[-1, 1, 1, 3\]\)\)",
+        ),
+        ({"generator": pix2pix()}, r"takes latents \[B, 1, 1, 3\], found z \[2, 3\]: pass flat latents"),
         ({"z": tf.zeros([2, 3], tf.int32)}, "z must be of floating type, found int32"),
         ({"z": tf.zeros([0, 3])}, "z must hold at least one latent"),
         ({"generator": "model.keras"}, "the generator must be callable, .* found 'model.keras'"),

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from tfjc import numerics
-from tfjc.jacobian import _engine, _gradients, inspect, jacobian, operator
+from tfjc.jacobian import Frozen, _engine, _gradients, inspect, jacobian, metric_tensor, operator
 from tfjc.spectrum import spectrum
 
 Z = tf.random.stateless_normal([3, 8], [1, 1])
@@ -34,8 +34,13 @@ def test_without_a_second_derivative_the_reference_is_taken_and_named(chunk):
     np.testing.assert_allclose(found, exact(crop, Z), atol=1e-6)
 
 
+class Cropped(Frozen):
+    def __call__(self, z):
+        return crop(z)
+
+
 def test_a_model_is_warned_about_once_and_its_method_kept(monkeypatch):
-    model = keras.Sequential([keras.Input([8]), keras.layers.Reshape([2, 2, 2]), keras.layers.Lambda(crop)])
+    model = Cropped()
     tried = []
     by = _engine._Differentiation._by
     monkeypatch.setattr(_engine._Differentiation, "_by", lambda *a: tried.append(a[1]) or by(*a))
@@ -84,6 +89,104 @@ def test_a_derivative_that_is_missing_on_one_path_of_two_is_noticed(monkeypatch)
     np.testing.assert_allclose(found, exact(two_paths, Z), atol=1e-6)
     with pytest.raises(ValueError, match="Jv is not the adjoint of Jᵀu"):
         operator(two_paths, Z)
+
+
+@tf.custom_gradient
+def doubled(x):
+    """2x, with a gradient whose dependence on u TensorFlow cannot see."""
+    return 2.0 * x, lambda u: tf.stop_gradient(2.0 * u)
+
+
+def two_ways(z):
+    return z[:, :4] + doubled(z[:, 4:])
+
+
+def rounded(z):
+    return tf.round(5.0 * z)
+
+
+MISSING = [
+    pytest.param(two_ways, "pullback", "a second derivative is missing", id="second derivative"),
+    pytest.param(rounded, "pullback", "operations without derivatives", id="first derivative"),
+    pytest.param(rounded, "forward", "operations without derivatives", id="first derivative, forward"),
+]
+
+
+@pytest.mark.parametrize("generator, method, message", MISSING)
+def test_a_graph_never_gives_a_wrong_jacobian(generator, method, message):
+    """A graph cannot fall back when it runs: it raises. XLA drops assertions: there J is nan."""
+    traced = tf.function(lambda z: jacobian(generator, z, method=method))
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+        traced(Z)
+    compiled = tf.function(lambda z: metric_tensor(generator, z, method=method), jit_compile=True)
+    assert np.all(np.isnan(compiled(Z)))
+
+
+@pytest.mark.parametrize("compile_", [False, True])
+def test_a_graph_gives_what_the_reference_gives(compile_):
+    """J = [I, 2I] by the method that the assertion names; the pullback itself for what has all derivatives, or none."""
+    names = {
+        "batch_jacobian": (two_ways, tf.concat([tf.eye(4), 2.0 * tf.eye(4)], axis=1)),
+        "pullback": (lambda z: 3.0 * z, 3.0 * tf.eye(8)),
+        "forward": (lambda z: tf.ones([tf.shape(z)[0], 7]), tf.zeros([7, 8])),
+    }
+    for method, (generator, expected) in names.items():
+
+        @tf.function(input_signature=[tf.TensorSpec([None, 8])], jit_compile=compile_)
+        def traced(z, generator=generator, method=method):
+            return jacobian(generator, z, method=method)
+
+        found = traced(Z)
+        np.testing.assert_allclose(found, np.broadcast_to(expected, found.shape), atol=1e-6)
+
+
+def test_the_graph_of_a_model_that_was_checked_is_not_checked_again():
+    """So an exported metric tensor is made of the operations that it needs."""
+    model = keras.Sequential([keras.Input([8]), keras.layers.Dense(4, "tanh")])
+
+    def is_checked():
+        graph = tf.function(lambda z: metric_tensor(model, z)).get_concrete_function(Z).graph
+        return "second derivative is missing" in str(graph.as_graph_def())
+
+    assert is_checked()
+    metric_tensor(model, Z)
+    assert not is_checked()
+
+
+def scan(z):
+    return tf.transpose(tf.scan(lambda a, x: tf.tanh(a + x), tf.transpose(z)))
+
+
+LSTM = keras.Sequential([keras.layers.Reshape([4, 2]), keras.layers.LSTM(3, return_sequences=True)])
+
+RECURRENT = {"scan": scan, "LSTM in a function": lambda z: LSTM(z), "map_fn": lambda z: tf.map_fn(tf.tanh, z)}
+
+
+@pytest.mark.parametrize("name", RECURRENT)
+def test_loops_are_measured_without_a_flood_of_log_lines(name, caplog, monkeypatch):
+    """TensorFlow cannot vectorise the loop's gradient: one warning names it, and J equals central differences."""
+    monkeypatch.setattr(tf.get_logger(), "propagate", True)
+    generator, h = RECURRENT[name], 1e-2
+    with pytest.warns(RuntimeWarning) as caught:
+        found = jacobian(generator, Z)
+    assert len(caught) == 1 and not caplog.records
+    assert re.search("'batch_jacobian'.*vectorise the operation .*While.*each call traces", str(caught[0].message))
+    columns = [(generator(Z + h * e) - generator(Z - h * e)) / (2 * h) for e in tf.eye(8)]
+    expected = np.stack([np.reshape(column, [len(Z), -1]) for column in columns], axis=-1)
+    np.testing.assert_allclose(found, expected, atol=1e-3)
+
+
+def test_other_lines_of_the_log_are_kept(caplog, monkeypatch):
+    monkeypatch.setattr(tf.get_logger(), "propagate", True)
+
+    def noisy(z):
+        tf.get_logger().error("something else")
+        return scan(z)
+
+    with pytest.warns(RuntimeWarning):
+        jacobian(noisy, Z)
+    assert {record.getMessage() for record in caplog.records} == {"something else"}
+    assert not tf.get_logger().filters
 
 
 def test_a_gradient_without_a_gradient_does_not_give_zeros():
@@ -251,12 +354,8 @@ def test_python_state_and_new_layers_are_seen():
 def test_a_small_derivative_that_is_missing_is_noticed(small):
     """The last direction moves the output by 2·small alone, through a gradient without a gradient."""
 
-    @tf.custom_gradient
-    def hidden(x):
-        return 2.0 * x, lambda u: tf.stop_gradient(2.0 * u)
-
     def generator(z):
-        return tf.concat([2.0 * z[:, :7], small * hidden(z[:, 7:])], axis=1)
+        return tf.concat([2.0 * z[:, :7], small * doubled(z[:, 7:])], axis=1)
 
     with pytest.warns(RuntimeWarning, match="a second derivative is missing"):
         found = spectrum(generator, Z)

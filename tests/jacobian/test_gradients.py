@@ -1,5 +1,6 @@
 """The gradients that the engine supplies to TensorFlow while it traces."""
 
+import functools
 import threading
 import warnings
 
@@ -9,7 +10,7 @@ import pytest
 import tensorflow as tf
 from tensorflow.python.framework import ops
 
-from tfjc.jacobian import _gradients, jacobian, operator
+from tfjc.jacobian import _gradients, differentiable_resizing, jacobian, operator
 
 Z = tf.random.stateless_normal([2, 8], [1, 1])
 
@@ -27,6 +28,20 @@ LINEAR = {
     "lanczos3": lambda: _up(interpolation="lanczos3"),
     "half-pixel bilinear": lambda: lambda z: tf.image.resize(tf.reshape(z, [-1, 2, 2, 2]), [5, 3]),
     "antialiased": lambda: lambda z: tf.image.resize(tf.reshape(z, [-1, 2, 4, 1]), [3, 3], antialias=True),
+    "nearest by factors that are no integers": lambda: (
+        lambda z: tf.image.resize(tf.reshape(z, [-1, 2, 2, 2]), [5, 3], method="nearest")
+    ),
+    "smaller nearest": lambda: lambda z: tf.image.resize(tf.reshape(z, [-1, 2, 4, 1]), [1, 3], method="nearest"),
+    "nearest layer": lambda: keras.Sequential(
+        [keras.Input([8]), keras.layers.Reshape([2, 2, 2]), keras.layers.Resizing(4, 8, "nearest")]
+    ),
+    "padded nearest layer": lambda: keras.Sequential(
+        [
+            keras.Input([8]),
+            keras.layers.Reshape([2, 2, 2]),
+            keras.layers.Resizing(3, 5, "nearest", pad_to_aspect_ratio=True),
+        ]
+    ),
     "align_corners": lambda: (
         lambda z: tf.compat.v1.image.resize_bilinear(tf.reshape(z, [-1, 2, 2, 2]), [5, 3], align_corners=True)
     ),
@@ -144,3 +159,153 @@ def test_activations_have_their_slopes_on_the_diagonal(activation):
         x = function(z)
     found = jacobian(lambda z: function(z), z)
     np.testing.assert_allclose(found, tf.linalg.diag(tape.gradient(x, z)), rtol=1e-12, atol=1e-14)
+
+
+def _image(function):
+    return lambda z: function(tf.reshape(z, [-1, 2, 2, 2]))
+
+
+def _resized(operation, size, **options):
+    return _image(lambda x: getattr(tf.raw_ops, operation)(images=x, size=size, **options))
+
+
+def _scaled(x):
+    size, scale, translation = [3, 5], tf.constant([1.5, 2.5]), tf.zeros([2])
+    return tf.raw_ops.ScaleAndTranslate(images=x, size=size, scale=scale, translation=translation)
+
+
+def _convolved(x):
+    kernel = tf.reshape(tf.cast(tf.range(18), x.dtype) / 9.0 - 1.0, [3, 3, 1, 2])
+    return tf.nn.conv2d_transpose(x, kernel, [tf.shape(x)[0], 4, 4, 1], 2)
+
+
+NEAREST = {
+    f"nearest {size} {corners} {half}": _resized(
+        "ResizeNearestNeighbor", size, align_corners=corners, half_pixel_centers=half
+    )
+    for size in ([4, 8], [6, 3], [1, 5])
+    for corners, half in ((False, False), (True, False), (False, True))
+}
+OWN = NEAREST | {
+    "bilinear": _resized("ResizeBilinear", [3, 4]),
+    "bicubic": _resized("ResizeBicubic", [3, 4]),
+    "scaled": _image(_scaled),
+    "tile": lambda z: tf.tile(z, [1, 3]),
+    "softsign": tf.nn.softsign,
+    "relu": tf.nn.relu,
+    "leaky relu": tf.nn.leaky_relu,
+    "sigmoid": tf.sigmoid,
+    "tanh": tf.tanh,
+    "one colour": _image(_convolved),
+}
+UNKNOWN_TO_XLA = ("bicubic", "scaled")  # TensorFlow does not compile these operations themselves
+IN_FLOAT32 = ("bilinear", "bicubic", "scaled")  # and computes the results of these in float32, whatever it is given
+
+
+def _slope(function, z):
+    """∇_z Σ w·f(tanh z)², whose own derivative goes through that of the gradient of f by its upstream and its input."""
+    with _gradients.completed(), tf.GradientTape() as tape:
+        tape.watch(z)
+        x = tf.cast(function(tf.tanh(z)), z.dtype)
+        weights = tf.cast(tf.range(1, tf.size(x) + 1), z.dtype) / tf.cast(tf.size(x), z.dtype)
+        y = tf.reduce_sum(tf.reshape(weights, tf.shape(x)) * tf.square(x))
+        return tape.gradient(y, z)
+
+
+def _curvature(function, z, v):
+    """The derivative of `_slope` along v, by reverse accumulation over both."""
+    with _gradients.completed(), tf.GradientTape() as tape:
+        tape.watch(z)
+        along = tf.reduce_sum(v * _slope(function, z))
+        return tape.gradient(along, z)
+
+
+@pytest.mark.parametrize("way", ["eager", "graph", "XLA"])
+@pytest.mark.parametrize("name", OWN)
+def test_second_derivatives_equal_differences_of_the_first(name, way):
+    """The Hessian is symmetric: its product with v equals (∇(z + hv) − ∇(z − hv))/2h."""
+    if way == "XLA" and name in UNKNOWN_TO_XLA:
+        pytest.skip("TensorFlow has no such operation under XLA")
+    z, v = (tf.random.stateless_normal([2, 8], [1, seed], dtype=tf.float64) for seed in (1, 2))
+    h, bound = (1e-2, 1e-3) if name in IN_FLOAT32 else (1e-6, 1e-7)
+    expected = (_slope(OWN[name], z + h * v) - _slope(OWN[name], z - h * v)) / (2 * h)
+    curvature = functools.partial(_curvature, OWN[name])
+    if way != "eager":
+        curvature = tf.function(curvature, jit_compile=way == "XLA")
+    dtype = tf.float32 if way == "XLA" and name in IN_FLOAT32 else tf.float64
+    found = curvature(tf.cast(z, dtype), tf.cast(v, dtype))
+    np.testing.assert_allclose(found, expected, atol=bound * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("name", [*NEAREST, "softsign"])
+def test_our_first_derivatives_are_tensorflows(name):
+    z = tf.random.stateless_normal([2, 8], [1, 1], dtype=tf.float64)
+    with tf.GradientTape() as tape:
+        tape.watch(z)
+        x = OWN[name](z)
+    u = tf.random.stateless_normal(tf.shape(x), [2, 2], dtype=tf.float64)
+    theirs = tape.gradient(x, z, u)
+    with _gradients.completed(), tf.GradientTape() as tape:
+        tape.watch(z)
+        x = OWN[name](z)
+        ours = tape.gradient(x, z, u)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-14, atol=1e-14)
+
+
+@pytest.mark.parametrize("name", ["nearest [4, 8] False True", "nearest [6, 3] True False", "softsign", "bilinear"])
+@pytest.mark.parametrize("traced", [False, True])
+def test_penalties_on_slopes_differentiate_what_tensorflow_cannot(name, traced):
+    """∇_w of ‖∇_z Σ f(w·z)²‖², the kind of a gradient penalty: equal to central differences in w."""
+    z = tf.random.stateless_normal([2, 8], [1, 1], dtype=tf.float64)
+
+    def penalty(w):
+        with differentiable_resizing(), tf.GradientTape() as tape:
+            tape.watch(z)
+            slope = tape.gradient(tf.reduce_sum(tf.square(OWN[name](tf.sin(w * z)))), z)
+        return tf.reduce_sum(tf.square(slope))
+
+    def gradient(w):
+        with tf.GradientTape() as tape:
+            tape.watch(w)
+            value = penalty(w)
+        return tape.gradient(value, w)
+
+    w, h = tf.constant(1.2, tf.float64), 1e-2 if name == "bilinear" else 1e-5
+    expected = (penalty(w + h) - penalty(w - h)) / (2 * h)
+    found = (tf.function(gradient) if traced else gradient)(w)
+    np.testing.assert_allclose(found, expected, rtol=2e-3 if name == "bilinear" else 1e-7)
+
+
+@pytest.mark.parametrize("make", ["SavedModel", "tf_keras"])
+def test_nearest_neighbours_in_models_of_other_kinds_take_the_pullback(make, tmp_path):
+    """Functions of a SavedModel are differentiated within the engine as well, so our gradient is in them."""
+    up = lambda x: tf.image.resize(tf.reshape(x, [-1, 2, 2, 2]), [4, 6], method="nearest")  # noqa: E731
+    if make == "SavedModel":
+        module = tf.Module()
+        module.serve = tf.function(up, input_signature=[tf.TensorSpec([None, 8])])
+        tf.saved_model.save(module, str(tmp_path))
+        loaded = tf.saved_model.load(str(tmp_path))
+        generator = lambda z: loaded.serve(z)  # noqa: E731
+    else:
+        import tf_keras
+
+        layers = [tf_keras.layers.Reshape([2, 2, 2], input_shape=[8]), tf_keras.layers.UpSampling2D((2, 3))]
+        generator = tf_keras.Sequential(layers)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        found = jacobian(generator, Z)
+    expected = tf.transpose(tf.reshape(up(tf.eye(8)), [8, -1]))
+    np.testing.assert_array_equal(found, np.broadcast_to(expected, found.shape))
+
+
+@pytest.mark.parametrize("dtype", [tf.float64, tf.float16])
+@pytest.mark.parametrize("method", ["bicubic", "lanczos3"])
+def test_resizing_of_any_type_has_derivatives(dtype, method):
+    """TensorFlow's adjoints of these know float32 alone, or 64 bits too: ours cast."""
+
+    def generator(z):
+        return tf.image.resize(tf.cast(tf.reshape(z, [-1, 2, 2, 2]), dtype), [3, 5], method=method)
+
+    expected = tf.transpose(tf.reshape(generator(tf.eye(8)), [8, -1]))
+    found = jacobian(generator, tf.cast(Z, tf.float64 if dtype == tf.float64 else tf.float32))
+    np.testing.assert_allclose(found, np.broadcast_to(expected, found.shape), atol=2e-3)

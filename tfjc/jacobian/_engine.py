@@ -71,20 +71,18 @@ def blocks(generator, z, *, labels=None, method="pullback", chunk=None, inspecti
     checks.one_of("method", method, METHODS)
     z = _generator.latents(z)
     labels = _generator.conditions(labels, z)
-    if not tf.executing_eagerly():
-        _generator.check(generator, z, labels)
-    elif inspection is None:
-        inspection = _generator.inspect(generator, z, labels)
-    if inspection is None and chunk is not None and z.shape[0] is None:
+    eager = tf.executing_eagerly()
+    inspection = inspection or _generator.inspect(generator, z, labels)
+    if not eager and chunk is not None and z.shape[0] is None:
         raise ValueError("chunk needs a known number of latents, found z with an unknown first axis")
     # What a graph will run on is not known while it is traced.
     replicas = numerics.replicas() if numerics.is_distributed() else 1  # they share a block's samples
-    pairs = None if inspection is None and chunk is None else replicas * _memory.pairs(inspection, chunk)
+    pairs = None if not eager and chunk is None else replicas * _memory.pairs(inspection, chunk)
     differentiate = _Differentiation(generator, method, inspection, pairs)
     size = z.shape[0] if pairs is None else _memory.samples(*z.shape, pairs)
     for start in range(0, z.shape[0] or 1, size or 1):
         part = slice(start, start + size) if size else slice(None)
-        with numerics.without_tf32() if tf.executing_eagerly() else contextlib.nullcontext():
+        with numerics.without_tf32() if eager else contextlib.nullcontext():
             j = differentiate(z[part], None if labels is None else labels[part])
         yield j
 
@@ -115,29 +113,35 @@ class _Differentiation:
         raise ValueError(f"TensorFlow cannot differentiate the generator ({self._reasons()})")
 
     def _by(self, name, z, labels):
-        if name == "forward" and self._inspection:
+        eager = tf.executing_eagerly()
+        if name == "forward" and eager:
             self._check_without_noise(z, labels)
         if name not in self._functions:
             self._functions[name] = _computation(METHODS[name], self._generator, self._kept, self._xla)
-        columns = self._inspection.n_x if name == "batch_jacobian" and self._inspection else z.shape[1]
+        columns = (name == "batch_jacobian" and self._inspection.n_x) or z.shape[1]
         passes = _memory.passes(z.shape[0], columns, self._pairs)
-        with _gradients.completed():
-            if not self._kept:
-                j, defect = self._functions[name](z, labels, passes, self._inspection is not None)
-                self._verify(defect)
-                return j
-            self._verify_once(name, z[:1], None if labels is None else labels[:1], passes)
-            return self._functions[name](z, labels, passes, False)[0]
+        with _gradients.completed(), _vectorisation():
+            if self._kept and eager:
+                self._verify_once(name, z[:1], None if labels is None else labels[:1], passes)
+            check = name != "batch_jacobian" and not (self._kept and name in self._kept.whole)
+            j, defect = self._functions[name](z, labels, passes, check)
+            return self._verified(j, defect) if check else j
 
     def _verify_once(self, name, z, labels, passes):
-        # What is missing is missing from the graph: where that is fixed, looking once is enough.
-        if self._inspection and name not in self._kept.whole:
-            self._verify(self._functions[name](z, labels, passes, True)[1])
+        # The graph of such a generator does not change, so one check is enough.
+        if name not in self._kept.whole:
+            self._verified(*self._functions[name](z, labels, passes, True))
             self._kept.whole.add(name)
 
-    def _verify(self, defect):
-        if self._inspection and np.any(defect > _generator.tolerance(self._inspection.epsilon)):
-            raise LookupError("a second derivative is missing somewhere: J is not that of TensorFlow's own gradient")
+    def _verified(self, j, defect):
+        """J, unless a second derivative is missing: eagerly that raises LookupError, in a graph see `_unless`."""
+        wrong = defect > _generator.tolerance(self._inspection.epsilon)
+        missing = "a second derivative is missing somewhere: J is not that of TensorFlow's own gradient"
+        if not tf.executing_eagerly():
+            return _unless(wrong, j, f"{missing}; method='batch_jacobian' needs no second derivative")
+        if np.any(wrong):
+            raise LookupError(missing)
+        return j
 
     def _check_without_noise(self, z, labels):
         if self._kept and self._kept.without_noise:
@@ -164,6 +168,8 @@ class _Differentiation:
             if self._kept:
                 self._kept.working = self._names[0]
             text = f"the Jacobian is taken by the slower method {self._names[0]!r} ({self._reasons()})"
+            if not self._kept and tf.executing_eagerly():
+                text += "; each call traces the generator, which is no functional model of Keras's own layers"
             warnings.warn(text, RuntimeWarning, stacklevel=5)
         self._names, self._failures = self._names[:1], {}
 
@@ -186,12 +192,56 @@ def _reason(error):
     return f"no derivative of the operation {operation[1]}" if operation else _generator.summary(error)
 
 
+@contextlib.contextmanager
+def _vectorisation():
+    """Keeps the hundreds of lines off the log that TensorFlow writes about an operation it cannot vectorise.
+
+    The error that follows them gets the name of the operation instead.
+    """
+    failed = []
+
+    def keep(record):
+        if "parallel_for" not in record.pathname:
+            return True
+        failed.extend(_VECTORISED.findall(record.getMessage()))  # the operation first, then the loops around it
+        return False
+
+    logger = tf.get_logger()
+    logger.addFilter(keep)
+    try:
+        yield
+    except _REFUSALS as error:
+        if not failed:
+            raise
+        names = " within ".join(dict.fromkeys(failed))
+        raise NotImplementedError(f"TensorFlow cannot vectorise the operation {names}") from error
+    finally:
+        logger.removeFilter(keep)
+
+
+_VECTORISED = re.compile(r"(?sm)^Got error while pfor was converting .*?^op: \"(?!\w*PartitionedCall)(\w+)")
+
+
+def _unless(wrong, j, message):
+    """`j` in a graph; where a sample is `wrong`, the graph raises InvalidArgumentError with the message.
+
+    XLA drops assertions: there the samples that are wrong are nan.
+    """
+    wrong = tf.broadcast_to(wrong, tf.shape(j)[:1])
+    with tf.control_dependencies([tf.debugging.Assert(tf.logical_not(tf.reduce_any(wrong)), [message])]):
+        return tf.where(wrong[:, None, None], tf.constant(np.nan, j.dtype), j)
+
+
 def _zeros(generator, z, labels):
     """J = 0, which is true of a generator without a chain of derivatives only where it is constant."""
-    if tf.executing_eagerly() and not _generator.is_constant(generator, z, labels):
-        raise ValueError(_generator.NOT_DIFFERENTIABLE)
     x = _generator.call(generator, z, labels)
-    return tf.zeros([tf.shape(z)[0], tf.shape(x)[1], z.shape[1]], z.dtype)
+    j = tf.zeros([tf.shape(z)[0], tf.shape(x)[1], z.shape[1]], z.dtype)
+    if not tf.executing_eagerly():
+        changed = tf.reduce_any(x != _generator.call(generator, z + 1.0, labels))
+        return _unless(changed, j, _generator.NOT_DIFFERENTIABLE)
+    if not _generator.is_constant(generator, z, labels):
+        raise ValueError(_generator.NOT_DIFFERENTIABLE)
+    return j
 
 
 def _computation(function, generator, kept, xla):
@@ -206,14 +256,18 @@ def _computation(function, generator, kept, xla):
     if kept:
         # The generator is an argument of the tf.function, which keeps but a weak reference to it.
         if (function, xla) not in kept.traces:
-            graph = tf.function(function, jit_compile=xla, autograph=False)
+            graph = _graph(function, xla)
             kept.traces[function, xla] = graph, tf.function(functools.partial(_split, graph), autograph=False)
         graph, split = (functools.partial(trace, generator) for trace in kept.traces[function, xla])
         if not numerics.is_distributed():
             return graph
         return lambda z, labels, passes, check: (graph if check else split)(z, labels, passes, check)
-    graph = tf.function(functools.partial(function, generator), jit_compile=xla, autograph=False)
-    graph._omit_frequent_tracing_warning = True  # it is meant
+    return _graph(functools.partial(function, generator), xla)
+
+
+def _graph(function, xla):
+    graph = tf.function(function, jit_compile=xla, autograph=False)
+    graph._omit_frequent_tracing_warning = True  # each generator needs traces of its own
     return graph
 
 

@@ -30,10 +30,10 @@ class Frozen(tf.Module):
 
 
 class Kept:
-    """What the engine keeps of a generator whose graph is fixed."""
+    """What the engine keeps of a generator as long as its Python state stays the same."""
 
-    def __init__(self, layers):
-        self.layers, self.inspections, self.traces, self.whole = layers, {}, {}, set()
+    def __init__(self, state):
+        self.state, self.inspections, self.traces, self.whole = state, {}, {}, set()
         self.working, self.without_noise, self.without_xla = None, False, False
 
 
@@ -41,17 +41,85 @@ _kept = weakref.WeakKeyDictionary()
 
 
 def kept(generator):
-    """The `Kept` of a functional or sequential Keras model, or of a `Frozen`; None of any other callable.
+    """The `Kept` of a `Frozen`, or of a functional or sequential Keras model whose Python state can be compared.
 
-    Python state of those (a subclassed model's attributes, what a function closes over) may change from call to call.
+    Such a model consists of layers and operations of Keras and of this package, whose attributes are plain values,
+    variables, and functions of TensorFlow and Keras. A new `Kept` begins when one of these changes. For any other
+    callable the result is None: a graph does not follow what a foreign class or function holds in Python.
     """
-    functional = isinstance(generator, keras.Model) and type(generator).__module__.startswith("keras.")
-    if not (functional and getattr(generator, "inputs", None)) and not isinstance(generator, Frozen):
+    state = [] if isinstance(generator, Frozen) else _model_state(generator)
+    if state is None:
         return None
-    layers = [id(layer) for layer in generator.layers] if functional else []
-    if generator not in _kept or _kept[generator].layers != layers:
-        _kept[generator] = Kept(layers)
+    if generator not in _kept or _kept[generator].state != state:
+        _kept[generator] = Kept(state)
     return _kept[generator]
+
+
+class _Foreign(Exception):
+    """An object whose Python state is not known."""
+
+
+class _Same:
+    """A reference that equals only references to the same object, however the object itself compares."""
+
+    def __init__(self, value):
+        self._value = value
+
+    def __eq__(self, other):
+        return isinstance(other, _Same) and self._value is other._value
+
+
+_PACKAGES = ("keras", "tensorflow", "tfjc")
+# What every layer has decides nothing about its output, but for two attributes.
+_BOOKKEEPING = set(vars(keras.layers.Layer())) - {"_dtype_policy", "autocast"}
+_TRAINING_ONLY = ("initializer", "regularizer", "constraint")
+
+
+def _model_state(generator):
+    """The Python state of a functional or sequential model, to be compared by ==; None where that is not known."""
+    if not (_is_known(type(generator)) and isinstance(generator, keras.Model) and getattr(generator, "inputs", None)):
+        return None
+    layers = generator._flatten_layers()
+    operations = [operation for layer in layers for operation in getattr(layer, "operations", ())]
+    try:
+        return [_operation_state(operation) for operation in (*layers, *operations)]
+    except _Foreign:
+        return None
+
+
+def _operation_state(operation):
+    if not _is_known(type(operation)):
+        raise _Foreign
+    if isinstance(operation, keras.Model):
+        return id(operation)  # its layers follow by themselves
+    attributes = {
+        name: _value_state(value)
+        for name, value in vars(operation).items()
+        if name not in _BOOKKEEPING and not name.startswith("_self_") and not name.endswith(_TRAINING_ONLY)
+    }
+    calls = [_value_state((node.arguments.args, node.arguments.kwargs)) for node in operation._inbound_nodes]
+    return id(operation), attributes, calls
+
+
+def _value_state(value):
+    if value is None or isinstance(value, (bool, int, float, complex, str, bytes, slice, np.generic)):
+        return value
+    if isinstance(value, np.ndarray):
+        return value.shape, value.dtype.str, value.tobytes()
+    if isinstance(value, dict):
+        return {key: _value_state(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_value_state(entry) for entry in value]
+    if isinstance(value, (keras.Operation, keras.KerasTensor)):
+        return id(value)  # a reference would keep the whole model alive
+    if _is_known(value if hasattr(value, "__qualname__") else type(value)):
+        return _Same(value)
+    raise _Foreign
+
+
+def _is_known(definition):
+    """Whether a class or function is defined by Keras, TensorFlow or this package."""
+    return str(definition.__module__).split(".")[0] in _PACKAGES
 
 
 def run(generator, z, labels=None):
@@ -88,12 +156,23 @@ def latents(z):
         z = tf.convert_to_tensor(z)
     except (ValueError, TypeError) as error:
         raise ValueError(f"z must be a tensor [B, n_z] of floating type, found {z!r}") from error
+    if z.shape.rank is not None and z.shape.rank > 2:
+        raise ValueError(_flat(z.shape[1:], f"z must have shape [B, n_z], found {list(z.shape)}"))
     checks.rank("z", z, 2, "[B, n_z]")
     if not z.dtype.is_floating:
         raise ValueError(f"z must be of floating type, found {z.dtype.name}")
     if z.shape[0] == 0:
         raise ValueError("z must hold at least one latent, found none")
     return numerics.full(z)
+
+
+def _flat(shape, problem):
+    """A message with the way to measure a generator whose latents have more axes than one."""
+    axes = ", ".join(map(str, shape))
+    return (
+        f"{problem}: pass flat latents, tf.reshape(z, [len(z), -1]), and "
+        f"lambda z: generator(tf.reshape(z, [-1, {axes}])) as the generator"
+    )
 
 
 def conditions(labels, z):
@@ -113,6 +192,9 @@ def check(generator, z, labels=None):
     shape = getattr(generator, "input_shape", None) if isinstance(generator, keras.Layer) else None
     if isinstance(shape, tuple) and len(shape) == 2 and shape[1] not in (None, z.shape[1]):
         raise ValueError(f"the generator takes latents [B, {shape[1]}], found z {list(z.shape)}")
+    if isinstance(shape, tuple) and len(shape) > 3 and getattr(generator, "inputs", None):
+        expected = ", ".join(["B", *map(str, shape[1:])])
+        raise ValueError(_flat(shape[1:], f"the generator takes latents [{expected}], found z {list(z.shape)}"))
     if isinstance(generator, keras.Layer) and not generator.built:
         _quoting(z, call, generator, z[:1], None if labels is None else labels[:1])
 
@@ -137,9 +219,10 @@ def inspect(generator, z, labels=None):
     if memory is None:
         return _inspect(generator, z, labels)
     key = (z.shape, z.dtype, labels is None or labels.shape)
-    if key not in memory.inspections:
-        memory.inspections[key] = _inspect(generator, z, labels)
-    return memory.inspections[key]
+    found = memory.inspections.get(key) or _inspect(generator, z, labels)
+    if found.n_x is not None:  # within a graph the size of the output may be unknown
+        memory.inspections[key] = found
+    return found
 
 
 def _inspect(generator, z, labels):

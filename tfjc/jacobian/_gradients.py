@@ -1,9 +1,12 @@
 """Gradients that TensorFlow lacks, or computes slowly, supplied while the engine traces or a penalty asks for them.
 
-The pullback u ↦ Jᵀu has to be differentiated in its turn.
+The engine differentiates the pullback u ↦ Jᵀu, so every operation of G needs a gradient that has itself a gradient.
 
 - Image resizing (bilinear, bicubic, Lanczos, antialiased): TensorFlow's gradient cannot be differentiated, and that of
   bilinear resizing counts silently as constant. These maps are linear: the derivative of the adjoint is the map itself.
+- Nearest-neighbour resizing: TensorFlow's gradient cannot be differentiated, and XLA cannot compile it. Ours sums the
+  copies of each pixel.
+- Softsign: TensorFlow's gradient cannot be differentiated; the formula u/(1 + |x|)² can.
 - Tile, which Keras's UpSampling2D is made of: TensorFlow's gradient doubles the number of axes, beyond those that its
   kernels are fast for.
 - ReLU and its like: vectorised over n_z passes, TensorFlow copies the slope n_z times; a product broadcasts it.
@@ -27,12 +30,12 @@ def completed():
 
 
 def differentiable_resizing():
-    """A context within which gradients taken through image resizing can themselves be differentiated.
+    """A context within which gradients taken through image resizing and softsign can themselves be differentiated.
 
-    TensorFlow's cannot: that of bilinear resizing counts as constant without a word, the others raise LookupError. For
-    whatever differentiates a gradient (penalties on slopes): take the inner one within it.
+    TensorFlow's gradients of these cannot: that of bilinear resizing counts as constant without a word, the others
+    raise LookupError. Penalties on slopes differentiate a gradient: they take the inner one within this context.
     """
-    return _replaced(_RESIZING)
+    return _replaced(_MISSING)
 
 
 @contextlib.contextmanager
@@ -75,17 +78,25 @@ def _linear(again):
 
     def wrapped(gradient):
         def differentiable(operation, upstream):
+            image = operation.inputs[0]
             constant = _Constant(operation)
+            if image.dtype not in _ADJOINT_TYPES.get(operation.type, [image.dtype]):
+                constant.inputs[0] = tf.cast(constant.inputs[0], tf.float32)
 
             @tf.custom_gradient
             def adjoint(u):
-                return gradient(constant, u)[0], lambda v: again(constant, v, tf.shape(u)[1:3])
+                pulled = tf.cast(gradient(constant, u)[0], image.dtype)
+                return pulled, lambda v: again(constant, v, tf.shape(u)[1:3])
 
             return [adjoint(upstream), *[None] * (len(operation.inputs) - 1)]
 
         return differentiable
 
     return wrapped
+
+
+# The types of images that TensorFlow's own adjoints take, where the resizing itself takes more.
+_ADJOINT_TYPES = {"ResizeBicubic": [tf.float32, tf.float64], "ScaleAndTranslate": [tf.float32]}
 
 
 class _Constant:
@@ -115,6 +126,40 @@ def _scaled(operation, images, size):
     _, _, scale, translation = operation.inputs
     options = _attributes(operation, "kernel_type", "antialias")
     return tf.raw_ops.ScaleAndTranslate(images=images, size=size, scale=scale, translation=translation, **options)
+
+
+def _nearest(gradient):
+    """The gradient of nearest-neighbour resizing: each pixel gets the sum over its copies."""
+
+    def summed(operation, upstream):
+        before, after = operation.inputs[0].shape, upstream.shape
+        options = _attributes(operation, "align_corners", "half_pixel_centers")
+        if _is_repetition(before, after) and not options["align_corners"]:
+            (_, height, width, channels), (_, tall, wide, _) = before, after
+            copies = tf.reshape(upstream, [-1, height, tall // height, width, wide // width, channels])
+            return [tf.reduce_sum(copies, [2, 4]), None]
+
+        def selection(axis):
+            """The matrix [size after, size before] that picks rows or columns: resizing, applied to the unit matrix."""
+            unit = tf.eye(tf.shape(operation.inputs[0])[axis], dtype=upstream.dtype)[None, :, None, :]
+            size = tf.stack([tf.shape(upstream)[axis], 1])
+            return tf.raw_ops.ResizeNearestNeighbor(images=unit, size=size, **options)[0, :, 0]
+
+        return [tf.einsum("bijc,ih,jw->bhwc", upstream, selection(1), selection(2)), None]
+
+    return summed
+
+
+def _is_repetition(before, after):
+    """Whether nearest-neighbour resizing repeats each pixel as often: by powers of 2, of which float32 is exact."""
+    if not (before[1:].is_fully_defined() and after[1:].is_fully_defined()):
+        return False
+    pairs = zip(before[1:3], after[1:3], strict=True)
+    return all(tall % height == 0 and (tall // height).bit_count() == 1 for height, tall in pairs)
+
+
+def _softsign(gradient):
+    return lambda operation, upstream: upstream / tf.square(1.0 + tf.abs(operation.inputs[0]))
 
 
 def _tile(gradient):
@@ -192,7 +237,9 @@ _GRADIENTS = {
     "TanhGrad": _factor(1, lambda operation: 1.0 - tf.square(operation.inputs[0])),
     "ResizeBilinear": _linear(_bilinear),
     "ResizeBicubic": _linear(_bicubic),
+    "ResizeNearestNeighbor": _nearest,
     "ScaleAndTranslate": _linear(_scaled),
+    "Softsign": _softsign,
     "Tile": _tile,
 }
-_RESIZING = ("ResizeBilinear", "ResizeBicubic", "ScaleAndTranslate")
+_MISSING = ("ResizeBilinear", "ResizeBicubic", "ResizeNearestNeighbor", "ScaleAndTranslate", "Softsign")

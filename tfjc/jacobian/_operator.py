@@ -32,6 +32,8 @@ class JacobianOperator:
     """
 
     def __init__(self, generator, z, labels=None):
+        if not tf.executing_eagerly():
+            raise ValueError("an operator holds functions of its own and cannot be made inside a tf.function")
         self.z = _generator.latents(z)
         self._labels = _generator.conditions(labels, self.z)
         inspection = _generator.inspect(generator, self.z, self._labels)
