@@ -157,7 +157,7 @@ def scan(z):
     return tf.transpose(tf.scan(lambda a, x: tf.tanh(a + x), tf.transpose(z)))
 
 
-LSTM = keras.Sequential([keras.layers.Reshape([4, 2]), keras.layers.LSTM(3, return_sequences=True)])
+LSTM = keras.Sequential([keras.layers.Reshape([2, 4]), keras.layers.LSTM(2)])
 
 RECURRENT = {"scan": scan, "LSTM in a function": lambda z: LSTM(z), "map_fn": lambda z: tf.map_fn(tf.tanh, z)}
 
@@ -171,9 +171,9 @@ def test_loops_are_measured_without_a_flood_of_log_lines(name, caplog, monkeypat
         found = jacobian(generator, Z)
     assert len(caught) == 1 and not caplog.records
     assert re.search("'batch_jacobian'.*vectorise the operation .*While.*each call traces", str(caught[0].message))
-    columns = [(generator(Z + h * e) - generator(Z - h * e)) / (2 * h) for e in tf.eye(8)]
-    expected = np.stack([np.reshape(column, [len(Z), -1]) for column in columns], axis=-1)
-    np.testing.assert_allclose(found, expected, atol=1e-3)
+    steps = h * tf.concat([tf.eye(8), -tf.eye(8)], axis=0)
+    moved = np.reshape(generator(tf.reshape(Z + steps[:, None], [-1, 8])), [2, 8, len(Z), -1])
+    np.testing.assert_allclose(found, np.transpose(moved[0] - moved[1], [1, 2, 0]) / (2 * h), atol=1e-3)
 
 
 def test_other_lines_of_the_log_are_kept(caplog, monkeypatch):
@@ -181,10 +181,9 @@ def test_other_lines_of_the_log_are_kept(caplog, monkeypatch):
 
     def noisy(z):
         tf.get_logger().error("something else")
-        return scan(z)
+        return 2.0 * z
 
-    with pytest.warns(RuntimeWarning):
-        jacobian(noisy, Z)
+    jacobian(noisy, Z)
     assert {record.getMessage() for record in caplog.records} == {"something else"}
     assert not tf.get_logger().filters
 
