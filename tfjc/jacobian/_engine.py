@@ -4,7 +4,9 @@ import contextlib
 import functools
 import re
 import warnings
+import weakref
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -87,6 +89,9 @@ def blocks(generator, z, *, labels=None, method="pullback", chunk=None, inspecti
         yield j
 
 
+_settled = weakref.WeakKeyDictionary()  # {generator: the slower method of an eager call}, for graphs: they cannot try
+
+
 class _Differentiation:
     """J of one generator, block after block, by a method or, where TensorFlow cannot take the pullback, by the next."""
 
@@ -95,6 +100,8 @@ class _Differentiation:
         self._kept = _generator.kept(generator)
         self._xla = numerics.use_xla() and not (self._kept and self._kept.without_xla)
         known = self._kept.working if self._kept else None
+        if not tf.executing_eagerly() and isinstance(generator, (keras.Model, tf.Module)):
+            known = known or _settled.get(generator)
         self._names = [method] if method != "pullback" else [known] if known else list(METHODS)
         self._functions, self._failures = {}, {}
 
@@ -168,6 +175,8 @@ class _Differentiation:
             if self._kept:
                 self._kept.working = self._names[0]
             text = f"the Jacobian is taken by the slower method {self._names[0]!r} ({self._reasons()})"
+            if isinstance(self._generator, (keras.Model, tf.Module)) and tf.executing_eagerly():
+                _settled[self._generator] = self._names[0]
             if not self._kept and tf.executing_eagerly():
                 text += "; each call traces the generator, which is no functional model of Keras's own layers"
             warnings.warn(text, RuntimeWarning, stacklevel=5)
