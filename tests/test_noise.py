@@ -14,7 +14,7 @@ import tensorflow as tf
 from runs import train
 
 import tfjc
-from tfjc import analysis, architectures, loading, models, noise, penalties
+from tfjc import analysis, architectures, export, figures, loading, models, noise, penalties
 from tfjc.noise import Stream
 
 ROOT = pathlib.Path(tfjc.__file__).parent
@@ -73,6 +73,14 @@ def test_a_seed_may_be_a_tensor_or_a_pair():
     pairs = {tuple(noise.seed(pair, Stream.CLAMPING).numpy()) for pair in itertools.product(range(4), repeat=2)}
     assert len(pairs) == 16
     assert not pairs & set(itertools.product(range(4), repeat=2))
+
+
+def test_a_penalty_steps_aside_from_latents_of_the_same_seed():
+    """Somebody's loop with one seed for latents and penalties: δ and v are not z itself, nor is α the latents' own."""
+    z = tf.random.stateless_normal([50, 64], [0, 0])
+    moved = [penalties.JacobianClamping().perturb(z, [0, 0]), *penalties.OroJaR(1.0).perturb(z, [0, 0])]
+    largest, bound = most_parallel(np.concatenate([z, *(z_p - z for z_p in moved)]).astype(np.float64))
+    assert largest < bound
 
 
 def test_the_numbers_of_streams_stay():
@@ -226,6 +234,9 @@ def conditional():
 
 def test_no_seed_serves_two_purposes(tmp_path, monkeypatch, eager):
     """In a run, its analysis, and two steps of each model, all with seed 0."""
+    monkeypatch.setattr(export, "export_generator", lambda *arguments, **options: None)  # tested elsewhere
+    for figure in ("conditioning", "analysis", "walks"):
+        monkeypatch.setattr(figures, figure, lambda *arguments: None)
     witness = Witness(monkeypatch)
     run = train(tmp_path / "run", "train_and_evaluate.steps = 2", gin_file="gaussian_ring")
     analysis.analyze(loading.load(run.path).generate, loading.draw_latents("normal", [4, 2], 0), tmp_path / "analysis")

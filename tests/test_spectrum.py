@@ -100,6 +100,97 @@ def test_equals_the_singular_value_decomposition(case, chunk):
     assert found.mean_log_condition == pytest.approx(found.log_condition.mean())
 
 
+def of(values, epsilon=2.0**-23):
+    """The `Spectrum` with these singular values [B, n_z]."""
+    values = np.asarray(values, np.float64)
+    return Spectrum(values, values[0], epsilon=epsilon)
+
+
+def test_summaries_in_closed_form():
+    """λ = (16, 4, 0): r = 2, ln λ₁/λ₂ = ln 4, ln(20/3), (16 + 4)²/(16² + 4²); all equal: r = 3, 0, ln 9, 3."""
+    found = of([[4.0, 2.0, 0.0], [3.0, 3.0, 3.0]])
+    np.testing.assert_array_equal(found.rank, [2, 3])
+    np.testing.assert_allclose(found.nonzero_log_condition, [np.log(4.0), 0.0])
+    np.testing.assert_allclose(found.log_scale, [np.log(20.0 / 3.0), np.log(9.0)])
+    np.testing.assert_allclose(found.participation_ratio, [400.0 / 272.0, 3.0])
+    assert (found.mean_log_condition, found.median_log_condition, found.infinite_latents) == (np.inf, np.inf, 0.5)
+
+
+@pytest.mark.parametrize("infinite, median", [(0, 2.0), (1, 2.0), (2, np.inf), (3, np.inf), (4, np.inf)])
+def test_the_median_is_infinite_where_half_the_latents_are(infinite, median):
+    found = of([[np.e, 0.0]] * infinite + [[np.e, 1.0]] * (4 - infinite))
+    assert found.median_log_condition == pytest.approx(median)
+    assert found.infinite_latents == infinite / 4
+
+
+def test_a_jacobian_of_zeros_or_of_nan():
+    """0 has rank 0, no direction to compare and an infinite condition number; what is not finite gives nan."""
+    found = of([[0.0, 0.0], [np.nan, np.nan], [1.0, 1.0]])
+    np.testing.assert_array_equal(found.rank, [0, np.nan, 2])
+    np.testing.assert_array_equal(found.nonzero_log_condition, [np.inf, np.nan, 0])
+    np.testing.assert_array_equal(found.log_scale, [-np.inf, np.nan, 0])
+    np.testing.assert_array_equal(found.participation_ratio, [np.nan, np.nan, 2])
+    assert found.infinite_latents == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize("epsilon", [2.0**-52, 2.0**-23, 2.0**-10, 2.0**-7], ids=["64", "32", "float16", "bfloat16"])
+def test_the_rank_is_cut_at_the_generators_rounding(epsilon):
+    """At 4·ε·‖J‖_F: twice as much counts, half as much does not, in whatever type the generator computes."""
+    for factor, rank in ((0.5, 2), (2.0, 3)):
+        found = of([[1.0, 1.0, factor * 4.0 * epsilon * np.sqrt(2.0)]], epsilon)
+        assert (found.rank[0], found.resolved[0]) == (rank, rank == 3)
+        expected = found.log_condition[0] if rank == 3 else 0.0
+        assert found.nonzero_log_condition[0] == expected
+
+
+def test_where_all_is_resolved_nothing_is_cut():
+    found = spectrum(linear(with_singular_values(np.geomspace(3.0, 3e-4, 6))), Z)
+    np.testing.assert_array_equal(found.rank, 6)
+    np.testing.assert_array_equal(found.nonzero_log_condition, found.log_condition)
+    assert found.median_log_condition == np.median(found.log_condition)
+
+
+def tangential(a, z):
+    """Singular values of A(I − zzᵀ/‖z‖²)/‖z‖, the Jacobian of A z/‖z‖, in float64: the last is 0."""
+    z = z / np.linalg.norm(z)
+    return np.linalg.svd(a @ (np.eye(len(z)) - np.outer(z, z)), compute_uv=False)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
+@pytest.mark.parametrize("norm", ["unit length", "pixel norm"])
+def test_a_generator_that_normalises_z_has_one_null_direction(dtype, norm):
+    """Rank 63 of 64, and the log-condition number of A on the other 63; bfloat16 resolves σ of the same size alone."""
+    a = with_singular_values(np.geomspace(1.0, 0.7 if dtype == "bfloat16" else 1e-3, 64), rows=200)
+    z = tf.random.stateless_normal([3, 64], [3, 3], dtype=tf.float64)
+
+    def generator(z):
+        computed = tf.cast(z, dtype)
+        mean = tf.reduce_mean(tf.square(computed), axis=1, keepdims=True)
+        unit = computed / tf.sqrt(mean + tf.cast(1e-8 if norm == "pixel norm" else 0.0, dtype))
+        return tf.cast(tf.matmul(unit, tf.constant(a, dtype), transpose_b=True), z.dtype)
+
+    found = spectrum(generator, z if dtype == "float64" and norm == "unit length" else tf.cast(z, tf.float32))
+    np.testing.assert_array_equal(found.rank, 63)
+    assert not found.resolved.any()
+    expected = [tangential(a, row) for row in z.numpy()]
+    tolerance = 0.2 if dtype == "bfloat16" else 1e-3
+    np.testing.assert_allclose(
+        found.nonzero_log_condition, [2 * np.log(s[0] / s[-2]) for s in expected], atol=tolerance
+    )
+
+
+def test_a_projection_has_the_rank_of_its_image():
+    """x = Pz onto k of 6 dimensions: rank k, ln κ of these 0, participation ratio k, tr M/n = k/6."""
+    for k in (1, 3, 5):
+        basis = orthonormal(6, k)
+        found = spectrum(linear(np.concatenate([basis @ basis.T, np.zeros([3, 6])])), Z)
+        np.testing.assert_array_equal(found.rank, k)
+        np.testing.assert_allclose(found.nonzero_log_condition, 0.0, atol=1e-5)
+        np.testing.assert_allclose(found.participation_ratio, k, rtol=1e-5)
+        np.testing.assert_allclose(found.log_scale, np.log(k / 6), rtol=1e-5)
+        assert found.infinite_latents == 1.0 or not found.resolved.any()
+
+
 def test_the_condition_number_ignores_the_range_of_the_output():
     """FACTS: rescaling the output leaves ln κ as it is and rescales σ."""
     case = CASES[1]

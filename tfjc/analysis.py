@@ -109,8 +109,11 @@ def _measurements(generate, z, labels, seed, found):
 def _check(generate, z, labels, found):
     """Median over latents of |‖G(z + hv) − G(z − hv)‖/(2hσ_max) − 1| along v_max (eq. 5): errors of order h²."""
     h = max(1e-2, found.epsilon ** (1 / 3))
-    step = tf.cast(h * found.vectors[:, :, 0], z.dtype)
-    ends = [jacobian.call(generate, z + sign * step, labels) for sign in (1, -1)]
+    step, ends = tf.cast(h * found.vectors[:, :, 0], z.dtype), []
+    with jacobian.same_noise(jacobian.inspect(generate, z, labels).states) as restart:
+        for sign in (1, -1):
+            restart()
+            ends.append(jacobian.call(generate, z + sign * step, labels))
     moved = numerics.safe_norm(ends[0] - ends[1]).numpy() / (2 * h)
     return float(np.median(np.abs(moved / np.where(found.sigma_max > 0, found.sigma_max, np.nan) - 1.0)))
 
@@ -169,7 +172,7 @@ def scale(x):
 
 def table(result):
     """The result of `analyze` as text, a line a quantity."""
-    quantiles, quotient, n_z = result["log_condition_quantiles"], result["quotient_quantiles"], result["n_z"]
+    quantiles, n_z = result["log_condition_quantiles"], result["n_z"]
     low, high = result["output_range"]
     lines = {
         "latents": f"{result['samples']} of {n_z} numbers each",
@@ -177,16 +180,26 @@ def table(result):
         "mean log-condition": f"{result['mean_log_condition']:.2f}   (ln λ_max/λ_min of M_z = JᵀJ)",
         "  median, 5 to 95 %": f"{quantiles['0.5']:.2f}, {quantiles['0.05']:.2f} to {quantiles['0.95']:.2f}",
         "  resolved": f"{result['resolved']:.0%} of latents   (σ_min above rounding, {result['floor']:.1e})",
+        "rank of J_z": f"{result['rank']:.4g} of {n_z}   (directions that move the output by more than rounding)",
+        "  log-condition of these": f"{result['nonzero_log_condition']:.2f}   (mean of ln λ_max/λ_rank)",
         "σ_max, σ_min": f"{result['sigma_max']:.4g}, {result['sigma_min']:.4g}   (mean)",
-        "effective rank": f"{result['effective_rank']:.1f} of {n_z}   (stable rank {result['stable_rank']:.1f})",
-        "ln det M_z": f"{result['log_determinant']:.1f}   (mean)",
+        "effective rank": f"{result['effective_rank']:.1f} of {n_z}   (stable rank {result['stable_rank']:.1f}, "
+        f"participation ratio {result['participation_ratio']:.1f})",
+        "ln det M_z": f"{result['log_determinant']:.1f}   (mean; ln tr M_z/n_z {result['log_scale']:.2f})",
         "average Jacobian": f"log-condition {result['average_jacobian_log_condition']:.2f}",
-        "quotient, 5 to 95 %": f"{quotient['0.05']:.3g} to {quotient['0.95']:.3g}   (Q = ‖G(z) − G(z')‖/‖z − z'‖)",
+        "quotient, 5 to 95 %": _quotient(result),
         "finite differences": f"{result['finite_differences']:.1%} from the Jacobian's σ_max   (median)",
         "time": f"{result['seconds']:.1f} s",
     }
     width = max(map(len, lines))
     return "\n".join(f"  {name:<{width}}  {value}" for name, value in lines.items())
+
+
+def _quotient(result):
+    if "quotient_quantiles" not in result:
+        return "none, see below"
+    quantiles = result["quotient_quantiles"]
+    return f"{quantiles['0.05']:.3g} to {quantiles['0.95']:.3g}   (Q = ‖G(z) − G(z')‖/‖z − z'‖)"
 
 
 def remarks(result):
@@ -206,7 +219,9 @@ def remarks(result):
             f"finite differences along v_max are {result['finite_differences']:.0%} off: the generator is not smooth "
             "there, draws noise of its own, or its gradients are not those of its outputs."
         )
-    if result["quotient_quantiles"]["0.5"] < 0.05 * (high - low) / 2.0:
+    if "no_quotient" in result:
+        yield f"no quotients: {result['no_quotient']}."
+    elif result["quotient_quantiles"]["0.5"] < 0.05 * (high - low) / 2.0:
         yield "images hardly change with z: the generator looks collapsed."
 
 
@@ -216,9 +231,13 @@ def _on_precision(result):
             f"the generator computes in 16 bits (ε = {result['epsilon']:.1g}): small σ, Q and finite differences are "
             "rounded; --float64 tells, where it can be had."
         )
-    infinite = np.mean(np.isinf(result["log_condition"]))
+    infinite = result["infinite_latents"]
     if infinite:
-        yield f"at {infinite:.0%} of the latents J_z is rank-deficient: some directions in z do nothing at all."
+        yield (
+            f"at {infinite:.0%} of the latents J_z is rank-deficient: some directions in z do nothing at all (one does "
+            f"where z is normalised). {result['rank']:.4g} of {result['n_z']} directions move the output by more than "
+            f"rounding; their log-condition number is {result['nonzero_log_condition']:.2f}."
+        )
     if 1.0 - result["resolved"] > infinite:
         yield (
             f"at {1.0 - result['resolved'] - infinite:.0%} of the latents σ_min is below the rounding of the Jacobian, "

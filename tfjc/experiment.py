@@ -9,6 +9,7 @@ import re
 import sys
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfjc import (
@@ -279,13 +280,12 @@ def _describe(data, networks, config):
 def summary(run, rows):
     """What a finished run ended with, as text: scores, and where its files are."""
     first, last = rows[0], rows[-1]
-    quotient = last["quotient_quantiles"]
     lines = {
         "mean log-condition": f"{last['mean_log_condition']:.2f} (at step {first['step']}: "
         f"{first['mean_log_condition']:.2f}), median {last['log_condition_quantiles']['0.5']:.2f}, "
         f"resolved {last['resolved']:.0%}",
-        "quotient, 5 to 95 %": f"{quotient['0.05']:.2f} to {quotient['0.95']:.2f}, "
-        f"below λ_min {last['clamped_low']:.0%}, above λ_max {last['clamped_high']:.0%}",
+        **({"rank of J_z": _rank(run, last)} if "rank" in last else {}),
+        "quotient, 5 to 95 %": _quotient(last),
         **{name.replace("_", " "): f"{last[name]:.4g}" for name in ("generator_loss", "critic_loss") if name in last},
         **_scored(rows),
         "samples": run.samples / f"step_{last['step']:08d}.png",
@@ -298,6 +298,20 @@ def summary(run, rows):
     width = max(map(len, lines))
     table = "\n".join(f"  {name:<{width}} {value}" for name, value in lines.items())
     return f"\n{last['step']} steps in {last['seconds']:.0f} s\n{table}"
+
+
+def _rank(run, last):
+    with np.load(run.spectra) as saved:
+        n_z = saved["z"].shape[1]
+    return f"{last['rank']:.4g} of {n_z} (mean), log-condition of these directions {last['nonzero_log_condition']:.2f}"
+
+
+def _quotient(last):
+    if "quotient_quantiles" not in last:
+        return f"none: {last['no_quotient']}"
+    low, high = (last["quotient_quantiles"][quantile] for quantile in ("0.05", "0.95"))
+    clamped = f"below λ_min {last['clamped_low']:.0%}, above λ_max {last['clamped_high']:.0%}"
+    return f"{low:.2f} to {high:.2f}, {clamped}"
 
 
 def _scored(rows):

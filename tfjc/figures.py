@@ -20,7 +20,8 @@ def conditioning(rows, path):
     left.plot(steps, [row["mean_log_condition"] for row in rows], color="black", label="mean (while all are finite)")
     left.set(xlabel="step", ylabel="ln κ(M_z)", title="Log-condition number at each fixed z")
     left.legend()
-    quantiles = {q: [row["quotient_quantiles"][q] for row in rows] for q in ("0.05", "0.25", "0.5", "0.75", "0.95")}
+    names = "0.05", "0.25", "0.5", "0.75", "0.95"
+    quantiles = {q: [row.get("quotient_quantiles", {}).get(q, np.nan) for row in rows] for q in names}
     right.fill_between(steps, quantiles["0.05"], quantiles["0.95"], alpha=0.2, color="tab:orange", label="5–95 %")
     right.fill_between(steps, quantiles["0.25"], quantiles["0.75"], alpha=0.4, color="tab:orange", label="25–75 %")
     right.plot(steps, quantiles["0.5"], color="black", label="median")

@@ -57,6 +57,52 @@ class Spectrum:
         return float(np.mean(self.log_condition))
 
     @property
+    def median_log_condition(self) -> float:
+        """Median of `log_condition` over the batch; inf where half of them or more are."""
+        return float(np.median(self.log_condition))
+
+    @property
+    def infinite_latents(self) -> float:
+        """The share of latents whose `log_condition` is inf, 0 to 1."""
+        return float(np.mean(np.isinf(self.log_condition)))
+
+    @property
+    def rank(self) -> np.ndarray:
+        """The numerical rank r of J_z, [B]: how many singular values stand above `floor`; nan where J_z is not finite.
+
+        The cut is the generator's rounding and not that of float64. A generator that normalises z, x = G(z/‖z‖), has
+        one direction that does nothing; in float32 its σ is found as 1e-7·σ_max, below `floor`, so r = n_z − 1.
+        """
+        above = self.singular_values > self.floor[:, None]
+        return np.where(np.isfinite(self.sigma_max), np.count_nonzero(above, axis=1), np.nan)
+
+    @property
+    def nonzero_log_condition(self) -> np.ndarray:
+        """ln(λ_max/λ_r) = 2·ln(σ_max/σ_r) with r the `rank`, [B]: of the directions that do something.
+
+        Equal to `log_condition` where that is resolved. inf where r = 0, nan where J_z is not finite.
+        """
+        last = np.maximum(np.nan_to_num(self.rank).astype(int), 1) - 1
+        smallest = np.take_along_axis(self.singular_values, last[:, None], axis=1)
+        found = _log_condition(np.concatenate([self.singular_values[:, :1], smallest], axis=1))
+        return np.where(self.rank == 0, np.inf, found)
+
+    @property
+    def log_scale(self) -> np.ndarray:
+        """ln(tr M_z/n_z) = ln(Σ_k σ_k²/n_z), [B]: how much G moves the image, over all directions; −inf for J_z = 0."""
+        with np.errstate(divide="ignore"):
+            return np.log(np.mean(np.square(self.singular_values), axis=1))
+
+    @property
+    def participation_ratio(self) -> np.ndarray:
+        """(Σ_k λ_k)²/Σ_k λ_k² of M_z's eigenvalues λ_k = σ_k², [B], 1 to n_z; nan for J_z = 0.
+
+        Over how many directions tr M_z is spread (Bell and Dean 1970, "Atomic vibrations in vitreous silica").
+        """
+        shares = np.square(_ratio(self.singular_values, self.singular_values[:, :1]))
+        return np.square(np.sum(shares, axis=1)) / np.sum(np.square(shares), axis=1)
+
+    @property
     def average_jacobian_log_condition(self):
         """2·ln(σ_max/σ_min) of E_z[J_z]; inf where it is rank-deficient."""
         return float(_log_condition(self.average_jacobian[None])[0])

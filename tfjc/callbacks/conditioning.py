@@ -31,8 +31,10 @@ class _Alarm:
         self._least, self._most, self._armed = least, most, False
 
     def check(self, step, measured):
-        """Warns on the way out; is armed again by the way back."""
+        """Warns on the way out; is armed again by the way back. Nothing happens where the value was not measured."""
         value = self._read(measured)
+        if value is None:
+            return
         well = self._least <= value <= self._most
         if self._armed and not well:
             limit = self._least if value < self._least else self._most
@@ -43,12 +45,17 @@ class _Alarm:
         self._armed = well
 
 
+def _median_quotient(measured):
+    return measured["quotient_quantiles"]["0.5"] if "quotient_quantiles" in measured else None
+
+
 class Conditioning(Periodic):
     """Measures a generator's spectrum and quotients on fixed latents during any `model.fit`.
 
     Adds `mean_log_condition` to Keras's progress line and history, keeps all measurements in `history` and the newest
     in `latest`, and with `log_dir` writes scalars and a histogram of ln σ for TensorBoard. Logs a warning when a
-    generator that was well goes past one of the thresholds, and another only after it has come back.
+    generator that was well goes past one of the thresholds, and another only after it has come back. Quotients are
+    left out, with a warning, of a generator that draws noise which cannot be repeated: there is no alarm of them then.
 
     Args:
       generator: callable z [B, n_z] → images; a Keras model is called in inference mode.
@@ -86,7 +93,7 @@ class Conditioning(Periodic):
         if alarm_log_condition is not None:
             most = checks.real("alarm_log_condition", alarm_log_condition, minimum=0)
         self._alarms = [
-            _Alarm("the quotient", lambda m: m["quotient_quantiles"]["0.5"], _COLLAPSE, least=least),
+            _Alarm("the quotient", _median_quotient, _COLLAPSE, least=least),
             _Alarm("the log-condition number", lambda m: m["mean_log_condition"], _ILL, most=most),
         ]
         self.history, self.latest, self.spectrum = [], {}, None
@@ -95,6 +102,8 @@ class Conditioning(Periodic):
         """Measures, and hands the result on."""
         self.spectrum, q = self.evaluator.measure(self.generator)
         self.latest = self.evaluator.summary(self.spectrum, q)
+        if q is None and not self.history:
+            logging.getLogger("tfjc").warning("no quotients are measured: %s", self.latest["no_quotient"])
         self.history.append({"step": step, **self.latest})
         logs["mean_log_condition"] = self.latest["mean_log_condition"]
         for alarm in self._alarms:
@@ -112,8 +121,9 @@ class Conditioning(Periodic):
             if isinstance(value, float):
                 tf.summary.scalar(f"conditioning/{name}", value)
         for name in ("log_condition_quantiles", "quotient_quantiles"):
-            for quantile, value in self.latest[name].items():
+            for quantile, value in self.latest.get(name, {}).items():
                 tf.summary.scalar(f"{name}/{quantile}", value)
         values = self.spectrum.singular_values
         tf.summary.histogram("conditioning/log_singular_values", np.log(values[values > 0]))
-        tf.summary.histogram("conditioning/quotient", q)
+        if q is not None:
+            tf.summary.histogram("conditioning/quotient", q)

@@ -7,6 +7,13 @@ from tfjc import checks, jacobian, noise, numerics, penalties
 from tfjc.spectrum import spectrum
 
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
+_MEANS = ("rank", "nonzero_log_condition", "log_scale", "participation_ratio")  # recorded as means over the latents
+
+NO_QUOTIENT = (
+    "the generator draws noise that cannot be repeated (tf.random.normal or the like), so Q would measure the noise; "
+    "keras.random with a keras.random.SeedGenerator can be repeated"
+)
+_NEGLIGIBLE = 1e-3  # the share of Q that noise may make
 
 
 class ConditioningEvaluator:
@@ -42,29 +49,53 @@ class ConditioningEvaluator:
         return self.summary(*self.measure(generate))
 
     def measure(self, generate):
-        """(the `Spectrum` at z, the quotients Q [B] in inference mode) of the generator `generate`."""
-        return spectrum(generate, self.z, labels=self.labels, chunk=self.chunk), self.quotients(generate)
+        """(the `Spectrum` at z, the quotients Q [B] in inference mode or None) of the generator `generate`.
 
-    def quotients(self, generate):
-        """Q [B] between each latent and its neighbour at distance ε, in inference mode."""
-        labels = None if self.labels is None else tf.concat([self.labels, self.labels], axis=0)
-        with numerics.without_tf32():
-            both = jacobian.call(generate, tf.concat([self.z, self._z_perturbed], axis=0), labels)
-        return penalties.quotient(self.z, self._z_perturbed, *tf.split(both, 2)).numpy()
+        The states of noise that the generator draws are afterwards what they were before.
+        """
+        with jacobian.same_noise(jacobian.inspect(generate, self.z, self.labels).states) as restart:
+            found = spectrum(generate, self.z, labels=self.labels, chunk=self.chunk)
+            restart()
+            return found, self.quotients(generate)
+
+    def quotients(self, generate) -> np.ndarray | None:
+        """Q [B] between each latent and its neighbour at distance ε, in inference mode, with the same noise at both.
+
+        None for a generator whose noise cannot be held: it gives two images for one z and the same states of its
+        seeds, as with tf.random.normal. `NO_QUOTIENT` says so.
+        """
+        inspection = jacobian.inspect(generate, self.z, self.labels)
+        images = []
+        with numerics.without_tf32(), jacobian.same_noise(inspection.states) as restart:
+            for z in (self.z, self.z, self._z_perturbed):
+                restart()
+                images.append(numerics.full(jacobian.call(generate, z, self.labels)))
+        x, again, x_perturbed = images
+        q = penalties.quotient(self.z, self._z_perturbed, x, x_perturbed).numpy()
+        noise = penalties.quotient(self.z, self._z_perturbed, x, again).numpy()
+        rounding = 16 * inspection.epsilon * numerics.safe_norm(x).numpy() / self.clamping.epsilon
+        return None if np.any(noise > _NEGLIGIBLE * q + rounding) else q
 
     def summary(self, spectrum, q):
-        """The flat dict for a `Spectrum` and quotients [B]."""
-        fractions = self.clamping.clamped(tf.constant(q))
+        """The flat dict for a `Spectrum` and quotients [B]; where these are None it has `no_quotient` instead."""
         return {
             "mean_log_condition": spectrum.mean_log_condition,
+            "median_log_condition": spectrum.median_log_condition,
+            "infinite_latents": spectrum.infinite_latents,
+            **{name: float(np.mean(getattr(spectrum, name))) for name in _MEANS},
             "log_condition": spectrum.log_condition.tolist(),
             "log_condition_quantiles": _quantiles(spectrum.log_condition),
             "resolved": float(np.mean(spectrum.resolved)),
             "sigma_max": float(np.mean(spectrum.singular_values[:, 0])),
             "sigma_min": float(np.mean(spectrum.singular_values[:, -1])),
-            "quotient_quantiles": _quantiles(q),
-            **{name: float(value) for name, value in fractions.items()},
+            **self._of_quotients(q),
         }
+
+    def _of_quotients(self, q):
+        if q is None:
+            return {"no_quotient": NO_QUOTIENT}
+        fractions = self.clamping.clamped(tf.constant(q))
+        return {"quotient_quantiles": _quantiles(q), **{name: float(value) for name, value in fractions.items()}}
 
 
 def _quantiles(values):

@@ -7,7 +7,7 @@ argument, or as the second input of a functional Keras model.
 
 from tfjc.jacobian._engine import blocks, gram, jacobian, metric_tensor
 from tfjc.jacobian._float64 import in_float64
-from tfjc.jacobian._generator import Frozen, call, inspect, run, summary
+from tfjc.jacobian._generator import Frozen, call, inspect, run, same_noise, summary
 from tfjc.jacobian._gradients import differentiable_resizing
 from tfjc.jacobian._lanczos import Extremes, extremes
 from tfjc.jacobian._operator import JacobianOperator, operator
@@ -27,5 +27,6 @@ __all__ = [
     "metric_tensor",
     "operator",
     "run",
+    "same_noise",
     "summary",
 ]

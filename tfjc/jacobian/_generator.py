@@ -1,9 +1,11 @@
 """What a generator is: how it is called, and what can be known of it before any number is computed."""
 
+import contextlib
 import functools
 import math
 import re
 import weakref
+from collections.abc import Callable, Iterable, Iterator
 from inspect import signature
 from typing import NamedTuple
 
@@ -17,12 +19,14 @@ from tfjc import checks, numerics
 class Inspection(NamedTuple):
     """What a trace of a generator tells: n_x, the bytes of all its activations for one sample, and its precision.
 
-    `epsilon` is the machine epsilon of the coarsest floating type that it computes in.
+    `epsilon` is the machine epsilon of the coarsest floating type that it computes in; `states` are the variables of
+    whole numbers that it reads, the states of its random numbers among them.
     """
 
     n_x: int
     activation_bytes: int
     epsilon: float
+    states: tuple = ()
 
 
 class Frozen(tf.Module):
@@ -236,7 +240,7 @@ def _inspect(generator, z, labels):
     size = sum(math.prod(shape) * dtype.size for shape, dtype in tensors)
     kinds = [dtype for _, dtype in tensors if dtype.is_floating] + [graph.outputs[0].dtype]
     coarsest = max(_epsilon(dtype) for dtype in (z.dtype, *kinds))
-    return Inspection(n_x, size, coarsest)
+    return Inspection(n_x, size, coarsest, tuple(v for v in graph.variables if v.dtype.is_integer))
 
 
 def tolerance(epsilon):
@@ -281,6 +285,26 @@ def draws_noise(generator, z, labels=None):
     return not np.allclose(rows, rows[:1], rtol=1e-3, atol=1e-5 * largest, equal_nan=True)
 
 
+@contextlib.contextmanager
+def same_noise(states: Iterable[tf.Variable]) -> Iterator[Callable[[], None]]:
+    """A context that gives a function which sets the states of a generator's noise to what they were at the beginning.
+
+    A generator that is called after it draws the same noise as before; the end of the context calls it too. `states`
+    are those of its `Inspection`. Noise without a state that can be set (tf.random.normal) is not held.
+    """
+    before = [(state, state.numpy()) for state in states]
+
+    def restart():
+        for state, value in before:
+            if not np.array_equal(state.numpy(), value):
+                state.assign(value)
+
+    try:
+        yield restart
+    finally:
+        restart()
+
+
 NOT_DIFFERENTIABLE = (
     "the generator's output changes with z, but through operations without derivatives (rounding, integers, "
     "numpy_function, ...)"
@@ -288,9 +312,11 @@ NOT_DIFFERENTIABLE = (
 
 
 def is_constant(generator, z, labels=None):
-    """Whether G(z) is the same at other latents, too."""
-    moved = np.asarray(tf.cast(call(generator, z + 1.0, labels), tf.float64))
-    return np.array_equal(np.asarray(tf.cast(call(generator, z, labels), tf.float64)), moved)
+    """Whether G(z) is the same at other latents, too, with the same noise where G draws any."""
+    with same_noise(inspect(generator, z, labels).states) as restart:
+        here = np.asarray(tf.cast(call(generator, z, labels), tf.float64))
+        restart()
+        return np.array_equal(here, np.asarray(tf.cast(call(generator, z + 1.0, labels), tf.float64)))
 
 
 def summary(error):

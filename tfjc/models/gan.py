@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfjc import checks, losses, noise, numerics
+from tfjc import checks, jacobian, losses, noise, numerics
 from tfjc.layers import SpectralNormalization
 from tfjc.models._layers import noise_states, normalises, warn_of_second_derivatives
 from tfjc.models._model import (
@@ -265,14 +265,31 @@ class GAN(GenerativeModel):
         return [*[self.generator] * of_generator, *[self.critic] * bool(self.critic_penalties)]
 
     def _check_generator(self):
-        """Warns of a generator that cannot be clamped as the paper does it."""
+        """Warns of a generator that cannot be clamped as the paper does it; raises where its noise cannot be held."""
         compared = any(map(_compares, self.generator_penalties))
+        if compared and self.replicas == 1 and not self._repeats():
+            raise ValueError(
+                "the generator draws noise that cannot be repeated (tf.random.normal or the like): z and z' would see "
+                "other noise, and a penalty that compares their images would measure it; draw it by keras.random with "
+                "a keras.random.SeedGenerator"
+            )
         if compared and noise_states(self.generator) and normalises(self.generator):
             warnings.warn(
                 "the generator has batch normalisation and noise of its own (dropout) both: z and z' see the same "
                 "noise but are normalised apart, which lowers the quotients",
                 stacklevel=4,
             )
+
+    def _repeats(self):
+        """Whether the generator, in training mode, gives the same images for the same z twice in `one_pass`."""
+        z, labels = self._examples()[0], None if self.num_classes is None else tf.constant([0, self.num_classes - 1])
+        before = [(variable, variable.numpy()) for variable in self.generator.non_trainable_variables]
+        first, second = (numerics.full(x) for x in one_pass(self.generator, [z, z], labels))
+        for variable, value in before:  # moving statistics and the states of noise
+            variable.assign(value)
+        apart, size = (tf.norm(tf.reshape(x, [-1])).numpy() for x in (first - second, first))
+        least = max(1e-3, 4.0 * jacobian.inspect(self.generator, z, labels).epsilon)
+        return not apart > least * size  # what is not finite is no noise
 
 
 def one_pass(generator, latents, labels=None):

@@ -25,6 +25,9 @@ def interval(runs, low, high):
 
     Source: Odena et al. 2018, section 4: λ_min and λ_max are set by looking at Q in runs without clamping.
     """
+    without = [run.run.name for run in runs if not all("quotient_quantiles" in row for row in run.rows)]
+    if without:
+        raise ValueError(f"no quotients were recorded of {', '.join(without)}: {runs[0].rows[-1].get('no_quotient')}")
     recorded = list(runs[0].rows[-1]["quotient_quantiles"])
     for quantile in (low, high):
         checks.one_of("quantile", quantile, recorded)

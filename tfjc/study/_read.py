@@ -91,4 +91,5 @@ def results(recorded):
 
 
 def _quotient(run, quantile):
-    return float(run.rows[-1]["quotient_quantiles"][quantile]) if run.rows else math.nan
+    found = run.rows[-1].get("quotient_quantiles", {}) if run.rows else {}
+    return float(found.get(quantile, math.nan))
