@@ -33,6 +33,35 @@ def test_serve_gives_the_same_images(networks, exported):
     np.testing.assert_allclose(export.load_generator(exported)(Z), networks.generator(Z), rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16", "float16", "float64"])
+def test_the_types_of_an_export_are_those_of_a_network_in_float32(tmp_path, policy):
+    """The float64 clone is the referee: 16 bits keep M to 1 %, float64 weights keep it to float32's rounding."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        z = keras.Input([3], name="z")
+        generator = keras.Model(z, [keras.layers.Dense(6, activation="tanh")(z)])
+    finally:
+        keras.config.set_dtype_policy(before)
+    loaded = tf.saved_model.load(str(export.export_generator(generator, tmp_path / "m")))
+    types = [loaded.serve(Z).dtype, loaded.sample(2, 1).dtype, loaded.metric_tensor(Z).dtype]
+    assert types == [tf.float32, tf.uint8, tf.float64]
+    wide, z = jacobian.in_float64(generator), tf.cast(Z, tf.float64)
+    error = 1e-5 if policy == "float64" else 0.02
+    np.testing.assert_allclose(loaded.serve(Z), wide(z), atol=error)
+    expected = jacobian.metric_tensor(wide, z)
+    assert np.linalg.norm(loaded.metric_tensor(Z) - expected) < error * np.linalg.norm(expected)
+
+
+def test_an_export_of_labels_before_latents(tmp_path):
+    labels, z = keras.Input([], name="labels", dtype="int32"), keras.Input([3], name="z")
+    code = keras.layers.Embedding(2, 3)(labels)
+    generator = keras.Model([labels, z], keras.layers.Multiply()([z, code]))
+    loaded = export.load_generator(export.export_generator(generator, tmp_path / "m", num_classes=2))
+    np.testing.assert_allclose(loaded(Z, [0, 1, 0, 1, 1]), generator([tf.constant([0, 1, 0, 1, 1]), Z]), rtol=1e-6)
+    assert loaded.sample(3, 1).shape == (3, 3)
+
+
 def test_sample_draws_from_the_prior(networks, exported):
     loaded = export.load_generator(exported)
     expected = networks.generator(networks.prior.sample(6, seed=noise.seed(9, noise.Stream.SERVED_LATENTS)))

@@ -1,5 +1,6 @@
 """Generators from files: ours and foreign, and what is said of files that hold none."""
 
+import contextlib
 import pathlib
 import re
 import shutil
@@ -11,6 +12,7 @@ import tensorflow as tf
 
 from tfjc import export, loading
 from tfjc.jacobian import jacobian
+from tfjc.spectrum import spectrum
 
 Z = tf.random.stateless_normal([3, 4], [1, 1])
 
@@ -56,6 +58,87 @@ def test_latents_with_more_axes_are_flattened(tmp_path, kind):
     found = loading.load(saved(tmp_path, model, kind))
     assert (found.latent_shape, found.n_z) == ((1, 2, 2), 4)
     np.testing.assert_allclose(found.generate(Z), model(tf.reshape(Z, [3, 1, 2, 2])), rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["keras", "export"])
+@pytest.mark.parametrize("one_hot_first", [False, True])
+def test_the_order_of_latents_and_one_hot_labels_does_not_matter(tmp_path, kind, one_hot_first):
+    """[z 3, one-hot 3] → (3z₁, z₂, z₃/2) + 100·label: the singular values are 3, 1, 1/2, whichever comes first."""
+    z, label = keras.Input([3], name="noise"), keras.Input([3], name="label_input")
+    x = keras.layers.Add()([_scaled(z, [3.0, 1.0, 0.5]), _scaled(label, [100.0] * 3)])
+    found = loading.load(saved(tmp_path, keras.Model([label, z] if one_hot_first else [z, label], x), kind))
+    assert (found.labels.name, found.n_z, loading.num_classes(found)) == ("label_input", 3, 3)
+    labels = loading.draw_labels(found, 3)
+    values = spectrum(found.generate, Z[:, :3], labels=labels).singular_values
+    np.testing.assert_allclose(values, np.tile([3.0, 1.0, 0.5], [3, 1]), rtol=1e-6)
+    with pytest.raises(ValueError, match="that label_input is the latent, noise labels; name both"):
+        loading.load(tmp_path / ("g.keras" if kind == "keras" else "g"), latent="label_input")
+    with pytest.raises(ValueError, match=r"has 3 classes \(label_input float32 \[B, 3\]\), found num_classes = 2"):
+        loading.draw_labels(found, 3, classes=2)
+
+
+def _scaled(x, factors):
+    layer = keras.layers.Dense(3, use_bias=False)
+    layer.build([None, 3])
+    layer.set_weights([np.diag(factors)])
+    return layer(x)
+
+
+@pytest.mark.parametrize("kind", ["keras", "export"])
+def test_one_hot_labels_among_the_latents(tmp_path, kind):
+    """G = (3z₁, 100y₁, 100y₂, z₂) with the labels y in places 1 and 2: J by z alone has σ = 3, 1."""
+    dense = keras.layers.Dense(4, use_bias=False)
+    model = keras.Sequential([keras.Input([4], name="both"), dense])
+    dense.set_weights([np.diag([3.0, 100.0, 100.0, 1.0])])
+    found = loading.with_labels_at(loading.load(saved(tmp_path, model, kind)), 1, 3)
+    assert (found.n_z, found.latent_shape, found.labels_at, loading.num_classes(found)) == (2, (2,), (1, 3), 2)
+    labels, z = loading.draw_labels(found, 3, label=1), Z[:, :2]
+    np.testing.assert_array_equal(labels, [[0.0, 1.0]] * 3)
+    expected = np.stack([3.0 * z[:, 0], np.zeros(3), np.full(3, 100.0), z[:, 1]], axis=1)
+    np.testing.assert_allclose(found.generate(z, labels), expected, rtol=1e-6)
+    found_spectrum = spectrum(found.generate, z, labels=labels)
+    np.testing.assert_allclose(found_spectrum.singular_values, np.tile([3.0, 1.0], [3, 1]), rtol=1e-6)
+    if kind == "keras":
+        wide = spectrum(loading.in_float64(found), tf.cast(z, tf.float64), labels=labels)
+        np.testing.assert_allclose(wide.singular_values, np.tile([3.0, 1.0], [3, 1]), rtol=1e-12)
+    with pytest.raises(ValueError, match="has 2 classes .* found num_classes = 10"):
+        loading.draw_labels(found, 3, classes=10)
+    with pytest.raises(ValueError, match="takes numbers 1 to 2 float32"):
+        loading.with_labels_at(found, 0, 1)
+
+
+@pytest.mark.parametrize("start, stop", [(-1, 2), (0, 4), (2, 5), (2, 2), (3, 2), (2, 3)])
+def test_labels_at_is_a_part_that_leaves_a_latent(tmp_path, start, stop):
+    found = loading.Loaded(small(), (4,), None, None, "m")
+    with pytest.raises(ValueError, match=f"START:STOP with 0 ≤ START, STOP ≤ 4, .* found {start}:{stop}"):
+        loading.with_labels_at(found, start, stop)
+    with pytest.raises(ValueError, match=r"latents of one axis, and m takes \[2, 2\]"):
+        loading.with_labels_at(found._replace(latent_shape=(2, 2)), 0, 2)
+
+
+@pytest.mark.parametrize("kind", ["keras", "export"])
+@pytest.mark.parametrize("policy", ["float64", "float16", "mixed_bfloat16"])
+def test_models_of_other_precision_and_lists_of_one_output(tmp_path, kind, policy):
+    """σ = 3, 1, 1/2, 0 of a diagonal map, whatever the type it computes in."""
+    with _policy(policy):
+        dense = keras.layers.Dense(4, use_bias=False)
+        z = keras.Input([4], name="z", dtype="float32")
+        model = keras.Model(z, [dense(z)])
+    dense.set_weights([np.diag([3.0, 1.0, 0.5, 0.0])])
+    found = loading.load(saved(tmp_path, model, kind))
+    assert found.generate(Z).dtype == ("float64" if policy == "float64" else policy.removeprefix("mixed_"))
+    values = spectrum(found.generate, Z).singular_values
+    np.testing.assert_allclose(values, np.tile([3.0, 1.0, 0.5, 0.0], [3, 1]), rtol=1e-6)
+
+
+@contextlib.contextmanager
+def _policy(policy):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 @pytest.mark.parametrize("kind", ["keras", "export"])
@@ -197,6 +280,11 @@ def _two_outputs(tmp_path):
     return saved(tmp_path, keras.Model(z, {"images": z, "mask": keras.layers.ReLU()(z)}), "export"), {}
 
 
+def _two_keras_outputs(tmp_path):
+    z = keras.Input([4], name="z")
+    return saved(tmp_path, keras.Model(z, [z, keras.layers.ReLU()(z)]), "keras"), {}
+
+
 def _open_shape(tmp_path):
     z = keras.Input([None, 4], name="z")
     return saved(tmp_path, keras.Model(z, keras.layers.Dense(3)(z)), "export"), {}
@@ -234,13 +322,11 @@ def _run_without_checkpoint(tmp_path):
         (_truncated_saved_model, "cannot be loaded: "),
         (_saved_model_without_variables, "cannot be loaded: "),
         (_lambda, "holds Python code in a Lambda layer.*--trust"),
-        (
-            _two_latents,
-            r"name the one that is z \(--latent\); its inputs: a float32 \[B, 4\], b float32",
-        ),
+        (_two_latents, r"takes a float32 \[B, 4\], b float32 \[B, 4\].*name both \(--latent, --labels\)"),
         (_three_inputs, "one latent and at most labels beside it, found a float32"),
         (_labels_only, r"one latent of floating type, found none; its inputs: label int32 \[B, 1\]"),
         (_two_outputs, "must return one tensor of images, found images, mask"),
+        (_two_keras_outputs, r"must return one tensor of images, found .* \[None, 4\], .* \[None, 4\]"),
         (_open_shape, r"leaves the shape of its latent open \(z float32 \[B, None, 4\]\): name it \(--latent_shape\)"),
         (_other_shape, r"takes latents of shape \[4\], found latent_shape \[5\]"),
         (_step_of_a_file, "step is for run directories"),

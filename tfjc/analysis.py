@@ -20,7 +20,8 @@ def analyze(generate, z, output, *, labels=None, chunk=None, seed=0, about=None,
     """Measures a generator at latents z and writes `analysis.json`, `spectra.npz` and figures into a directory.
 
     - `analysis.json`: the keys of `metrics.jsonl` (see docs/architecture.md) with log-determinant, effective and stable
-      rank, the average Jacobian's log-condition number, the output's shape and range, and `finite_differences`: the
+      rank, the average Jacobian's log-condition number, the output's shape and range, the `scale` that σ, Q and ln det
+      M_z refer to (the generator's own, [low, high], or None where it cannot be told), and `finite_differences`: the
       relative distance of σ_max from ‖G(z + hv) − G(z − hv)‖/2h along v_max, a check on the derivatives themselves;
     - `spectra.npz`: z [B, n_z], singular_values [B, n_z], average_jacobian [n_z], average_metric_tensor [n_z, n_z],
       most and least [B, n_z, ≤ 8] (directions in columns, from the most moving, and from the least);
@@ -45,6 +46,7 @@ def analyze(generate, z, output, *, labels=None, chunk=None, seed=0, about=None,
     """
     began = time.monotonic()
     images = _look(generate, z, labels)
+    scale = evaluators.tell(generate, z, images, labels)
     run = _make(output)
     found = spectrum(generate, z, labels=labels, chunk=chunk, vectors=True, progress=progress)
     result = {
@@ -54,6 +56,7 @@ def analyze(generate, z, output, *, labels=None, chunk=None, seed=0, about=None,
         "n_z": z.shape[1],
         "output_shape": list(images.shape[1:]),
         "output_range": [float(images.min()), float(images.max())],
+        "scale": None if scale is None else [scale.low, scale.high],
         **_measurements(generate, z, labels, seed, found),
         "finite_differences": _check(generate, z, labels, found),
         "epsilon": found.epsilon,
@@ -177,6 +180,7 @@ def table(result):
     lines = {
         "latents": f"{result['samples']} of {n_z} numbers each",
         "output": f"{result['output_shape']}, values from {low:.3g} to {high:.3g}",
+        "scale": f"σ, Q and ln det M_z are those of outputs {_scale(result)}",
         "mean log-condition": f"{result['mean_log_condition']:.2f}   (ln λ_max/λ_min of M_z = JᵀJ)",
         "  median, 5 to 95 %": f"{quantiles['0.5']:.2f}, {quantiles['0.05']:.2f} to {quantiles['0.95']:.2f}",
         "  resolved": f"{result['resolved']:.0%} of latents   (σ_min above rounding, {result['floor']:.1e})",
@@ -202,6 +206,14 @@ def _quotient(result):
     return f"{quantiles['0.05']:.3g} to {quantiles['0.95']:.3g}   (Q = ‖G(z) − G(z')‖/‖z − z'‖)"
 
 
+def _scale(result):
+    if result["scale"] is None:
+        return "as they are: their range cannot be told"
+    low, high = result["scale"]
+    factor = "" if (low, high) == (-1.0, 1.0) else f"; on [−1, 1] σ and Q are {2.0 / (high - low):.4g} times as large"
+    return f"in [{low:g}, {high:g}]{factor}"
+
+
 def remarks(result):
     """What a reader should know before believing the numbers: a sentence each."""
     if not result["sigma_max"] > 0.0:
@@ -209,7 +221,7 @@ def remarks(result):
         return
     yield from _on_precision(result)
     low, high = result["output_range"]
-    if not (-1.01 <= low < -0.01 and high <= 1.01):
+    if result["scale"] != [-1.0, 1.0]:
         yield (
             f"outputs run from {low:.3g} to {high:.3g}, not over [−1, 1]: condition numbers are the same on any scale, "
             "but σ and Q are not (over [0, 1] they are half, over [0, 255] 127.5 times those on [−1, 1])."

@@ -41,15 +41,13 @@ def _analyze():
     from tfjc import analysis, loading, strategies
 
     strategies.prepare(_NAMED.jit_compile.value, deterministic=False)
-    path, prior, seed = _NAMED.model.value, _NAMED.prior.value, _NAMED.seed.value
+    path, seed = _NAMED.model.value, _NAMED.seed.value
     loaded, z, labels = commands.load_generator(_NAMED, path, _SAMPLES.value)
     generate = loaded.generate
     if _FLOAT64.value:
         generate, z = loading.in_float64(loaded), z.numpy().astype("float64")
     output = pathlib.Path(_OUTPUT.value or pathlib.Path("analysis") / pathlib.Path(path).resolve().stem)
-    about = {"model": loaded.source, "prior": prior, "seed": seed, "float64": _FLOAT64.value}
-    if labels is not None:
-        about |= {"num_classes": _NAMED.num_classes.value or loaded.num_classes, "label": _NAMED.label.value}
+    about = commands.about_latents(_NAMED, loaded) | {"float64": _FLOAT64.value}
     if loaded.n_z > _MANY:
         print(f"note: n_z = {loaded.n_z} takes as many passes a latent, and a decomposition that grows as n_z³; fewer")
         print("--samples help, and tfjc.jacobian.operator(...).extremes() in Python finds the ends of a spectrum alone")

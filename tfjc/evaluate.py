@@ -19,6 +19,9 @@ _INCEPTION = flags.DEFINE_string("inception", None, "Directory or TF-Hub handle 
 _TRAIN_CLASSIFIER = flags.DEFINE_boolean("train_classifier", False, "Train the dataset's classifier, and say how good.")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "The data directory of tensorflow-datasets.")
 _MANUAL_DIR = flags.DEFINE_string("manual_dir", None, "A directory with the dataset's official archives.")
+_OUTPUT_RANGE = flags.DEFINE_list(
+    "output_range", None, "The generator's values of black and white, LOW,HIGH: 0,1 or 0,255; found by default."
+)
 _OUTPUT = flags.DEFINE_string(
     "output", None, "File of JSON lines to add to; scores.jsonl of the run, or in analysis/NAME, by default."
 )
@@ -60,12 +63,11 @@ def _evaluate(configurables):
         if not path:
             return 0
     loaded, z, labels = commands.load_generator(_NAMED, path, _SAMPLES.value)
+    if _OUTPUT_RANGE.value is not None:
+        data["output_range"] = commands.output_range(_OUTPUT_RANGE.value)
     chosen = configurables.choose(z, labels=labels, inception=bool(_INCEPTION.value), **data)
     output = _output(records, path)
-    named = ("prior", "seed") if labels is None else ("prior", "seed", "num_classes", "label")
-    about = {"model": loaded.source, "samples": _SAMPLES.value, **{n: getattr(_NAMED, n).value for n in named}}
-    if labels is not None and about["num_classes"] is None:
-        about["num_classes"] = loaded.num_classes
+    about = commands.about_latents(_NAMED, loaded) | {"samples": _SAMPLES.value}
     row, left_out = evaluation.evaluate(loaded.generate, chosen, about=about, bar=_Bar)
     for message in left_out:
         print(f"note: {message}", file=sys.stderr)

@@ -16,6 +16,7 @@ def choose(
     manual_dir=None,
     inception=False,
     configured=None,
+    output_range=None,
 ):
     """The evaluators for a trained generator, made for its latents z [N, n_z].
 
@@ -29,13 +30,15 @@ def choose(
       data_dir, manual_dir: as in `tfjc.datasets.load`.
       inception: whether Inception's scores are wanted in any case.
       configured: {evaluator's class: callable to make it by}, for those that are not named in `scores`.
+      output_range: as in `tfjc.evaluators.ClassifierEvaluator`; None leaves it to each evaluator.
 
     Raises:
       ValueError: the data are not to be had, or nothing suits them.
     """
     data = dataset(data_dir=data_dir, manual_dir=manual_dir)
     chosen = _suited(data) if not scores else [pair[0] if isinstance(pair, (tuple, list)) else pair for pair in scores]
-    conditions = {} if labels is None else {"labels": labels}
+    conditions = {"labels": labels, "output_range": output_range}
+    conditions = {name: value for name, value in conditions.items() if value is not None}
 
     def make(evaluator):
         return (configured or {}).get(evaluator, evaluator)(z, data, **conditions)
@@ -59,9 +62,13 @@ def evaluate(generate, chosen, *, about, bar):
     """Scores G with each of the evaluators `chosen`; returns a row for a file of JSON lines, and what was left out.
 
     The row has `time`, `tfjc`, what `about` says, the scores by their keys, and in `evaluators` what each was taken
-    with. `bar(description, total)` gives a context with `update(n)` to show progress. What was left out are the
-    messages of evaluators whose network is not to be had (`evaluators.Unavailable`). Raises ValueError for a generator
-    whose samples are unlike the dataset's images.
+    with. For images it has `output_range`, the generator's [low, high] that was brought to [−1, 1],
+    `output_range_from`, how that is known (`evaluators.OutputRange`), and `clipped`, the share of values that were
+    outside a range that was given. `bar(description, total)` gives a context with `update(n)` to show progress. What
+    was left out are the messages of evaluators whose network is not to be had (`evaluators.Unavailable`).
+
+    Raises:
+      ValueError: the samples are unlike the dataset's images, or of a range that is not known.
     """
     now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
     row, with_what, left_out = {"time": now, "tfjc": tfjc.__version__, **about}, [], []
@@ -78,12 +85,33 @@ def evaluate(generate, chosen, *, about, bar):
             continue
         with bar(f"{name}, samples", len(evaluator.z)) as shown:
             row |= evaluator(generate, progress=shown.update)
+        row |= _about_range(evaluator.found_range)
         with_what.append({"evaluator": name, **evaluator.about()})
     return {**row, "evaluators": with_what}, left_out
 
 
+def _about_range(found):
+    if found is None:
+        return {}
+    clipped = {"clipped": found.clipped} if found.reason == "given" else {}
+    return {"output_range": [found.low, found.high], "output_range_from": found.reason, **clipped}
+
+
+_REASONS = {
+    "given": "as was given",
+    "operations": "by the generator's last operations",
+    "type": "by the samples' type",
+    "values": "by the samples' values",
+}
+
+
 def table(row):
-    """The scores of a row as text, one a line."""
-    shown = {key: value for key, value in row.items() if "/" in key and not isinstance(value, list)}
+    """The output range and the scores of a row as text, one a line."""
+    shown = {key: f"{value:.6g}" for key, value in row.items() if "/" in key and not isinstance(value, list)}
+    if "output_range" in row:
+        low, high = row["output_range"]
+        scaled = "" if (low, high) == (-1.0, 1.0) else ", brought to [-1, 1]"
+        clipped = f", {row['clipped']:.2%} of the values clipped" if row.get("clipped") else ""
+        shown = {"output range": f"[{low:g}, {high:g}] {_REASONS[row['output_range_from']]}{scaled}{clipped}", **shown}
     width = max(map(len, shown), default=0)
-    return "\n".join(f"  {key:<{width}}  {value:.6g}" for key, value in shown.items())
+    return "\n".join(f"  {key:<{width}}  {value}" for key, value in shown.items())

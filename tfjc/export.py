@@ -16,12 +16,12 @@ def export_generator(generator, path, *, prior=None, num_classes=None):
     A class-conditional one takes labels int32 [B] beside z: `serve(z, labels)`, `metric_tensor(z, labels)`, and
     `sample` draws them uniformly.
 
-    - `serve(z)`: float32 [B, n_z] → float32 images [B, ...] in [−1, 1], in inference mode;
+    - `serve(z)`: float32 [B, n_z] → float32 images [B, ...] in [−1, 1], in inference mode, whatever the dtype policy;
     - `sample(n, seed)`: int32 scalars → uint8 images [n, ...] for latents drawn from the prior;
     - `metric_tensor(z)`: float32 [B, n_z] → M_z = J_zᵀJ_z, float64 [B, n_z, n_z].
 
     Args:
-      generator: built Keras model with one latent [B, n_z] as input; with `num_classes`, of [z, labels].
+      generator: built Keras model with one latent [B, n_z] as input; with `num_classes`, of latents and labels.
       path: directory to write; a SavedModel that is there is replaced.
       prior: TensorFlow Probability distribution over latents [n_z]; N(0, I) of the generator's input size by default.
       num_classes: classes of a class-conditional generator.
@@ -42,7 +42,7 @@ def export_generator(generator, path, *, prior=None, num_classes=None):
     n_z = prior.event_shape[0]
 
     def serve(*latents):
-        return jacobian.run(generator, *latents)
+        return tf.cast(jacobian.run(generator, *latents), tf.float32)
 
     def sample(n, seed):
         z = prior.sample(n, seed=noise.seed(seed, noise.Stream.SERVED_LATENTS))
@@ -54,7 +54,7 @@ def export_generator(generator, path, *, prior=None, num_classes=None):
     latents, scalar = [tf.TensorSpec([None, n_z], tf.float32, name="z")], tf.TensorSpec([], tf.int32)
     latents += [tf.TensorSpec([None], tf.int32, name="labels")] * (num_classes is not None)
     example = prior.sample(1, seed=noise.seed(0, noise.Stream.EXAMPLES))
-    metric_tensor(example, *_drawn(1, 0, num_classes))  # chooses the method: a trace could not
+    metric_tensor(example, *_drawn(1, 0, num_classes))  # chooses the method, which a trace cannot do
     archive = keras.export.ExportArchive()
     archive.track(generator)
     archive.add_endpoint("serve", serve, latents)

@@ -274,7 +274,7 @@ def test_forward_refuses_noise_and_so_does_the_operator():
     "generator, message",
     [
         (lambda z: z @ tf.ones([3, 2]), r"does not work on z \[3, 8\]: .*"),
-        (lambda z: {"images": z}, "must return one tensor .*, found a dict"),
+        (lambda z: {"images": z, "mask": z}, r"must return one tensor .*, found a dict of 2 \(images, mask\)"),
         (lambda z: z.nothing, "does not work on z .*nothing"),
         (lambda z, labels: z, "does not work on z .*labels"),
     ],
@@ -283,6 +283,12 @@ def test_forward_refuses_noise_and_so_does_the_operator():
 def test_a_generator_that_fails_is_quoted(generator, message):
     with pytest.raises(ValueError, match=message):
         inspect(generator, Z)
+
+
+@pytest.mark.parametrize("wrap", [lambda x: [x], lambda x: (x,), lambda x: {"images": x}, lambda x: {"a": [x]}])
+def test_the_one_output_of_a_structure_is_the_output(wrap):
+    """G(z) = 2z: J = 2I."""
+    np.testing.assert_allclose(jacobian(lambda z: wrap(2.0 * z), Z), np.tile(2.0 * np.eye(8), [3, 1, 1]), rtol=1e-6)
 
 
 def test_the_operator_names_what_it_cannot_differentiate():

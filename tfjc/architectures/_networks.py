@@ -7,6 +7,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tfjc import checks, layers, noise
+from tfjc.jacobian import inputs
 
 WEIGHTS = noise.Stream.GENERATOR_WEIGHTS, noise.Stream.CRITIC_WEIGHTS  # of which each layer takes the next seed
 
@@ -45,7 +46,11 @@ def prior_of(generator, prior=None):
             raise ValueError(f"prior must be a distribution over latents [n_z], such as {example}; found {prior!r}")
         return prior
     shape = getattr(generator, "input_shape", None)
-    shape = shape[0] if isinstance(shape, list) and len(shape) == 2 else shape  # of z, before that of labels
+    if isinstance(shape, list) and len(shape) == 2:
+        latent, _ = inputs.tell_apart(
+            inputs.of(generator), "the generator", remedy=f"name its latents, such as {example}"
+        )
+        shape = (None, *latent.shape)
     if not isinstance(shape, tuple) or len(shape) != 2 or shape[1] is None:
         raise ValueError(
             f"the generator's input is {shape}, not [B, n_z] with n_z known; name its latents, such as {example}"

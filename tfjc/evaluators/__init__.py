@@ -1,6 +1,7 @@
 """Measurements of a generator. Each takes a callable z → images, never a model, and returns a flat dict."""
 
 from tfjc.evaluators import tfgan
+from tfjc.evaluators._ranges import OutputRange, tell
 from tfjc.evaluators._samples import NotFinite, Unavailable
 from tfjc.evaluators.classifier import Classifier, classifier
 from tfjc.evaluators.conditioning import ConditioningEvaluator
@@ -16,7 +17,9 @@ __all__ = [
     "InceptionEvaluator",
     "MissingModes",
     "NotFinite",
+    "OutputRange",
     "Unavailable",
     "classifier",
+    "tell",
     "tfgan",
 ]

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfjc import checks, datasets, jacobian, numerics
+from tfjc.evaluators import _ranges
 
 
 class Unavailable(ValueError):
@@ -18,11 +19,20 @@ class NotFinite(ValueError):
 
 
 def dataset(data):
-    """`data`, which must be a `datasets.Dataset`, with its images as an array."""
+    """`data`, which must be a `datasets.Dataset`, with its images as an array.
+
+    Raises ValueError for images of floating type that have no negative value: those are in [0, 1], not in [−1, 1].
+    """
     if not isinstance(data, datasets.Dataset):
         example = "tfjc.datasets.Dataset('mine', images, labels)"
         raise ValueError(f"data must be a dataset, such as {example}; found a {type(data).__name__}")
-    return dataclasses.replace(data, images=datasets.check_images(data.images))
+    images = datasets.check_images(data.images)
+    if images.ndim == 4 and images.dtype != np.uint8 and images.min() >= 0.0:
+        raise ValueError(
+            f"images of {data.name!r} must be uint8, or floats in [-1, 1], found floats in [{images.min():g}, "
+            f"{images.max():g}]: 2 * images - 1 brings [0, 1] to [-1, 1]"
+        )
+    return dataclasses.replace(data, images=images)
 
 
 def latents(z, labels, least=1):
@@ -36,8 +46,64 @@ def latents(z, labels, least=1):
     return z, labels
 
 
-def generated(generate, z, labels, batch_size):
-    """Batches of G(z), float32 arrays; in a strategy's scope its replicas share each."""
+def generated(generate, z, labels, batch_size, data, output_range):
+    """Batches of G(z) in [−1, 1], float32 arrays, from the `OutputRange` that `find_range` returned (None for points).
+
+    In a strategy's scope its replicas share each. Raises ValueError for samples unlike the dataset's images.
+    """
+    for images in _made(generate, z, labels, batch_size):
+        check(images, data)
+        yield images.astype(np.float32) if output_range is None else output_range.scale(images)
+    if output_range is not None:
+        output_range.check()
+
+
+def find_range(generate, z, labels, batch_size, data, given=None):
+    """The `OutputRange` of a generator of images, found from as many samples as it takes, up to 1,000; None for points.
+
+    Raises ValueError for samples unlike the dataset's images, and where the range is not known for certain.
+    """
+    is_image = len(data.image_shape) == 3
+    if given is not None and not is_image:
+        raise ValueError(f"output_range is for images, found data of shape {list(data.image_shape)}")
+    seen = _ranges.Seen()
+    for start, stop in ((0, 2), (2, _ranges.LOOK)):
+        for images in _made(generate, z[start:stop], None if labels is None else labels[start:stop], batch_size):
+            seen.add(check(images, data))
+            if not is_image:
+                return None
+            found = _ranges.from_values(seen) if given is None else None
+            if found:
+                return found
+        if start == 0:
+            bounds = _ranges.bounds(generate, z[:2], None if labels is None else labels[:2])
+            found = _ranges.from_operations(bounds) if given is None else _ranges.from_given(given, bounds)
+            if found:
+                return found
+    return _ranges.from_many(seen, _is_dark(data))
+
+
+def in_range(images, data, given=None):
+    """Images from anywhere as an array [N, ...] of uint8, or of floats in [−1, 1]; `given` as in `find_range`."""
+    images = np.asarray(images)
+    if not np.issubdtype(images.dtype, np.floating) or images.ndim != 4 or not images.size:
+        return datasets.check_images(images)
+    seen = _ranges.Seen().add(images)
+    if given is not None:
+        found = _ranges.OutputRange(*given, "given")
+    else:
+        found = _ranges.from_values(seen) or _ranges.from_many(seen, _is_dark(data))
+    scaled = found.scale(images)
+    found.check()
+    return datasets.check_images(scaled)
+
+
+def _is_dark(data):
+    return numerics.to_images(data.images[:100]).numpy().min() < -0.5
+
+
+def _made(generate, z, labels, batch_size):
+    """Batches of G(z) as arrays of the type that G returns; of 16 bits as float32."""
     run = functools.partial(jacobian.run, generate)
     if numerics.is_distributed():
         run = tf.function(numerics.split_over_replicas(run), autograph=False)
@@ -47,7 +113,8 @@ def generated(generate, z, labels, batch_size):
             images = run(z[part], None if labels is None else labels[part])
         except tf.errors.OpError as error:
             raise ValueError(f"the generator fails on these latents or labels: {jacobian.summary(error)}") from error
-        yield np.asarray(tf.cast(images, tf.float32))
+        images = tf.convert_to_tensor(images)
+        yield np.asarray(tf.cast(images, tf.float32) if images.dtype.is_floating else images)
 
 
 def shared(network):
@@ -75,7 +142,4 @@ def check(images, data):
     bad = np.count_nonzero(~np.isfinite(images).reshape(len(images), -1).all(axis=1))
     if bad:
         raise NotFinite(f"images must be finite, found {bad} of {len(images)} with values that are not")
-    low, high = images.min(initial=0.0), images.max(initial=0.0)
-    if len(shape) == 3 and not (low >= -1.001 and high <= 1.001):
-        raise ValueError(f"images must lie in [-1, 1], found [{low:g}, {high:g}]")
     return images

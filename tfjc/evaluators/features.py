@@ -4,8 +4,8 @@ import warnings
 
 import numpy as np
 
-from tfjc import datasets, noise, numerics, scores
-from tfjc.evaluators import _cache, _samples, tfgan
+from tfjc import noise, numerics, scores
+from tfjc.evaluators import _cache, _ranges, _samples, tfgan
 from tfjc.evaluators.classifier import classifier as trained_classifier
 from tfjc.evaluators.inception import Inception, check_handle
 from tfjc.evaluators.modes import mode_counts
@@ -20,16 +20,20 @@ class _FeatureEvaluator:
     of its features, its `resizing`, a `digest` that tells it from others (or None), and `about` for records.
     """
 
-    def __init__(self, z, data, *, labels=None, batch_size=100):
+    def __init__(self, z, data, *, labels=None, batch_size=100, output_range=None):
+        self.output_range = _ranges.check_given(output_range)
         self.z, self.labels = _samples.latents(z, labels, least=_LEAST)
         self.data, self.batch_size = _samples.dataset(data), _samples.at_once(batch_size)
         if len(self.data.images) < _LEAST:
             raise ValueError(f"at least {_LEAST} real images are needed, found {len(self.data.images)}")
-        self._network = self._real = None
+        self._network = self._real = self.found_range = None
 
     def look(self, generate):
-        """Raises ValueError where G's images are unlike the dataset's, before anything that takes long."""
-        _samples.check(next(_samples.generated(generate, self.z, self.labels, 2)), self.data)
+        """The `OutputRange` of G, before anything that takes long; None for points.
+
+        Raises ValueError where G's samples are unlike the dataset's, or their range is not known for certain.
+        """
+        return _samples.find_range(generate, self.z, self.labels, self.batch_size, self.data, self.output_range)
 
     def prepare(self, progress=None):
         """Gets the network and the features of the real images, from this machine's cache where it has them.
@@ -64,22 +68,28 @@ class _FeatureEvaluator:
         """The scores of the samples G(z), as a flat dict.
 
         `fast` takes Fréchet and kernel distance by `tfjc.scores` instead of TF-GAN: equal to rounding, and sooner.
-        Raises ValueError for images unlike the dataset's, or not finite (`NotFinite`).
+        Raises ValueError for images unlike the dataset's, not finite (`NotFinite`), or of a range that is not known.
         """
         self.prepare()
-        return self._score(_samples.generated(generate, self.z, self.labels, self.batch_size), fast, progress)
+        self.found_range = self.look(generate)
+        images = _samples.generated(generate, self.z, self.labels, self.batch_size, self.data, self.found_range)
+        return self._score(images, fast, progress)
 
     def score(self, images, *, fast=False):
-        """The scores of images [N, ...], uint8 or in [−1, 1], from anywhere, as those of samples."""
+        """The scores of images [N, ...] from anywhere, as those of samples.
+
+        They are uint8, or floats whose range is found or `output_range`, as a generator's is.
+        """
+        images = _samples.in_range(images, self.data, self.output_range)
         self.prepare()
-        return self._score(self._batches(datasets.check_images(images)), fast, None)
+        return self._score(self._batches(images), fast, None)
 
     def _batches(self, images):
         for start in range(0, len(images), self.batch_size):
             yield numerics.to_images(images[start : start + self.batch_size]).numpy()
 
     def _score(self, batches, fast, progress):
-        logits, features = self._run(batches, progress, warn=True)
+        logits, features = self._run(batches, progress)
         distances = scores if fast else tfgan
         where, count = self._where(), len(features)
         manifolds = scores.prdc(self._real, features)
@@ -91,18 +101,13 @@ class _FeatureEvaluator:
             **{f"{name}/{where}/{count}": value for name, value in manifolds.items()},
         }
 
-    def _run(self, batches, progress, warn=False):
+    def _run(self, batches, progress):
         """(logits [N, classes], features [N, d]), float32, of batches of images."""
-        found, low = [], np.inf
+        found = []
         for images in batches:
             found.append(self._network(_samples.check(images, self.data)))
-            low = min(low, images.min())
             if progress:
                 progress(len(images))
-        if warn and low >= 0.0 and numerics.to_images(self.data.images[:100]).numpy().min() < -0.5:
-            warnings.warn(
-                f"no value of the samples is under {low:.2g}; [-1, 1] is expected, as the data have", stacklevel=4
-            )
         return tuple(np.concatenate(parts).astype(np.float32) for parts in zip(*found, strict=True))
 
     def about(self):
@@ -125,6 +130,8 @@ class InceptionEvaluator(_FeatureEvaluator):
       labels: [N, ...] for a class-conditional generator.
       inception: TF-Hub handle or directory of TF-GAN's Inception module.
       batch_size: images at once, on each replica of a MirroredStrategy in scope; they are 299×299 then.
+      output_range: (black, white) of the generator's images, which are brought to [−1, 1] from there, such as (0, 1);
+        found by default, from the generator's last operations and its samples.
 
     Raises:
       ValueError: the data are no images, or arguments of other shapes.
@@ -133,8 +140,8 @@ class InceptionEvaluator(_FeatureEvaluator):
 
     _names = ("inception_score", "fid", "kid")
 
-    def __init__(self, z, data, *, labels=None, inception=tfgan.INCEPTION, batch_size=50):
-        super().__init__(z, data, labels=labels, batch_size=batch_size)
+    def __init__(self, z, data, *, labels=None, inception=tfgan.INCEPTION, batch_size=50, output_range=None):
+        super().__init__(z, data, labels=labels, batch_size=batch_size, output_range=output_range)
         if len(data.image_shape) != 3:
             raise ValueError(f"Inception takes images, found data of shape {list(data.image_shape)}")
         self.inception = check_handle(inception)
@@ -164,6 +171,8 @@ class ClassifierEvaluator(_FeatureEvaluator):
         or by its attributes `name` and `layer`; by default the small convolutional network of `evaluators.classifier`,
         trained once on a machine, at first use.
       batch_size: images at once, on each replica of a MirroredStrategy in scope.
+      output_range: (black, white) of the generator's images, which are brought to [−1, 1] from there, such as (0, 1);
+        found by default, from the generator's last operations and its samples.
 
     Raises:
       ValueError: the data have no labels or are no images, or arguments of other shapes.
@@ -171,8 +180,8 @@ class ClassifierEvaluator(_FeatureEvaluator):
 
     _names = ("classifier_score", "frechet_distance", "kernel_distance")
 
-    def __init__(self, z, data, *, labels=None, classifier=None, batch_size=250):
-        super().__init__(z, data, labels=labels, batch_size=batch_size)
+    def __init__(self, z, data, *, labels=None, classifier=None, batch_size=250, output_range=None):
+        super().__init__(z, data, labels=labels, batch_size=batch_size, output_range=output_range)
         if classifier is None and not data.is_labelled:
             raise ValueError(f"dataset {data.name!r} has no labels to train a classifier with")
         if classifier is None and len(data.image_shape) != 3:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from tfjc import datasets, scores
-from tfjc.evaluators import _samples
+from tfjc.evaluators import _ranges, _samples
 from tfjc.evaluators.classifier import classifier
 
 PAPER_COUNT = 360  # samples of Odena et al. 2018, section 3
@@ -26,12 +26,15 @@ class MissingModes:
         else the classifier of the dataset, which is trained at first use.
       classes: how many there are, with `classify`.
       batch_size: samples at once, on each replica of a MirroredStrategy in scope.
+      output_range: (black, white) of the generator's images, which are brought to [−1, 1] from there, such as (0, 1);
+        found by default, from the generator's last operations and its samples.
 
     Raises:
       ValueError: data without labels, or arguments of other shapes.
     """
 
-    def __init__(self, z, data, *, labels=None, classify=None, classes=None, batch_size=250):
+    def __init__(self, z, data, *, labels=None, classify=None, classes=None, batch_size=250, output_range=None):
+        self.output_range, self.found_range = _ranges.check_given(output_range), None
         self.z, self.labels = _samples.latents(z, labels)
         self.data, self.batch_size = _samples.dataset(data), _samples.at_once(batch_size)
         if (classify is None) != (classes is None):
@@ -45,8 +48,11 @@ class MissingModes:
         self._seen = {"dataset": data.name}
 
     def look(self, generate):
-        """Raises ValueError where G's samples are unlike the dataset's, before anything that takes long."""
-        _samples.check(next(_samples.generated(generate, self.z, self.labels, 2)), self.data)
+        """The `OutputRange` of G, before anything that takes long; None for points.
+
+        Raises ValueError where G's samples are unlike the dataset's, or their range is not known for certain.
+        """
+        return _samples.find_range(generate, self.z, self.labels, self.batch_size, self.data, self.output_range)
 
     def prepare(self, progress=None):
         """Gets the classifier if there is need of one."""
@@ -62,9 +68,10 @@ class MissingModes:
     def __call__(self, generate, *, fast=False, progress=None):
         """The counts of the samples G(z), as a flat dict; `fast` changes nothing here."""
         self.prepare()
-        found = []
-        for images in _samples.generated(generate, self.z, self.labels, self.batch_size):
-            found.append(np.asarray(self._classify(_samples.check(images, self.data))))
+        found, self.found_range = [], self.look(generate)
+        made = _samples.generated(generate, self.z, self.labels, self.batch_size, self.data, self.found_range)
+        for images in made:
+            found.append(np.asarray(self._classify(images)))
             if progress:
                 progress(len(images))
         return mode_counts(np.concatenate(found), self._classes, self.data.name)

@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfjc import checks, numerics
+from tfjc.jacobian import inputs
 
 
 class Inspection(NamedTuple):
@@ -127,17 +128,34 @@ def _is_known(definition):
 
 
 def run(generator, z, labels=None):
-    """x = G(z) or G(z, labels) as the generator gives it; Keras models in inference mode."""
+    """x = G(z) or G(z, labels), the one tensor that the generator returns; Keras models in inference mode.
+
+    Functional Keras models have their inputs told apart by names, types and widths (`inputs.arranged`).
+    """
     functional = isinstance(generator, keras.Model) and getattr(generator, "inputs", None)
-    if labels is not None and functional and len(generator.inputs) == 1:
-        raise ValueError("the generator takes no labels: it has one input")
-    arguments = [z] if labels is None else [[z, labels]] if functional else [z, labels]
-    return generator(*arguments, **_inference_mode(generator))
+    if labels is None:
+        return infer(generator, z)
+    return infer(generator, inputs.arranged(generator, z, labels)) if functional else infer(generator, z, labels)
 
 
-def _inference_mode(generator):
+def infer(generator, *arguments):
+    """What the generator returns in inference mode: one tensor, also out of a list, tuple or dict that holds but one.
+
+    Raises ValueError where it returns several.
+    """
     takes = isinstance(generator, keras.Layer) and "training" in signature(generator.call).parameters
-    return {"training": False} if takes else {}
+    return _single(generator(*arguments, **({"training": False} if takes else {})))
+
+
+def _single(output):
+    if not isinstance(output, (list, tuple, dict)):
+        return output
+    found = tf.nest.flatten(output)
+    if len(found) != 1:
+        names = f" ({', '.join(map(str, output))})" if isinstance(output, dict) else ""
+        kind = type(output).__name__
+        raise ValueError(f"the generator must return one tensor [B, ...], found a {kind} of {len(found)}{names}")
+    return found[0]
 
 
 def call(generator, z, labels=None):
