@@ -101,7 +101,7 @@ def test_one_hot_labels_among_the_latents(tmp_path, kind):
     if kind == "keras":
         wide = spectrum(loading.in_float64(found), tf.cast(z, tf.float64), labels=labels)
         np.testing.assert_allclose(wide.singular_values, np.tile([3.0, 1.0], [3, 1]), rtol=1e-12)
-    with pytest.raises(ValueError, match="has 2 classes .* found num_classes = 10"):
+    with pytest.raises(ValueError, match=r"has 2 classes .* found num_classes = 10"):
         loading.draw_labels(found, 3, classes=10)
     with pytest.raises(ValueError, match="takes numbers 1 to 2 float32"):
         loading.with_labels_at(found, 0, 1)
