@@ -10,6 +10,7 @@ import tensorflow as tf
 import tfjc.layers  # noqa: F401  which makes our layers known to Keras
 from tfjc import checkpoints, checks, jacobian, records
 from tfjc.jacobian import inputs as model_inputs
+from tfjc.loading import _foreign_code
 from tfjc.loading._loaded import Loaded, loaded
 
 
@@ -22,7 +23,8 @@ def load(path, *, step=None, signature=None, latent=None, labels=None, latent_sh
       signature: of a SavedModel, which one; "serving_default", or the only one, by default.
       latent, labels: names of the inputs that take z and labels, where names, types and widths do not tell.
       latent_shape: shape of one latent, where the model does not say.
-      trust: whether to load a `.keras` file that holds Python code (Lambda layers), which then can do anything.
+      trust: whether to load a `.keras` or `.h5` file, or a run, whose networks need code that is not Keras's own; that
+        code can do anything.
 
     Raises:
       ValueError: there is no such file, it is damaged, or it is not a generator of one latent; with what was found.
@@ -38,7 +40,7 @@ def load(path, *, step=None, signature=None, latent=None, labels=None, latent_sh
     if signature is not None and not (path / "saved_model.pb").exists():
         raise ValueError(f"signature is for SavedModels, and {path} is none")
     if run.run.exists() and (step is not None or run.generator.exists() or not run.saved_model.exists()):
-        found = _from_keras(*_restored(run, step), **named)
+        found = _from_keras(*_restored(run, step, trust), **named)
         return found._replace(num_classes=run.read_run().get("num_classes"))
     if run.run.exists():  # of version 0.1.0 or older
         path = run.saved_model
@@ -47,6 +49,8 @@ def load(path, *, step=None, signature=None, latent=None, labels=None, latent_sh
     if path.suffix in (".keras", ".h5"):
         if path.suffix == ".keras" and not zipfile.is_zipfile(path):
             raise ValueError(f"{path} cannot be loaded: it is no zip archive, as .keras files are; is it cut off?")
+        if not trust:
+            _foreign_code.check(path)
         model = _reading(path, lambda: keras.models.load_model(path, compile=False, safe_mode=not trust))
         return _from_keras(model, str(path), **named)
     raise ValueError(
@@ -60,14 +64,8 @@ def _reading(path, read):
     try:
         return read()
     except Exception as error:  # a damaged or foreign file can raise anything
-        text = str(error)
-        if "Lambda" in text and "safe" in text:
-            raise ValueError(
-                f"{path} holds Python code in a Lambda layer, which loading would run: it could do anything. "
-                "If you trust whoever made it, say so (--trust)"
-            ) from error
-        if "Could not locate" in text:
-            missing = re.search(r"Could not locate (\w+ '\w+')", text)
+        if "Could not locate" in str(error):
+            missing = re.search(r"Could not locate (\w+ '\w+')", str(error))
             raise ValueError(
                 f"{path} needs {missing[1] if missing else 'code'} of its maker's, which is not here: where that is, "
                 "export the model as a SavedModel (model.export('DIR')) and give that directory"
@@ -75,11 +73,13 @@ def _reading(path, read):
         raise ValueError(f"{path} cannot be loaded: {jacobian.summary(error)}") from error
 
 
-def _restored(run, step):
+def _restored(run, step, trust):
     """(the generator of a run at a step, its description)."""
     step = _checkpoint(run, step)
     if not run.generator.exists():
         raise ValueError(f"{run.path} has no {run.generator.name}: its networks cannot be made again")
+    if not trust:
+        _foreign_code.check(run.generator)
     model = _reading(run.generator, lambda: keras.models.model_from_json(run.generator.read_text(encoding="utf-8")))
     path = checkpoints.path(run.checkpoints, step)
     checkpoint = tf.train.Checkpoint(model=tf.train.Checkpoint(**{_evaluated(path): model}))
