@@ -37,6 +37,15 @@ def test_a_linear_stretch_is_described(tmp_path):
     assert 0.02 <= found["quotient_quantiles"]["0.0"] <= found["quotient_quantiles"]["1.0"] <= 0.2
 
 
+@pytest.mark.parametrize("activation, scale", [("tanh", [-1.0, 1.0]), ("sigmoid", [0.0, 1.0])])
+def test_the_papers_interval_is_for_images_from_minus_one_to_one(tmp_path, activation, scale):
+    """Shares of quotients outside [1, 20] say nothing of a generator on another scale: they are left out there."""
+    layers = [keras.Input([3]), keras.layers.Dense(64, activation=activation), keras.layers.Reshape([8, 8, 1])]
+    found = analysis.analyze(keras.Sequential(layers), loading.draw_latents("normal", [6, 3], seed=0), tmp_path)
+    assert found["scale"] == scale
+    assert ({"clamped_low", "clamped_high"} <= found.keys()) is (activation == "tanh")
+
+
 def test_what_is_written_can_be_read_again(tmp_path):
     z = loading.draw_latents("uniform", [6, 3], seed=1)
     analysis.analyze(stretch, z, tmp_path / "a" / "b")

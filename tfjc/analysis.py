@@ -57,7 +57,7 @@ def analyze(generate, z, output, *, labels=None, chunk=None, seed=0, about=None,
         "output_shape": list(images.shape[1:]),
         "output_range": [float(images.min()), float(images.max())],
         "scale": None if scale is None else [scale.low, scale.high],
-        **_measurements(generate, z, labels, seed, found),
+        **_measurements(generate, z, labels, seed, found, scale),
         "finite_differences": _check(generate, z, labels, found),
         "epsilon": found.epsilon,
     }
@@ -98,11 +98,14 @@ def _make(output):
     return run
 
 
-def _measurements(generate, z, labels, seed, found):
+def _measurements(generate, z, labels, seed, found, scale):
     evaluator = evaluators.ConditioningEvaluator(z, labels=labels, seed=seed)
+    measured = evaluator.summary(found, evaluator.quotients(generate))
+    if scale is None or (scale.low, scale.high) != (-1.0, 1.0):  # the paper's interval [1, 20] is for images in [−1, 1]
+        measured = {name: value for name, value in measured.items() if name not in ("clamped_low", "clamped_high")}
     beyond = {name: getattr(found, name) for name in ("log_determinant", "effective_rank", "stable_rank")}
     return {
-        **evaluator.summary(found, evaluator.quotients(generate)),
+        **measured,
         **{name: float(np.mean(values)) for name, values in beyond.items()},
         "floor": float(np.mean(found.floor)),
         "average_jacobian_log_condition": found.average_jacobian_log_condition,
