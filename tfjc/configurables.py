@@ -8,6 +8,7 @@ import tokenize
 
 import gin
 import keras
+from gin import config_parser
 
 from tfjc import architectures, checks, datasets, evaluation, evaluators, experiment, models, penalties
 from tfjc.dynamics import games, mlp, portraits
@@ -49,7 +50,17 @@ _CONFIGURABLES = {
 
 # What the caller supplies is not for gin files: there it would be dropped without a word.
 _SUPPLIED = {
-    "train_and_evaluate": ["workdir", "seed", "data_dir", "manual_dir", "resume", "force", "dry_run", "config"],
+    "train_and_evaluate": [
+        "workdir",
+        "seed",
+        "data_dir",
+        "manual_dir",
+        "resume",
+        "force",
+        "dry_run",
+        "config",
+        "bindings",
+    ],
     "evaluate": ["z", "labels", "data_dir", "manual_dir", "inception", "configured"],
     "dataset": ["data_dir", "manual_dir"],
     "dcgan": ["image_shape", "seed"],
@@ -72,8 +83,19 @@ _REGISTERED = {
 }
 
 _searched = []  # where gin looks for included files
+_MADE_BY = {"dataset": "dataset", "architecture": "dcgan", "model": "GAN"}  # configurables, where none is bound
 
-train_and_evaluate = _REGISTERED["train_and_evaluate"]
+
+def train_and_evaluate(**options):
+    """`experiment.train_and_evaluate` with what is bound to it; the bindings are kept in the run directory.
+
+    Dataset, architecture and model that are not bound are the configurables `dataset`, `dcgan` and `GAN`: what is bound
+    to these holds.
+    """
+    made = {name: _REGISTERED[by] for name, by in _MADE_BY.items() if _bound(f"train_and_evaluate.{name}") is None}
+    if "dataset" in made and "dataset" not in options:
+        made["dataset"] = dataset
+    return _REGISTERED["train_and_evaluate"](**{"config": texts, "bindings": bindings(), **made, **options})
 
 
 def dataset(**where):
@@ -218,6 +240,49 @@ def _refuse_idle_macros(bindings):
 def texts():
     """The resolved configuration and, of it, what has been used so far: {file name in a run directory: text}."""
     return {"config.gin": gin.config_str(), "operative_config.gin": gin.operative_config_str()}
+
+
+def bindings():
+    """The configuration that `config.gin` prints, as data of JSON's types: {"scope/configurable.parameter": value}.
+
+    Macros are what they stand for, references to configurables are their names with scopes, and tuples are lists.
+    """
+    found, macros = {}, {}
+    for statement in config_parser.ConfigParser(gin.config_str(), _Names()):
+        if isinstance(statement, config_parser.BindingStatement):
+            scope, selector, parameter, value, _ = statement
+            name = "/".join(part for part in (scope, selector) if part)
+            if parameter:
+                found[f"{name}.{parameter}"] = value
+            else:
+                macros[name] = value
+    return {name: _as_json(value, macros) for name, value in found.items()}
+
+
+class _Names(config_parser.ParserDelegate):
+    """Makes names of references, and leaves macros to be looked up once all are known."""
+
+    def configurable_reference(self, scoped_configurable_name, evaluate):
+        return scoped_configurable_name
+
+    def macro(self, macro_name):
+        return _Macro(macro_name)
+
+
+class _Macro(str):
+    """The name of a macro."""
+
+
+def _as_json(value, macros, within=()):
+    """A bound value as JSON has it; a macro that stands for itself stays a name."""
+    if isinstance(value, _Macro):
+        known = value in macros and value not in within
+        return _as_json(macros[value], macros, (*within, value)) if known else f"%{value}"
+    if isinstance(value, dict):
+        return {str(_as_json(key, macros, within)): _as_json(part, macros, within) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_as_json(part, macros, within) for part in value]
+    return value if value is None or isinstance(value, (bool, int, float, str)) else repr(value)
 
 
 def explain(error):

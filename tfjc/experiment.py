@@ -1,11 +1,10 @@
 """Assembles one run: data, networks, model, callbacks; trains, records, exports."""
 
-import ast
 import functools
+import json
 import logging
 import math
 import os
-import re
 import sys
 
 import keras
@@ -50,6 +49,7 @@ def train_and_evaluate(
     force=False,
     dry_run=False,
     config=dict,
+    bindings=None,
 ):
     """Trains a model in a run directory, going on from its newest whole checkpoint if there is one.
 
@@ -74,6 +74,8 @@ def train_and_evaluate(
       force: goes on with a configuration that has changed, which `run.json` then says.
       dry_run: prints the configuration and the networks, and stops before anything is written.
       config: callable () → {file name: text} of configuration files to keep in the run directory.
+      bindings: {"configurable.parameter": value}, the configuration as data that JSON can hold, for `run.json`; None
+        where there is none: a study then does not know what the run is.
 
     Returns:
       The rows of `metrics.jsonl`; None for a dry run.
@@ -126,10 +128,10 @@ def train_and_evaluate(
         checkpoints = callbacks.Checkpoints(gan, own.checkpoints, eval_every)
         sessions.restore(run, checkpoints)
         step = sessions.common_step(gan)
-        with sessions.session(own, seed, config, step=step, **({"changed": changed} if changed else {})):
+        with sessions.session(own, seed, config, bindings, step=step, **({"changed": changed} if changed else {})):
             records.write_text(own.generator, gan.generator.to_json())
             own.update_run(**classes)
-            listed = _callbacks(own, gan, eval_latents, eval_every, chunk, evaluators, steps, config)
+            listed = _callbacks(own, gan, eval_latents, eval_every, chunk, evaluators, steps, bindings)
             _train(own, gan, batches, steps, [*listed, checkpoints])
         rows = own.read_metrics()
         if own is run:
@@ -190,7 +192,7 @@ def _latents(gan, count, stream):
     return gan.prior.sample(count, seed=noise.seed(gan.seed, stream)), labels
 
 
-def _callbacks(run, gan, count, every, chunk, evaluators, last, config):
+def _callbacks(run, gan, count, every, chunk, evaluators, last, bindings):
     generator, (z, labels) = gan.evaluated_generator, _latents(gan, count, noise.Stream.MEASURED_LATENTS)
     penalties = getattr(gan, "generator_penalties", ())
     clamping = next((p for p in penalties if hasattr(p, "clamped")), None)
@@ -201,7 +203,7 @@ def _callbacks(run, gan, count, every, chunk, evaluators, last, config):
         callbacks.Scores(generator, evaluator, interval, prefix=prefix, log_dir=run.tensorboard, last=last)
         for evaluator, interval, prefix in evaluators
     ]
-    weights, hyperparameters = _weight_spectra(run, gan), _hyperparameters(gan, config())
+    weights, hyperparameters = _weight_spectra(run, gan), _hyperparameters(gan, bindings)
     return [
         conditioning,
         callbacks.Samples(generator, z[:64], run.samples, every, log_dir=run.tensorboard, labels=labels),
@@ -222,19 +224,11 @@ def _weight_spectra(run, gan):
     return callbacks.WeightSpectra(wrapped, log_dir=run.tensorboard) if wrapped else None
 
 
-def _hyperparameters(gan, config):
-    """The seed and every binding of the resolved configuration, by name."""
-    bindings = re.findall(r"^([\w./]+\.\w+) = (?:\\\n +)?(.+)$", config.get("config.gin", ""), re.MULTILINE)
-    return {"seed": gan.seed, **{name: _literal(text) for name, text in bindings}}
-
-
-def _literal(text):
-    """The number, truth value or string that a binding's text stands for, or else the text."""
-    try:
-        value = ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text
-    return value if isinstance(value, (bool, int, float, str)) else text
+def _hyperparameters(gan, bindings):
+    """The seed and every binding, by name: numbers, truth values and strings as they are, others as JSON."""
+    plain = (bool, int, float, str)
+    named = {name: value if isinstance(value, plain) else json.dumps(value) for name, value in (bindings or {}).items()}
+    return {"seed": gan.seed, **named}
 
 
 def _fit(gan, batches, steps, every, listed):

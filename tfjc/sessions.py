@@ -68,12 +68,15 @@ def _lines(text):
 
 
 @contextlib.contextmanager
-def session(run, seed, config, **about):
-    """A session of training in a run directory: its configuration, and in `run.json` its circumstances and outcome."""
+def session(run, seed, config, bindings=None, **about):
+    """A session of training in a run directory.
+
+    The directory gets the configuration as text, and `run.json` the bindings, the session's circumstances and outcome.
+    """
     sessions = [*run.read_run().get("sessions", []), {**environment.describe(), **about}]
     try:
         # First of all files: it makes the directory a run's.
-        run.update_run(seed=seed, status="running", sessions=sessions, diverged=None)
+        run.update_run(seed=seed, status="running", bindings=bindings, sessions=sessions, diverged=None)
         _write(run, config())
         yield
         _end(run, "finished", config)

@@ -49,13 +49,18 @@ def write(run, values, steps, status="finished"):
     np.savez(run.directory.spectra, steps=steps, average_jacobian=np.geomspace(2.0, 0.1, 5)[None].repeat(len(steps), 0))
     run.directory.samples.mkdir()
     Image.fromarray(np.full([20, 20], 90, np.uint8)).save(run.directory.samples / "step_00000040.png")
-    clamp = "GAN.generator_penalties = [@JacobianClamping()]\n" if run.arm == "clamped" else ""
-    model = {"vae": "VAE", "memoriser": "Memoriser"}.get(run.arm, "GAN")
-    text = f"train_and_evaluate.steps = 40\ntrain_and_evaluate.model = @{model}\n{clamp}"
-    if run.arm.startswith("w"):  # w5, w1, w1_jc: a WGAN with as many critic steps, clamped or not
-        clamp = "GAN.generator_penalties = [@JacobianClamping()]\n" if run.arm.endswith("_jc") else ""
-        text += f"GAN.loss = 'wasserstein'\nGAN.d_steps = {run.arm[1]}\n{clamp}"
-    run.directory.config.write_text(text)
+    run.directory.update_run(bindings=bindings(run.arm))
+
+
+def bindings(arm):
+    """What an arm of this name is configured with: w5, w1, w1_jc are WGANs with as many critic steps, clamped or not."""
+    model = {"vae": "VAE", "memoriser": "Memoriser"}.get(arm, "GAN")
+    found = {"train_and_evaluate.steps": 40, "train_and_evaluate.model": model}
+    if arm == "clamped" or arm.endswith("_jc"):
+        found |= {"GAN.generator_penalties": ["JacobianClamping"], "JacobianClamping.lambda_max": 20.0}
+    if arm.startswith("w"):
+        found |= {"GAN.loss": "wasserstein", "GAN.d_steps": int(arm[1])}
+    return found
 
 
 def numbers(path):

@@ -57,31 +57,46 @@ def spectra(recorded, arms):
 
 
 def by_arm(recorded, arms, names):
-    """Final values of every run by arm, with the mean of each arm (figure 7)."""
+    """Final values of every run by arm, with the median of each arm (figure 7). Triangles at the top are infinite."""
     figure, panels = _panels(recorded, names)
     for axes, name in panels:
         for position, arm in enumerate(arms):
             values = np.array([run.last(name) for run in _of(recorded, arm)])
-            values = values[np.isfinite(values)]
-            axes.plot(position + np.linspace(-0.12, 0.12, len(values)), values, "o", markersize=4, alpha=0.7)
-            if len(values):
-                axes.hlines(values.mean(), position - 0.25, position + 0.25, color="black")
+            values = values[~np.isnan(values)]
+            x = position + np.linspace(-0.12, 0.12, len(values))
+            axes.plot(x, _finite(values), "o", markersize=4, alpha=0.7, color=_colour(position))
+            _mark_infinite(axes, x, values, _colour(position))
+            if len(values) and np.isfinite(np.median(values)):
+                axes.hlines(np.median(values), position - 0.25, position + 0.25, color="black")
         axes.set_xticks(range(len(arms)), arms, fontsize=8)
     return figure
 
 
-def against_conditioning(recorded, arms, names):
-    """Final scores against the final mean log-condition number, a colour for each arm (section 3)."""
+def against_conditioning(recorded, arms, condition, names):
+    """Final scores against the final log-condition number, a colour for each arm (section 3).
+
+    Infinite log-condition numbers are triangles at the right edge.
+    """
     figure, panels = _panels(recorded, names)
     for axes, name in panels:
         for position, arm in enumerate(arms):
-            points = [(run.last("mean_log_condition"), run.last(name)) for run in _of(recorded, arm)]
-            x, y = _finite(points).T if points else ([], [])
+            points = np.array([(run.final(condition), run.last(name)) for run in _of(recorded, arm)]).reshape(-1, 2)
+            x, y = _finite(points).T
             axes.plot(x, y, "o", color=_colour(position), markersize=4, alpha=0.8, label=arm)
-        axes.set_xlabel("mean log-condition number", fontsize=8)
+            infinite = points[np.isposinf(points[:, 0]), 1]
+            options = {"transform": axes.get_yaxis_transform(), "clip_on": False}  # x in parts of the axes
+            axes.plot(np.full(len(infinite), 1.0), infinite, ">", color=_colour(position), markersize=5, **options)
+        axes.set_xlabel(condition.replace("_", " "), fontsize=8)
     if panels:
         panels[0][0].legend(fontsize=7)
     return figure
+
+
+def _mark_infinite(axes, x, values, colour):
+    """Triangles at the top edge for values that are infinite."""
+    found = x[np.isposinf(values)]
+    options = {"transform": axes.get_xaxis_transform(), "clip_on": False}  # y in parts of the axes
+    axes.plot(found, np.full(len(found), 1.0), "^", color=colour, markersize=5, **options)
 
 
 def histograms(recorded, arms):
@@ -124,7 +139,7 @@ def _newest(run):
 
 def _panels(recorded, names):
     """(figure, [(axes, name)]) with titled axes for every number that some run ended with; (None, []) for none."""
-    names = [name for name in names if any(np.isfinite(run.last(name)) for run in recorded)]
+    names = [name for name in names if not all(np.isnan(run.last(name)) for run in recorded)]
     if not names:
         return None, []
     columns = min(4, len(names))

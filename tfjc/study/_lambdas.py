@@ -7,22 +7,25 @@ from tfjc.study import _read
 
 
 def best_runs(runs, score):
-    """(the runs that scored best, whether they are apart from the others).
+    """(the runs that scored best, why they are no cluster of their own or "").
 
-    They are the better cluster where the final scores make two (`statistics.two_clusters`), else the better half.
+    They are the better cluster where the final scores make two (`statistics.two_clusters`), else the better half, runs
+    without a score being the worst.
     """
     sign = -1.0 if score in _read.LOWER_IS_BETTER else 1.0
     values = np.array([sign * run.last(score) for run in runs])
-    clusters = statistics.two_clusters(values, generator=noise.rng(0, noise.Stream.LAMBDAS))
+    clusters = statistics.two_clusters(values, rng=noise.rng(0, noise.Stream.LAMBDAS))
     if len(clusters.members) == 2:
-        return [runs[index] for index in clusters.members[1]], True
+        return [runs[index] for index in clusters.members[1]], ""
+    why = clusters.reason or f"they are one cluster, p = {clusters.p_value:.2g}"
     order = np.argsort(-np.where(np.isnan(values), -np.inf, values), kind="stable")[: max(1, len(runs) // 2)]
-    return [runs[index] for index in sorted(order)], False
+    return [runs[index] for index in sorted(order)], why
 
 
 def interval(runs, low, high):
     """(λ_min, λ_max): medians over runs of Q's quantiles `low` and `high`, averaged over the second half of training.
 
+    Raises ValueError for quantiles that were not recorded or are in the wrong order, and where a run's are not finite.
     Source: Odena et al. 2018, section 4: λ_min and λ_max are set by looking at Q in runs without clamping.
     """
     without = [run.run.name for run in runs if not all("quotient_quantiles" in row for row in run.rows)]
@@ -33,5 +36,10 @@ def interval(runs, low, high):
         checks.one_of("quantile", quantile, recorded)
     if not float(low) < float(high):
         raise ValueError(f"the lower quantile must be less than the higher one, found {low} and {high}")
-    halves = [[row["quotient_quantiles"] for row in run.rows[len(run.rows) // 2 :]] for run in runs]
-    return tuple(float(np.median([np.mean([q[name] for q in half]) for half in halves])) for name in (low, high))
+    means = []
+    for run in runs:
+        half = [row["quotient_quantiles"] for row in run.rows[len(run.rows) // 2 :]]
+        means.append([float(np.mean([quantiles[name] for quantiles in half])) for name in (low, high)])
+        if not np.isfinite(means[-1]).all():
+            raise ValueError(f"the quotients of {run.run.name} must be finite, found {means[-1]}")
+    return tuple(float(np.median(column)) for column in zip(*means, strict=True))

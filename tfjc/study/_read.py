@@ -7,8 +7,12 @@ import math
 import numpy as np
 
 from tfjc import records
+from tfjc.study import _configuration
 
-_PLAIN = ("mean_log_condition", "clamped_low", "clamped_high", "sigma_max", "sigma_min")
+_PLAIN = (
+    *("median_log_condition", "mean_log_condition", "infinite_latents", "rank", "nonzero_log_condition", "log_scale"),
+    *("participation_ratio", "clamped_low", "clamped_high", "sigma_max", "sigma_min"),
+)
 _QUANTILES = ("0.05", "0.5", "0.95")
 LOWER_IS_BETTER = ("frechet_distance", "fid", "kid", "kernel_distance", "missing_classes", "kl_to_uniform")
 
@@ -41,6 +45,21 @@ class Recorded:
         values = self.series(name)[1]
         return float(values[-1]) if values else math.nan
 
+    def final(self, name):
+        """A number at the last record, nan where that has none."""
+        value = self.rows[-1].get(name) if self.rows else None
+        return float(value) if isinstance(value, (int, float)) else math.nan
+
+    @functools.cached_property
+    def configuration(self):
+        """The run's `_configuration.Configuration`; None where `run.json` has no bindings."""
+        return _configuration.read(self.about)
+
+    @property
+    def went_on_with_another(self):
+        """Whether the run went on with another configuration than it began with (`--force`)."""
+        return any(session.get("changed") for session in self.about.get("sessions", []))
+
     @functools.cached_property
     def spectrum(self):
         """The newest spectrum of the average Jacobian [n_z]; None where none was recorded."""
@@ -68,15 +87,10 @@ def scores(recorded):
     return list(dict.fromkeys(key.partition("/")[0] for key in filter(records.is_score, keys)))
 
 
-def protocol(recorded, name):
-    """The full key that a score's plain name stands for, such as frechet_distance/mnist/penultimate/5000."""
-    keys = [key for run in recorded for row in run.rows for key in row if key.startswith(f"{name}/")]
-    return keys[0] if keys else name
-
-
 def results(recorded):
     """A row for every run: arm, seed, status, step, the final value of every number; no times, which never repeat."""
-    names = [*_PLAIN, *scores(recorded)]
+    plain = [name for name in _PLAIN if any(run.series(name)[0] for run in recorded)]
+    names = [*plain, *scores(recorded)]
     return [
         {
             "arm": run.run.arm,
@@ -93,3 +107,9 @@ def results(recorded):
 def _quotient(run, quantile):
     found = run.rows[-1].get("quotient_quantiles", {}) if run.rows else {}
     return float(found.get(quantile, math.nan))
+
+
+def condition(recorded):
+    """The log-condition number that claims go by: the median over latents, or the mean where a run lacks that."""
+    has_median = all("median_log_condition" in run.rows[-1] for run in recorded if run.has_outcome)
+    return "median_log_condition" if has_median else "mean_log_condition"

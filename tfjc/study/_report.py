@@ -2,15 +2,16 @@
 
 import csv
 import dataclasses
+import itertools
 import json
+import math
 
-from tfjc import records, statistics
-from tfjc.study import _claims, _figures, _html, _read
+from tfjc import records
+from tfjc.study import _claims, _figures, _html, _numbers, _read
 
 _STATUSES = ("finished", "diverged", "failed", "interrupted", "running", "waiting")
 _CIRCUMSTANCES = ("tfjc", "commit", "device", "python", "tensorflow", "keras", "numpy")
 _CURVES = (
-    "mean_log_condition",
     "classifier_score",
     "inception_score",
     "frechet_distance",
@@ -19,54 +20,60 @@ _CURVES = (
 )
 
 
-def write(directory, generator):
+def write(directory, rng):
     """Writes report.html, results.csv, results.json, and every figure as PNG and SVG; returns the claims.
 
-    Raises ValueError where the directory holds no study, or none with a record.
+    `rng` simulates what one cluster looks like. Raises ValueError where the directory holds no study, or none with a
+    record.
     """
     study = directory.read()
     recorded = _read.read(directory, study)
     if not any(run.rows for run in recorded):
         raise ValueError(f"no run of {directory.path} has recorded anything yet")
-    arms, rows = list(study.arms), _read.results(recorded)
-    numbers = ["mean_log_condition", *_read.scores(recorded), "seconds"]
-    found = _statistics(recorded, arms, numbers, generator)
-    claims = _claims.check(recorded, arms, generator)
-    figures = _draw(recorded, arms, directory.path)
-    _write_csv(directory.path / "results.csv", rows)
+    figures = _draw(recorded, list(study.arms), directory.path)
+    return write_tables(directory.path, study, recorded, figures, rng)
+
+
+def write_tables(folder, study, recorded, figures, rng):
+    """Writes report.html with figures {name: (PNG, caption)}, results.csv and results.json; returns the claims."""
+    numbers = _numbers.Numbers(recorded, list(study.arms), rng)
+    claims, rows = _claims.decide(numbers), _read.results(recorded)
+    found = _statistics(numbers)
+    _write_csv(folder / "results.csv", rows)
     result = {"study": study.as_dict(), "runs": rows, **found, "claims": [dataclasses.asdict(c) for c in claims]}
-    records.write_text(directory.path / "results.json", json.dumps(result, indent=1) + "\n")
-    page = _page(study, recorded, rows, numbers, found, claims, figures)
-    records.write_text(directory.path / "report.html", page)
+    records.write_text(folder / "results.json", json.dumps(result, indent=1) + "\n")
+    records.write_text(folder / "report.html", _page(study, recorded, rows, numbers, found, claims, figures))
     return claims
 
 
-def _statistics(recorded, arms, numbers, generator):
-    """Summaries by arm; differences and ratios of variances to the first arm; correlations with conditioning."""
-    runs = {arm: [run for run in recorded if run.run.arm == arm and run.has_outcome] for arm in arms}
-    values = {arm: {name: [run.last(name) for run in runs[arm]] for name in numbers} for arm in arms}
-    every = [run for run in recorded if run.has_outcome]
-    conditions = [run.last("mean_log_condition") for run in every]
-
-    def compare(function):
-        pairs = {arm: zip(numbers, values[arms[0]].values(), values[arm].values(), strict=True) for arm in arms[1:]}
-        return {arm: {n: _dict(function(a, b, generator=generator)) for n, a, b in pair} for arm, pair in pairs.items()}
-
+def _statistics(numbers):
+    """What `results.json` holds of `_numbers.Numbers`."""
+    names = _named(numbers)
     return {
-        "summaries": {
-            arm: {name: _dict(statistics.summary(sample, generator=generator)) for name, sample in columns.items()}
-            for arm, columns in values.items()
+        "log_condition": numbers.condition,
+        "summaries": {arm: {name: _dict(numbers.summary(arm, name)) for name in names} for arm in numbers.arms},
+        "comparisons": {
+            f"{first} → {second}": {
+                name: {kind: _dict(found) for kind, found in numbers.comparison(first, second, name).items()}
+                for name in names
+            }
+            for first, second in numbers.pairs()
         },
-        "differences": compare(statistics.difference),
-        "variance_ratios": compare(statistics.variance_ratio),
         "correlations": {
-            name: _dict(statistics.correlation(conditions, [run.last(name) for run in every], generator=generator))
-            for name in _read.scores(recorded)
+            score: {
+                "pooled": _dict(numbers.correlation(score)),
+                "arms": {arm: _dict(found) for arm, found in numbers.correlations(score).items()},
+            }
+            for score in numbers.scores
         },
-        "clusters": {
-            arm: _dict(statistics.two_clusters(values[arm]["mean_log_condition"], generator=generator)) for arm in arms
-        },
+        "clusters": {arm: _dict(found) for arm, found in numbers.clusters.items()},
     }
+
+
+def _named(numbers):
+    """The names of the numbers in the tables: conditioning as far as it was recorded, scores, time."""
+    recorded = [name for name in _numbers.CONDITIONS if not all(map(math.isnan, numbers.every(name)))]
+    return [*recorded, *numbers.scores, "seconds"]
 
 
 def _dict(found):
@@ -75,19 +82,20 @@ def _dict(found):
 
 def _draw(recorded, arms, folder):
     """{name: (PNG, caption)} of what there is to draw, each written as PNG and SVG."""
-    names = _read.scores(recorded)
+    names, condition = _read.scores(recorded), _read.condition(recorded)
     drawn = {
         "curves": (
-            _figures.curves(recorded, arms, _CURVES),
+            _figures.curves(recorded, arms, [condition, *_CURVES]),
             "Over training, one colour a run (Odena et al. 2018, figures 1, 5, 6, 12, 13).",
         ),
         "by_arm": (
-            _figures.by_arm(recorded, arms, ["mean_log_condition", *names, "seconds"]),
-            "Final values of every run, with each arm's mean; seconds are those of training (figure 7).",
+            _figures.by_arm(recorded, arms, [condition, *names, "seconds"]),
+            "Final values of every run, with each arm's median; seconds are those of training (figure 7). Triangles "
+            "are infinite.",
         ),
         "against_conditioning": (
-            _figures.against_conditioning(recorded, arms, names),
-            "Final scores against the final mean log-condition number (section 3).",
+            _figures.against_conditioning(recorded, arms, condition, names),
+            "Final scores against the final log-condition number (section 3). Triangles are infinite.",
         ),
         "latents": (_figures.latents(recorded, arms), "Log-condition number at each fixed latent (figure 2)."),
         "spectra": (_figures.spectra(recorded, arms), "Final spectra of the average Jacobian (figures 3 and 4)."),
@@ -121,8 +129,11 @@ def _page(study, recorded, rows, numbers, found, claims, figures):
         _html.heading("What was run"),
         *_what_was_run(study, recorded),
         _html.heading("By arm"),
-        *_by_arm(found, numbers),
-        _html.heading("Correlations with the mean log-condition number"),
+        *_by_arm(found),
+        _html.heading(f"Correlations with {numbers.condition}"),
+        _html.paragraph(
+            f"Pooled by Fisher's z, with weights n − 3, within the arms of GANs: {', '.join(numbers.gans) or 'none'}."
+        ),
         _correlations(found),
     ]
     for name, (png, caption) in figures.items():
@@ -153,34 +164,43 @@ def _what_was_run(study, recorded):
     ]
 
 
-def _by_arm(found, numbers):
-    """Mean with interval, deviation, median of each number and arm; then what the other arms change."""
-    columns = ["number", "arm", "runs", "mean", "low", "high", "deviation", "median", "least", "greatest"]
-    fields = ("mean", "low", "high", "standard_deviation", "median", "minimum", "maximum")
-    rows = [
-        [name, arm, summaries[name]["counts"]["finite"], *(summaries[name][field] for field in fields)]
-        for name in numbers
-        for arm, summaries in found["summaries"].items()
-    ]
+def _by_arm(found):
+    """Mean and median with intervals of each number and arm; then each comparison of two arms."""
+    columns = ["number", "arm", "runs", "infinite", "missing", "mean", "low", "high", "deviation"]
+    columns += ["median", "low", "high", "least", "greatest"]
+    fields = ("mean", "low", "high", "standard_deviation", "median", "median_low", "median_high", "minimum", "maximum")
+    names = list(dict.fromkeys(name for summaries in found["summaries"].values() for name in summaries))
+    rows = []
+    for name, (arm, summaries) in itertools.product(names, found["summaries"].items()):
+        summary = summaries[name]
+        counts = summary["counts"]
+        rows.append([name, arm, sum(counts.values()), counts["infinite"], counts["missing"]])
+        rows[-1] += [summary[field] for field in fields]
     yield _html.table(columns, rows)
-    for arm, differences in found["differences"].items():
-        ratios = found["variance_ratios"][arm]
-        yield _html.paragraph(f"{arm} against the first arm: difference of means, ratio of variances, 95 % intervals.")
-        rows = [
-            [
-                name,
-                *(d[field] for field in ("difference", "low", "high", "p_value")),
-                *(ratios[name][field] for field in ("ratio", "low", "high", "p_value")),
-            ]
-            for name, d in differences.items()
-        ]
-        yield _html.table(
-            ["number", "difference", "low", "high", "permutation p", "ratio", "low", "high", "Brown–Forsythe p"], rows
+    for arms, comparisons in found["comparisons"].items():
+        yield _html.paragraph(
+            f"{arms}: P(higher), the probability that a run of the second arm has the higher number (infinite "
+            "being the highest); else the difference of means and the ratio of mean absolute deviations. 95 % intervals."
         )
+        columns = ["number", "P(higher)", "low", "high", "difference", "low", "high", "ratio", "low", "high"]
+        yield _html.table(columns, [_compared(name, kinds) for name, kinds in comparisons.items()])
+
+
+def _compared(name, kinds):
+    """A row of a comparison's table."""
+    row = [name]
+    for kind, value in (("superiority", "superiority"), ("difference", "difference"), ("spread_ratio", "ratio")):
+        row += [kinds.get(kind, {}).get(field, "") for field in (value, "low", "high")]
+    return row
 
 
 def _correlations(found):
-    fields = ("pearson", "pearson_low", "pearson_high", "pearson_p_value")
-    fields += tuple(field.replace("pearson", "spearman") for field in fields)
-    columns = ["score", "Pearson", "low", "high", "p", "Spearman", "low", "high", "p"]
-    return _html.table(columns, [[name, *(c[field] for field in fields)] for name, c in found["correlations"].items()])
+    """Spearman's correlation pooled within the arms of GANs, as the claims have it, then that of each arm."""
+    rows = []
+    for score, kinds in found["correlations"].items():
+        pooled = kinds["pooled"]
+        rows.append([score, "GANs, pooled", "", *(pooled[field] for field in ("spearman", "low", "high")), ""])
+        for arm, one in kinds["arms"].items():
+            runs = one["counts"]["finite"] + one["counts"]["infinite"]
+            rows.append([score, arm, runs, *(one[field] for field in ("spearman", "low", "high", "pearson"))])
+    return _html.table(["score", "arm", "runs", "Spearman", "low", "high", "Pearson"], rows)

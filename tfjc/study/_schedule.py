@@ -69,7 +69,5 @@ def progress(run):
     """(newest recorded step, steps in all or None, seconds that are left or None) of a run."""
     rows = run.directory.read_metrics()
     step, seconds = (rows[-1]["step"], rows[-1]["seconds"]) if rows else (0, 0.0)
-    config = run.directory.config.read_text(encoding="utf-8") if run.directory.config.exists() else ""
-    found = re.search(r"^train_and_evaluate\.steps = (\d+)", config, re.MULTILINE)
-    steps = int(found[1]) if found else None
+    steps = (run.directory.read_run().get("bindings") or {}).get("train_and_evaluate.steps")
     return step, steps, seconds / step * (steps - step) if steps and step else None

@@ -6,7 +6,7 @@ from tfjc import checks, commands, records
 from tfjc.study import _lambdas, _plan, _read
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "The study's directory.")
-_ARM = flags.DEFINE_string("arm", None, "The arm without clamping; the first by default.")
+_ARM = flags.DEFINE_string("arm", None, "The arm without clamping; the first such by default.")
 _SCORE = flags.DEFINE_string("score", None, "The score that tells good runs; the first recorded by default.")
 _LOW = flags.DEFINE_string("low", "0.05", "The recorded quantile of Q that λ_min is set by.")
 _HIGH = flags.DEFINE_string("high", "0.95", "The recorded quantile of Q that λ_max is set by.")
@@ -28,24 +28,35 @@ def main(argv):
 def _set():
     directory = _plan.StudyDirectory(_WORKDIR.value)
     study = directory.read()
-    arm = checks.one_of("arm", next(iter(study.arms)) if _ARM.value is None else _ARM.value, study.arms)
-    runs = [run for run in _read.read(directory, study) if run.run.arm == arm and run.has_outcome]
+    recorded = [run for run in _read.read(directory, study) if run.has_outcome]
+    arm = _arm(study, recorded)
+    runs = [run for run in recorded if run.run.arm == arm]
     names = _read.scores(runs)
     if not names:
         raise ValueError(f"no run of arm {arm!r} in {directory.path} has an outcome with scores")
     score = checks.one_of("score", names[0] if _SCORE.value is None else _SCORE.value, names)
-    best, separate = _lambdas.best_runs(runs, score)
+    best, why = _lambdas.best_runs(runs, score)
     low, high = _lambdas.interval(best, _LOW.value, _HIGH.value)
     for run in runs:
         q = run.rows[-1]["quotient_quantiles"]
         chosen = "*" if run in best else " "
         held = f"Q {q[_LOW.value]:.3g} to {q[_HIGH.value]:.3g}"
         print(f"{chosen} {run.run.name:<24} {score} {run.last(score):<10.4g} {held}")
-    if not separate:
-        print(f"the runs do not separate by {score}: * is the better half, and the interval no more than what is usual")
+    if why:
+        print(f"the runs do not separate by {score} ({why}): * is the better half, and the interval is what is usual")
     text = f"JacobianClamping.lambda_min = {low:.3g}\nJacobianClamping.lambda_max = {high:.3g}\n"
     records.write_text(directory.path / "lambdas.gin", text)
     print(f"{text}written to {directory.path / 'lambdas.gin'}")
+
+
+def _arm(study, recorded):
+    """The arm that the flags name, or the first that is not clamped; raises ValueError for a clamped one."""
+    clamped = {run.run.arm for run in recorded if run.configuration and run.configuration.is_clamped}
+    if _ARM.value is None:
+        return next((arm for arm in study.arms if arm not in clamped), next(iter(study.arms)))
+    if checks.one_of("arm", _ARM.value, study.arms) in clamped:
+        raise ValueError(f"arm {_ARM.value!r} is clamped: its quotients are those of its own λ_min and λ_max")
+    return _ARM.value
 
 
 def _fail(message):

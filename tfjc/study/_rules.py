@@ -1,0 +1,165 @@
+"""The rules by which a study decides, each on values alone: one number a run.
+
+A rule asks whether values are greater, or less, than others. It answers at 2.5 % a side: of studies in which nothing is
+to be found, so many find something on either side, and no more than 5 % with any of the distributions that
+docs/results/studies.md lists. `LEAST` is the number of runs below which a rule is not asked. Infinite values are the
+greatest there are, and a run without a value leaves a rule unanswered: what is left would be another sample.
+"""
+
+import dataclasses
+import math
+
+import numpy as np
+
+from tfjc import statistics
+
+LEAST = {  # runs of an arm; of each arm where two are compared
+    "median": 6,  # 5 on one side of a value are met once in 16 times where each side is as likely
+    "medians": 7,  # the same at 1.25 % a side, in a claim of two questions
+    "clusters": 6,
+    "correlation": 6,  # of several arms: Σ (n − 3) as of one with so many
+    "ranks": 5,
+    "means": 5,
+    "spread": 6,  # 5 on each side find a deviation 3 times as great in 8 of 100 studies
+}
+_ERROR = 0.05  # both sides together
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """What a rule found: its numbers as text, and 1 (greater), −1 (less), 0 (undecided) or None (not to be tested)."""
+
+    text: str
+    side: int | None
+
+
+def median(values, middle, *, name, questions=1) -> Finding:
+    """Whether the median of one sample is greater than `middle`, by the exact interval of order statistics."""
+    least = LEAST["median" if questions == 1 else "medians"]
+    if gap := _gap({name: values}, least):
+        return gap
+    found = statistics.summary(values, confidence=_confidence(questions))
+    low, high = found.median_low, found.median_high
+    return Finding(f"{name}: median {found.median:.3g} {interval(low, high)}", _side(low, high, middle))
+
+
+def ranks(first, second, *, name, arms, questions=1) -> Finding:
+    """Whether a second sample's values are greater than the first's, by order.
+
+    The interval of the probability of superiority excludes ½; or, where values are infinite, Fisher's exact test finds
+    more (or fewer) infinite ones. Each of the two then has half the error. If they point to opposite sides, nothing is
+    decided.
+    """
+    if gap := _gap(_named(name, arms, first, second), LEAST["ranks"]):
+        return gap
+    has_infinite = bool(np.isinf([*first, *second]).any())
+    questions *= 1 + has_infinite
+    found = statistics.superiority(first, second, confidence=_confidence(questions))
+    medians = [f"{statistics.summary(sample).median:.3g}" for sample in (first, second)]
+    text = f"{name}: median {medians[0]} → {medians[1]}, P(higher) = {found.superiority:.2f} "
+    text += interval(found.low, found.high)
+    sides = {_side(found.low, found.high, 0.5)} - {0}
+    if has_infinite:
+        fewer, more = statistics.infinite_shares(first, second)
+        counts = [f"{np.count_nonzero(np.isinf(sample))} of {len(sample)}" for sample in (first, second)]
+        text += f"; infinite in {counts[0]} → {counts[1]} runs, Fisher's exact p = {min(1.0, 2 * min(fewer, more)):.2g}"
+        sides |= {side for side, p in ((-1, fewer), (1, more)) if p <= _ERROR / questions / 2.0}
+    return Finding(text, sides.pop() if len(sides) == 1 else 0)
+
+
+def means(first, second, *, name, arms, questions=1) -> Finding:
+    """Whether the second sample's mean is greater than the first's, by Welch's interval."""
+    if gap := _gap(_named(name, arms, first, second), LEAST["means"], infinite=False):
+        return gap
+    found = statistics.difference(first, second, confidence=_confidence(questions))
+    text = f"{name}: mean {np.mean(first):.3g} → {np.mean(second):.3g}, difference {found.difference:+.3g} "
+    return Finding(text + interval(found.low, found.high), _side(found.low, found.high, 0.0))
+
+
+def ratio(first, second, middle, *, name, arms) -> Finding:
+    """Whether the ratio of the second sample's geometric mean to the first's is above `middle`: Welch, of logs."""
+    if gap := _gap(_named(name, arms, first, second), LEAST["means"], infinite=False):
+        return gap
+    found = statistics.difference(np.log(first), np.log(second), confidence=_confidence(1))
+    low, high = math.exp(found.low), math.exp(found.high)
+    text = f"{name}: ratio {math.exp(found.difference):.2f} {interval(low, high)}"
+    return Finding(text, _side(low, high, middle))
+
+
+def spread(first, second, *, name, arms) -> Finding:
+    """Whether the second sample varies more than the first, by the test of Brown and Forsythe."""
+    if gap := _gap(_named(name, arms, first, second), LEAST["spread"], infinite=False):
+        return gap
+    found = statistics.spread_ratio(first, second, confidence=_confidence(1))
+    text = f"{name}: ratio of mean absolute deviations {found.ratio:.2g} {interval(found.low, found.high)}"
+    return Finding(text, _side(found.low, found.high, 1.0))
+
+
+def correlation(found, groups, *, name) -> Finding:
+    """Whether pairs {arm: (x, y)} correlate positively within arms, from their `statistics.Pooled` correlation."""
+    if gap := _gap({f"{name} ({arm})": _present(*pair) for arm, pair in groups.items()}, 0):
+        return gap
+    within = [
+        f"{arm} {_correlated(group)} ({len(x)} runs)"
+        for (arm, (x, _)), group in zip(groups.items(), found.groups, strict=True)
+    ]
+    if found.weight < LEAST["correlation"] - 3:
+        return Finding(f"{name}: {', '.join(within) or 'no runs'}; 6 runs are needed, or Σ (n − 3) = 3", None)
+    how = f", pooled over {', '.join(within)}" if len(groups) > 1 else ""
+    text = f"{name}: Spearman {found.spearman:.2f} {interval(found.low, found.high)}{how}"
+    return Finding(text, _side(found.low, found.high, 0.0))
+
+
+def clusters(found, *, name) -> Finding:
+    """Whether values are two clusters (1) rather than one (0), from their `statistics.Clusters`."""
+    n = found.counts.finite + found.counts.infinite
+    if gap := _gap({name: [0.0] * n + [math.nan] * found.counts.missing}, LEAST["clusters"]):
+        return gap
+    if found.reason:
+        return Finding(f"{name}: {found.counts.infinite} of {n} runs are infinite; {found.reason}", None)
+    if len(found.members) < 2:
+        return Finding(f"{name}: one cluster, p = {found.p_value:.2g}", 0)
+    sizes = f"{len(found.members[0])} under {found.threshold:.3g}, {len(found.members[1])} above"
+    return Finding(f"{name}: {sizes}, p = {found.p_value:.2g}", 1)
+
+
+def _gap(samples, least, infinite=True) -> Finding | None:
+    """Why {name: values} cannot be tested: missing ones, too few, or infinite ones where means are taken."""
+    for name, values in samples.items():
+        missing = np.count_nonzero(np.isnan(values))
+        if missing:
+            return Finding(f"{missing} of {len(values)} runs have no {name}", None)
+        if not infinite and np.isinf(values).any():
+            return Finding(f"{name} is infinite in {np.count_nonzero(np.isinf(values))} of {len(values)} runs", None)
+    sizes = [len(values) for values in samples.values()]
+    if min(sizes, default=least) < least:
+        return Finding(f"{' and '.join(map(str, sizes))} runs; {least} are needed", None)
+    return None
+
+
+def _named(name, arms, *samples):
+    return {f"{name} ({arm})": sample for arm, sample in zip(arms, samples, strict=True)}
+
+
+def _present(x, y):
+    """nan for each pair of which a value is missing, else 0."""
+    return np.where(np.isnan(x) | np.isnan(y), np.nan, 0.0)
+
+
+def _correlated(group):
+    return "none" if math.isnan(group.spearman) else f"{group.spearman:.2f}"
+
+
+def _confidence(questions):
+    """Of each of so many questions whose errors add up."""
+    return 1.0 - _ERROR / questions
+
+
+def _side(low, high, middle):
+    """1 for an interval above the middle, −1 for one below, 0 for one that holds it, None for none."""
+    return None if math.isnan(low) else int(low > middle) - int(high < middle)
+
+
+def interval(low, high):
+    """The ends of an interval as text."""
+    return "(no interval)" if math.isnan(low) else f"[{low:.2g}, {high:.2g}]"
