@@ -53,7 +53,7 @@ def write(run, values, steps, status="finished"):
 
 
 def bindings(arm):
-    """What an arm of this name is configured with: w5, w1, w1_jc are WGANs with as many critic steps, clamped or not."""
+    """What an arm is configured with: w5, w1, w1_jc are WGANs of as many critic steps, clamped or not."""
     model = {"vae": "VAE", "memoriser": "Memoriser"}.get(arm, "GAN")
     found = {"train_and_evaluate.steps": 40, "train_and_evaluate.model": model}
     if arm == "clamped" or arm.endswith("_jc"):

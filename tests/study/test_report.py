@@ -78,7 +78,7 @@ def test_the_values_exchanged_contradict(tmp_path, unrendered):
     assert found["runs fall into a well and an ill conditioned cluster (plain)"]["verdict"] == "not supported"
 
 
-def test_the_statistics_are_of_runs_with_an_outcome_and_the_others_are_named(tmp_path):
+def test_the_statistics_are_of_runs_with_an_outcome_and_the_others_are_named(tmp_path, unrendered):
     """A diverged run counts; an unfinished one and one that never began do not, and the page says which."""
     directory = fabricated.study(tmp_path, {"plain": [*GOOD[:4], None, BAD[0]], "clamped": CLAMPED[:6]})
     runs = directory.list_runs(directory.read())
@@ -92,19 +92,38 @@ def test_the_statistics_are_of_runs_with_an_outcome_and_the_others_are_named(tmp
     assert "Without an outcome, and in no number below: plain/1 (running), plain/4 (waiting)." in page
 
 
-def test_few_runs_are_not_tested(tmp_path):
+def test_few_runs_are_not_tested(tmp_path, unrendered):
     _report.write(fabricated.study(tmp_path, {"plain": PLAIN[:2], "clamped": CLAMPED[:2]}), np.random.default_rng(0))
     found = claims(tmp_path)
     verdicts = {claim["verdict"] for claim in found.values()}
     assert verdicts == {"not tested"}, found
 
 
-def test_infinite_numbers_are_drawn_around_and_counted(tmp_path):
+def test_infinite_numbers_are_drawn_at_the_edge_and_counted(tmp_path):
     plain = [(np.inf, *values[1:]) for values in PLAIN]
     _report.write(fabricated.study(tmp_path, {"plain": plain, "clamped": CLAMPED}), np.random.default_rng(0))
     found = fabricated.numbers(tmp_path)["summaries"]["plain"]["mean_log_condition"]
     assert (found["counts"]["finite"], found["counts"]["infinite"], found["median"]) == (0, 10, np.inf)
     assert "∞" in (tmp_path / "report.html").read_text()
+    lowers = claims(tmp_path)["clamping lowers the log-condition number (plain → clamped)"]
+    assert (lowers["verdict"], "infinite in 10 of 10 → 0 of 10 runs" in lowers["found"]) == ("supported", True)
+
+
+def test_the_tables_are_what_the_claims_decide_by(written):
+    """The pooled correlation and each interval of `results.json` are those in the claims' text."""
+    found, numbers = claims(written), fabricated.numbers(written)
+    pooled = numbers["correlations"]["classifier_score"]["pooled"]
+    assert (
+        f"Spearman {pooled['spearman']:.2f} [{pooled['low']:.2g}, {pooled['high']:.2g}]"
+        in found["log-condition number correlates with classifier_score"]["found"]
+    )
+    compared = numbers["comparisons"]["plain → clamped"]
+    order, mean = compared["mean_log_condition"]["superiority"], compared["classifier_score"]["difference"]
+    for claim, (low, high) in {
+        "clamping lowers the log-condition number": (order["low"], order["high"]),
+        "clamping raises the mean classifier_score": (mean["low"], mean["high"]),
+    }.items():
+        assert f"[{low:.2g}, {high:.2g}]" in found[f"{claim} (plain → clamped)"]["found"]
 
 
 def test_what_comes_from_files_is_escaped(tmp_path, unrendered):
@@ -119,7 +138,7 @@ def test_what_comes_from_files_is_escaped(tmp_path, unrendered):
     assert "&lt;script&gt;" in page
 
 
-def test_the_same_records_give_the_same_report(tmp_path):
+def test_the_same_records_give_the_same_report(tmp_path, unrendered):
     texts = []
     for name in ("first", "second"):
         directory = fabricated.study(tmp_path / name, {"plain": PLAIN[:3], "clamped": CLAMPED[:3]})
@@ -133,17 +152,6 @@ def test_numbers_in_tables(value, text):
     assert _html.number(value) == text
 
 
-def test_an_interval_decides_only_if_it_is_on_one_side():
-    def side(low, high):
-        return _claims._side(low, high, 0.0, above="yes", below="no")
-
-    assert [side(0.1, 2.0), side(-2.0, -0.1), side(-1.0, 1.0), side(np.nan, np.nan)] == [
-        "yes",
-        "no",
-        *["not supported"] * 2,
-    ]
-
-
 def recorded(tmp_path, values):
     directory = fabricated.study(tmp_path, {"plain": values})
     return _read.read(directory, directory.read())
@@ -152,15 +160,25 @@ def recorded(tmp_path, values):
 def test_lambdas_are_the_quantiles_of_the_runs_that_scored_best(tmp_path):
     """Q's quantile q is (q + 0.5)·score here; of the good cluster, scores 9.0 to 8.6, the median is that of 8.8."""
     runs = recorded(tmp_path, PLAIN)
-    best, separate = _lambdas.best_runs(runs, "classifier_score")
-    assert ([run.run.seed for run in best], separate) == ([0, 1, 2, 3, 4], True)
+    best, why = _lambdas.best_runs(runs, "classifier_score")
+    assert ([run.run.seed for run in best], why) == ([0, 1, 2, 3, 4], "")
     assert _lambdas.best_runs(runs, "frechet_distance")[0] == best
     assert _lambdas.interval(best, "0.05", "0.95") == pytest.approx((0.55 * 8.8, 1.45 * 8.8))
 
 
 def test_lambdas_say_when_the_runs_do_not_separate(tmp_path):
-    best, separate = _lambdas.best_runs(recorded(tmp_path, CLAMPED), "classifier_score")
-    assert ([run.run.seed for run in best], separate) == ([0, 1, 2, 3, 4], False)
+    best, why = _lambdas.best_runs(recorded(tmp_path, CLAMPED), "classifier_score")
+    assert ([run.run.seed for run in best], why[:20]) == ([0, 1, 2, 3, 4], "they are one cluster")
+
+
+def test_lambdas_leave_no_infinite_score_out(tmp_path):
+    """Infinite Fréchet distances are the worst, and no split is made of the others."""
+    values = [(8.0, 9.0, distance, 30) for distance in (np.inf, 3.0, np.inf, 1.0, 2.0, 50.0)]
+    best, why = _lambdas.best_runs(recorded(tmp_path, values), "frechet_distance")
+    assert ([run.run.seed for run in best], why) == ([1, 3, 4], "a split is not defined for infinite values, found 2")
+    best[0].rows[-1]["quotient_quantiles"]["0.95"] = np.nan
+    with pytest.raises(ValueError, match="the quotients of plain/1 must be finite"):
+        _lambdas.interval(best, "0.05", "0.95")
 
 
 def run(module, *flags):
@@ -188,13 +206,14 @@ def test_the_commands(tmp_path):
         ("lambdas", ["--workdir=EMPTY"], "no run of arm 'plain' in .* has an outcome with scores"),
         ("lambdas", ["--workdir=FULL", "--score=fid"], "unknown score 'fid'"),
         ("lambdas", ["--workdir=FULL", "--arm=plane"], "unknown arm 'plane'; nearest: plain"),
+        ("lambdas", ["--workdir=FULL", "--arm=clamped"], "arm 'clamped' is clamped: its quotients"),
         ("lambdas", ["--workdir=FULL", "--low=0.1"], "unknown quantile '0.1'"),
         ("lambdas", ["--workdir=FULL", "--low=0.95"], "the lower quantile must be less than the higher"),
     ],
 )
 def test_mistakes_end_with_one_message(module, flags, message, tmp_path):
     fabricated.study(tmp_path / "empty", {"plain": [None]})
-    fabricated.study(tmp_path / "full", {"plain": PLAIN})
+    fabricated.study(tmp_path / "full", {"plain": PLAIN, "clamped": CLAMPED})
     flags = [flag.replace("EMPTY", str(tmp_path / "empty")).replace("FULL", str(tmp_path / "full")) for flag in flags]
     done = run(module, *flags)
     assert (done.returncode, "Traceback" in done.stderr) == (2, False), done.stderr

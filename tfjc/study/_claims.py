@@ -278,8 +278,8 @@ _RESCUED = Claim(
     "one critic step a generator step makes a Wasserstein GAN fail without clamping and not with it",
     "figure 7: 5 runs each, class-conditional WGAN-GP with 5 and 1 critic steps",
     "Welch's intervals of two differences of means, each with half the error: several critic steps less one, "
-    "unclamped, and with clamping less without, both at one step: both on the better side of 0; one on the worse; or neither; at "
-    f"least {_rules.LEAST['means']} runs an arm",
+    "unclamped, and with clamping less without, both at one step: both on the better side of 0; one on the worse; or "
+    f"neither; at least {_rules.LEAST['means']} runs an arm",
     "",
     NOT_TESTED,
 )

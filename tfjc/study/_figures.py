@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 LOGARITHMIC = ("frechet_distance", "fid")
+_AT_THE_EDGE = {"clip_on": False, "in_layout": False}
 
 
 def curves(recorded, arms, names):
@@ -84,7 +85,7 @@ def against_conditioning(recorded, arms, condition, names):
             x, y = _finite(points).T
             axes.plot(x, y, "o", color=_colour(position), markersize=4, alpha=0.8, label=arm)
             infinite = points[np.isposinf(points[:, 0]), 1]
-            options = {"transform": axes.get_yaxis_transform(), "clip_on": False}  # x in parts of the axes
+            options = {"transform": axes.get_yaxis_transform(), **_AT_THE_EDGE}  # x in parts of the axes
             axes.plot(np.full(len(infinite), 1.0), infinite, ">", color=_colour(position), markersize=5, **options)
         axes.set_xlabel(condition.replace("_", " "), fontsize=8)
     if panels:
@@ -95,7 +96,7 @@ def against_conditioning(recorded, arms, condition, names):
 def _mark_infinite(axes, x, values, colour):
     """Triangles at the top edge for values that are infinite."""
     found = x[np.isposinf(values)]
-    options = {"transform": axes.get_xaxis_transform(), "clip_on": False}  # y in parts of the axes
+    options = {"transform": axes.get_xaxis_transform(), **_AT_THE_EDGE}  # y in parts of the axes
     axes.plot(found, np.full(len(found), 1.0), "^", color=colour, markersize=5, **options)
 
 

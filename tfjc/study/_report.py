@@ -11,6 +11,8 @@ from tfjc.study import _claims, _figures, _html, _numbers, _read
 
 _STATUSES = ("finished", "diverged", "failed", "interrupted", "running", "waiting")
 _CIRCUMSTANCES = ("tfjc", "commit", "device", "python", "tensorflow", "keras", "numpy")
+BY_ARM = "Final values of every run, with each arm's median (figure 7). Triangles are infinite."
+AGAINST_CONDITIONING = "Final scores against the final log-condition number (section 3). Triangles are infinite."
 _CURVES = (
     "classifier_score",
     "inception_score",
@@ -72,8 +74,8 @@ def _statistics(numbers):
 
 def _named(numbers):
     """The names of the numbers in the tables: conditioning as far as it was recorded, scores, time."""
-    recorded = [name for name in _numbers.CONDITIONS if not all(map(math.isnan, numbers.every(name)))]
-    return [*recorded, *numbers.scores, "seconds"]
+    names = [*_numbers.CONDITIONS, *numbers.scores, "seconds"]
+    return [name for name in names if not all(map(math.isnan, numbers.every(name)))]
 
 
 def _dict(found):
@@ -90,12 +92,11 @@ def _draw(recorded, arms, folder):
         ),
         "by_arm": (
             _figures.by_arm(recorded, arms, [condition, *names, "seconds"]),
-            "Final values of every run, with each arm's median; seconds are those of training (figure 7). Triangles "
-            "are infinite.",
+            BY_ARM,
         ),
         "against_conditioning": (
             _figures.against_conditioning(recorded, arms, condition, names),
-            "Final scores against the final log-condition number (section 3). Triangles are infinite.",
+            AGAINST_CONDITIONING,
         ),
         "latents": (_figures.latents(recorded, arms), "Log-condition number at each fixed latent (figure 2)."),
         "spectra": (_figures.spectra(recorded, arms), "Final spectra of the average Jacobian (figures 3 and 4)."),
@@ -179,8 +180,8 @@ def _by_arm(found):
     yield _html.table(columns, rows)
     for arms, comparisons in found["comparisons"].items():
         yield _html.paragraph(
-            f"{arms}: P(higher), the probability that a run of the second arm has the higher number (infinite "
-            "being the highest); else the difference of means and the ratio of mean absolute deviations. 95 % intervals."
+            f"{arms}: P(higher), the probability that a run of the second arm has the higher number, infinite "
+            "being the highest; or the difference of means and the ratio of mean absolute deviations. 95 % intervals."
         )
         columns = ["number", "P(higher)", "low", "high", "difference", "low", "high", "ratio", "low", "high"]
         yield _html.table(columns, [_compared(name, kinds) for name, kinds in comparisons.items()])
