@@ -17,7 +17,7 @@ def hits(share, repetitions):
 
 
 def covered(repetitions, call, true, low="low", high="high"):
-    """How many of the intervals call(random, **options) hold `true`."""
+    """How many of the intervals call(random) hold `true`."""
     random = generator(1)
-    results = [call(random, generator=random, n_resamples=999) for _ in range(repetitions)]
+    results = [call(random) for _ in range(repetitions)]
     return sum(getattr(result, low) <= true <= getattr(result, high) for result in results)

@@ -357,11 +357,11 @@ OF_MEASUREMENTS = {
     ),
     "features of one sample": (lambda: scores.kernel_distance(np.ones([1, 2]), np.ones([4, 2])), "2", "1"),
     "a confidence of 2": (
-        lambda: statistics.summary([1.0], confidence=2.0, generator=np.random.default_rng(0)),
+        lambda: statistics.summary([1.0], confidence=2.0),
         "less than 1",
         "2.0",
     ),
-    "a seed for a generator of numbers": (lambda: statistics.summary([1.0, 2.0], generator=0), "Generator", "int"),
+    "a seed for a generator of numbers": (lambda: statistics.two_clusters([1.0, 2.0], rng=0), "Generator", "int"),
 }
 
 TABLE = OF_DATA | OF_NETWORKS | OF_MODELS | OF_PENALTIES | OF_MEASUREMENTS

@@ -11,7 +11,7 @@ import pytest
 from conftest import ROOT
 from matplotlib.figure import Figure
 
-from tfjc.study import _claims, _html, _lambdas, _read, _report
+from tfjc.study import _html, _lambdas, _read, _report
 
 # (log-condition, score, Fréchet distance, least-sampled class) of ten runs an arm, the paper's number: without clamping
 # five are ill conditioned and score badly, with it none is.

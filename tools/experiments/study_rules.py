@@ -99,6 +99,9 @@ RULES = {
 }
 
 
+UNEQUAL = ("difference of means, σ 1 to 3",)  # shapes differ: what happens outside of the rule's promise
+
+
 def applies(rule, draw):
     """Whether a rule has nothing to find in a distribution: two clusters are two, and have no unique median."""
     return draw is not two_clusters or rule not in ("two clusters", "median of one arm")
