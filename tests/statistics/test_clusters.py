@@ -1,4 +1,4 @@
-"""The split into two clusters against all partitions, exact null distributions, and for power and false alarms."""
+"""The split into two clusters against all partitions, a closed form, and for power and false alarms."""
 
 import math
 
@@ -12,14 +12,14 @@ INF, NAN = math.inf, math.nan
 
 
 def test_two_far_clusters():
-    found = statistics.two_clusters([9.0, 1.0, NAN, 10.0, 2.0, INF, 11.0, 0.0], rng=generator())
-    assert found.members == ((1, 4, 7), (0, 3, 6))
-    assert (found.means, found.threshold) == ((1.0, 10.0), 5.5)
-    assert found.explained == pytest.approx(6 * 4.5**2 / (6 * 4.5**2 + 4))  # W = 2 + 2
-    assert found.p_value < 0.05
+    found = statistics.two_clusters([19.0, 1.0, NAN, 20.0, 2.0, 21.0, 0.0], rng=generator())
+    assert found.members == ((1, 4, 6), (0, 3, 5))
+    assert (found.means, found.threshold) == ((1.0, 20.0), 10.5)
+    assert found.explained == pytest.approx(6 * 9.5**2 / (6 * 9.5**2 + 4))  # W = 2 + 2
+    assert found.p_value < 0.025
     quick = statistics.two_clusters([0.0] * 5 + [1.0] * 5, n_resamples=99, rng=generator())
     assert quick.p_value == 0.01  # the sample itself is one of 100
-    assert found.counts == statistics.Counts(finite=6, infinite=1, missing=1)
+    assert found.counts == statistics.Counts(finite=6, infinite=0, missing=1)
 
 
 def test_one_cluster():
@@ -30,10 +30,16 @@ def test_one_cluster():
     assert found.p_value > 0.5
 
 
-def test_the_split_is_the_best_of_all_partitions():
+def test_an_outlier_is_no_cluster():
+    found = statistics.two_clusters([*np.linspace(0.0, 1.0, 9), 1000.0], rng=generator())
+    assert (len(found.members), found.p_value > 0.025) == (1, True)
+
+
+def test_the_split_is_the_best_of_all_partitions_into_two_or_more():
     for seed in range(20):
         x = generator(seed).standard_normal(8)
         masks = (np.arange(1, 128)[:, None] >> np.arange(8)) & 1
+        masks = masks[(masks.sum(1) >= 2) & (masks.sum(1) <= 6)]
         one = masks @ x
         within = np.sum(x**2) - one**2 / masks.sum(1) - (x.sum() - one) ** 2 / (8 - masks.sum(1))
         found = statistics.two_clusters(x, level=0.999, n_resamples=99, rng=generator())
@@ -42,18 +48,6 @@ def test_the_split_is_the_best_of_all_partitions():
         if len(found.members) == 2:
             assert found.members == (tuple(np.flatnonzero(best)), tuple(np.flatnonzero(~best)))
             assert x[best].max() < found.threshold < x[~best].min()
-
-
-@pytest.mark.parametrize("gap", [0.05, 0.3, 0.9])
-def test_p_value_of_three_in_closed_form(gap):
-    """Three centred values in order are a vector at an angle of 0 to 60° from (−2, 1, 1), uniformly under one Gaussian.
-
-    B is its squared projection on (−2, 1, 1) or (−1, −1, 2), 60° apart: B/(B + W) = cos² of the angle to the nearer, at
-    most 30°. So the p-value is that angle over 30°.
-    """
-    found = statistics.two_clusters([0.0, gap, 1.0 + gap], n_resamples=40_000, rng=generator())
-    p = math.acos(math.sqrt(found.explained)) / (math.pi / 6)
-    assert found.p_value == pytest.approx(p, abs=4 * math.sqrt(p * (1 - p) / 40_000))
 
 
 def test_explained_of_one_large_gaussian():
@@ -71,41 +65,34 @@ def test_clusters_under_change_of_units_and_order():
     assert [set(order[list(part)]) for part in mixed.members] == [set(part) for part in found.members]
 
 
-def share_of_two(draw, repetitions=500):
-    random = generator(4)
-    found = (statistics.two_clusters(draw(random), rng=random, n_resamples=299) for _ in range(repetitions))
-    return sum(len(result.members) == 2 for result in found)
-
-
 @pytest.mark.parametrize(
     "draw, share",
     [
-        (lambda random: 3 + 2 * random.standard_normal(10), 0.05),
-        (lambda random: random.standard_normal(20), 0.05),
-        (lambda random: np.exp(random.standard_normal(10)), 0.32),
-        (lambda random: random.random(10), 0.17),
-        (lambda random: random.standard_normal(10) + 6 * (np.arange(10) < 5), 0.90),
-        (lambda random: random.standard_normal(10) + 6 * (np.arange(10) < 3), 0.83),
-        (lambda random: random.standard_normal(12) + 5 * (np.arange(12) < 6), 0.82),
-        (lambda random: random.standard_normal(20) + 4 * (np.arange(20) < 10), 0.79),
+        (lambda random: np.exp(random.standard_normal(10)), 0.024),
+        (lambda random: random.random(10), 0.014),
+        (lambda random: random.standard_normal(10) + 8 * (np.arange(10) < 5), 0.76),
+        (lambda random: random.standard_normal(10) + 8 * (np.arange(10) < 3), 0.64),
+        (lambda random: random.standard_normal(20) + 6 * (np.arange(20) < 10), 0.70),
     ],
 )
 def test_power_and_false_alarms_of_clusters(draw, share):
-    """The docstring's figures. Log-normal values are one cluster, and yet two in a third of samples."""
-    low, high = hits(share, 500)
-    assert low <= share_of_two(draw) <= high
+    """The docstring's figures, and 2.5 % or fewer of flat and of skewed samples."""
+    random = generator(4)
+    found = (statistics.two_clusters(draw(random), rng=random, n_resamples=499) for _ in range(250))
+    count = sum(len(result.members) == 2 for result in found)
+    assert hits(share, 250)[0] <= count <= hits(share, 250)[1]
 
 
 @pytest.mark.parametrize(
-    "values, members, reason",
+    "values, reason",
     [
-        ([], (), "a split needs at least 3 finite values, found 0"),
-        ([INF, NAN], (), "a split needs at least 3 finite values, found 0"),
-        ([1.0, 9.0], ((0, 1),), "a split needs at least 3 finite values, found 2"),
-        ([0.3, 0.1 + 0.2, 0.3], ((0, 1, 2),), "values: all finite values are equal"),
+        ([], "a split needs at least 5 values, found 0"),
+        ([1.0, 9.0, NAN], "a split needs at least 5 values, found 2"),
+        ([INF] * 6 + [11.9, 12.0, 12.05, 12.1], "a split is not defined for infinite values, found 6"),
+        ([0.3, 0.1 + 0.2, 0.3, 0.3, 0.3], "values: all values are equal"),
     ],
 )
-def test_what_cannot_be_split(values, members, reason):
+def test_what_cannot_be_split(values, reason):
     found = statistics.two_clusters(values, rng=generator())
-    assert (found.members, found.reason) == (members, reason)
+    assert (found.members, found.means, found.reason) == ((), (), reason)
     assert np.isnan([found.p_value, found.explained, found.threshold]).all()
