@@ -259,7 +259,7 @@ def test_tensorboard_tells_runs_apart_by_their_configuration(finished_run):
                     found = metadata.parse_session_start_info_plugin_data(value.metadata.plugin_data.content).hparams
     assert found["seed"].number_value == 0
     assert found["JacobianClamping.lambda_max"].number_value == 20.0
-    assert found["train_and_evaluate.architecture"].string_value == "@dcgan"
+    assert found["train_and_evaluate.architecture"].string_value == "dcgan"
 
 
 @pytest.mark.parametrize("keep", [1, 3, 5])

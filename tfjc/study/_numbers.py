@@ -3,7 +3,7 @@
 import numpy as np
 
 from tfjc import statistics
-from tfjc.study import _read
+from tfjc.study import _read, _rules
 
 _NO_GANS = ("VAE", "Memoriser")  # models to which the claims on GANs do not apply
 CONDITIONS = ("median_log_condition", "mean_log_condition", "infinite_latents")
@@ -67,7 +67,7 @@ class Numbers:
         """{kind: statistic} of the second arm beside the first: by order for conditioning, by means for all else."""
         pair = self.values(first, name), self.values(second, name)
         if name in CONDITIONS:
-            return {"superiority": statistics.superiority(*pair)}
+            return {"superiority": _rules.superiority(*pair)}
         return {"difference": statistics.difference(*pair), "spread_ratio": statistics.spread_ratio(*pair)}
 
     def pairs(self):

@@ -181,7 +181,8 @@ def _by_arm(found):
     for arms, comparisons in found["comparisons"].items():
         yield _html.paragraph(
             f"{arms}: P(higher), the probability that a run of the second arm has the higher number, infinite "
-            "being the highest; or the difference of means and the ratio of mean absolute deviations. 95 % intervals."
+            "being the highest; or the difference of means and the ratio of mean absolute deviations. "
+            "95 % intervals, and 97.5 % of P(higher) where runs are infinite."
         )
         columns = ["number", "P(higher)", "low", "high", "difference", "low", "high", "ratio", "low", "high"]
         yield _html.table(columns, [_compared(name, kinds) for name, kinds in comparisons.items()])

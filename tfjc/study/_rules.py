@@ -52,19 +52,23 @@ def ranks(first, second, *, name, arms, questions=1) -> Finding:
     """
     if gap := _gap(_named(name, arms, first, second), LEAST["ranks"]):
         return gap
-    has_infinite = bool(np.isinf([*first, *second]).any())
-    questions *= 1 + has_infinite
-    found = statistics.superiority(first, second, confidence=_confidence(questions))
+    found = superiority(first, second, questions)
     medians = [f"{statistics.summary(sample).median:.3g}" for sample in (first, second)]
     text = f"{name}: median {medians[0]} → {medians[1]}, P(higher) = {found.superiority:.2f} "
     text += interval(found.low, found.high)
     sides = {_side(found.low, found.high, 0.5)} - {0}
-    if has_infinite:
+    if found.first.infinite or found.second.infinite:
         fewer, more = statistics.infinite_shares(first, second)
         counts = [f"{np.count_nonzero(np.isinf(sample))} of {len(sample)}" for sample in (first, second)]
         text += f"; infinite in {counts[0]} → {counts[1]} runs, Fisher's exact p = {min(1.0, 2 * min(fewer, more)):.2g}"
-        sides |= {side for side, p in ((-1, fewer), (1, more)) if p <= _ERROR / questions / 2.0}
+        sides |= {side for side, p in ((-1, fewer), (1, more)) if p <= _ERROR / (2 * questions) / 2.0}
     return Finding(text, sides.pop() if len(sides) == 1 else 0)
+
+
+def superiority(first, second, questions=1) -> statistics.Superiority:
+    """`statistics.superiority` as `ranks` decides by it: with half the error where values are infinite."""
+    has_infinite = bool(np.isinf([*first, *second]).any())
+    return statistics.superiority(first, second, confidence=_confidence(questions * (1 + has_infinite)))
 
 
 def means(first, second, *, name, arms, questions=1) -> Finding:

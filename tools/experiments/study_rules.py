@@ -166,7 +166,7 @@ def main():
     parser.add_argument("--seed", type=int, default=0)
     flags = parser.parse_args()
     rng = np.random.default_rng(flags.seed)
-    print(f"| rule | nothing to find in | {' | '.join(map(str, SIZES))} runs |\n|---|---|{'---|' * len(SIZES)}")
+    print(f"| rule | nothing to find in | n = {' | '.join(map(str, SIZES))} |\n|---|---|{'---|' * len(SIZES)}")
     for rule in RULES:
         for name, draw in DISTRIBUTIONS.items():
             if not applies(rule, draw):
@@ -176,7 +176,7 @@ def main():
                 cells = ["–" if pair is None else f"{pair[0]:.1%}, {pair[1]:.1%}".replace("%", "") for pair in found]
                 print(f"| {rule} | {name} | {' | '.join(cells)} |", flush=True)
     sizes = (3, 5, 10, 20)
-    print(f"\n| interval | values | {' | '.join(map(str, sizes))} runs |\n|---|---|{'---|' * len(sizes)}")
+    print(f"\n| interval | values | n = {' | '.join(map(str, sizes))} |\n|---|---|{'---|' * len(sizes)}")
     for interval, (holds, least, draws) in COVERAGE.items():
         for name, draw in DISTRIBUTIONS.items():
             if draw in draws:
