@@ -22,7 +22,7 @@ SHORT = [
 def train(workdir, *bindings, gin_file="digits_jc", **options):
     """Runs a gin file, made short, in `workdir`; returns its `RunDirectory`."""
     configurables.parse([gin_file], [*SHORT, *bindings])
-    configurables.train_and_evaluate(workdir=workdir, config=configurables.texts, **options)
+    configurables.train_and_evaluate(workdir=workdir, **options)
     return records.RunDirectory(workdir)
 
 

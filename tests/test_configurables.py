@@ -1,5 +1,6 @@
 """Gin files: all of ours run; mistakes are explained with the nearest valid names."""
 
+import json
 import os
 import pathlib
 import re
@@ -11,6 +12,7 @@ import pytest
 
 from tfjc import configurables
 from tfjc.configurables import ConfigError
+from tfjc.study import _configuration
 
 ROOT = pathlib.Path(__file__).parent.parent
 FILES = sorted(path.stem for path in configurables.directory().glob("*.gin"))
@@ -152,3 +154,59 @@ def test_a_neighbour_comes_before_ours_of_the_same_name(tmp_path):
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert "dcgan.channels = 7" in done.stdout
     assert "Path not found" not in done.stderr
+
+
+MACROS = """include 'digits.gin'
+PENALTIES = [@PathLength(), @a/JacobianClamping()]
+CHOSEN = %PENALTIES
+GAN.generator_penalties = %CHOSEN
+a/JacobianClamping.lambda_max = 3.0
+GAN.class_weights = (1.0,
+    2e-1)
+GAN.ema_decay = None
+ITSELF = %ITSELF
+"""
+
+
+def test_bindings_are_the_configuration_as_data(tmp_path):
+    """Macros of macros are resolved, references are names, scopes stay, tuples are lists; all of it is JSON."""
+    (tmp_path / "mine.gin").write_text(MACROS)
+    configurables.parse([str(tmp_path / "mine.gin")], ["dcgan.channels = 16"])
+    found = configurables.bindings()
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    expected = {
+        "GAN.generator_penalties": ["PathLength", "a/JacobianClamping"],
+        "GAN.class_weights": [1.0, 0.2],
+        "GAN.ema_decay": None,
+        "GAN.loss": "non_saturating",
+        "a/JacobianClamping.lambda_max": 3.0,
+        "dcgan.channels": 16,
+        "train_and_evaluate.model": "GAN",
+        "train_and_evaluate.scores": [["ClassifierEvaluator", 1000]],
+    }
+    assert {name: found[name] for name in expected} == expected
+    assert not {"PENALTIES", "CHOSEN", "ITSELF"} & {name.partition(".")[0] for name in found}
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if f"{name}_jc" in FILES])
+def test_clamped_files_differ_from_their_twins_by_the_clamp_alone(name):
+    """As a study reads the bindings of both."""
+
+    def read(name):
+        configurables.parse([name], [])
+        return _configuration.read({"bindings": configurables.bindings()})
+
+    plain, clamped = read(name), read(f"{name}_jc")
+    assert (plain.is_clamped, clamped.is_clamped) == (False, True)
+    assert clamped.without_clamp() == plain
+    if name.endswith("_1step"):
+        several = read(name.removesuffix("_1step"))
+        assert (plain.critic_steps, several.critic_steps) == (1, 5)
+        assert plain.without_critic_steps() == several.without_critic_steps()
+
+
+def test_what_is_bound_to_the_default_model_holds(tmp_path):
+    """Without `train_and_evaluate.model` the model is the configurable GAN, not the class without its bindings."""
+    configurables.parse([], ["dataset.name = 'digits'", "GAN.loss = 'hing'"])
+    with pytest.raises(ValueError, match="nearest: hinge"):
+        configurables.train_and_evaluate(workdir=tmp_path / "run", dry_run=True)

@@ -52,6 +52,7 @@ def test_run_json_says_what_was_run(finished_run):
 def test_the_configuration_is_resolved(finished_run):
     assert "JacobianClamping.lambda_max = 20.0" in finished_run.config.read_text()
     assert "dataset.name = 'digits'" in finished_run.config.read_text()
+    assert finished_run.read_run()["bindings"]["GAN.generator_penalties"] == ["JacobianClamping"]
     assert "dcgan.batch_norm = True" in finished_run.operative_config.read_text()  # a default that was used
 
 

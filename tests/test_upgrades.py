@@ -41,7 +41,7 @@ def test_training_goes_on(old, capsys):
     """Two more steps, from weights, optimisers' state and records; its configuration is read from its own file."""
     before = old.read_metrics()
     configurables.parse([str(old.config)], ["train_and_evaluate.steps = 6"])
-    configurables.train_and_evaluate(workdir=old.path, config=configurables.texts)
+    configurables.train_and_evaluate(workdir=old.path)
     assert "going on from step 4" in capsys.readouterr().out
     rows = old.read_metrics()
     assert [row["step"] for row in rows] == [0, 2, 4, 6]

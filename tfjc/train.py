@@ -60,7 +60,6 @@ def main(argv):
                 resume=_RESUME.value,
                 force=_FORCE.value,
                 dry_run=_DRY_RUN.value,
-                config=configurables.texts,
             )
     except configurables.ConfigError as error:
         return _fail(error)
