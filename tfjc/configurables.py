@@ -8,7 +8,6 @@ import tokenize
 
 import gin
 import keras
-from gin import config_parser
 
 from tfjc import architectures, checks, datasets, evaluation, evaluators, experiment, models, penalties
 from tfjc.dynamics import games, mlp, portraits
@@ -189,16 +188,6 @@ def parse(files, bindings):
     _refuse_empty_macros()
 
 
-class _Unread(gin.config_parser.ParserDelegate):
-    """What gin's parser makes of references where a file is only looked at."""
-
-    def configurable_reference(self, scoped_configurable_name, evaluate):
-        """Nothing: the configurable is not looked up."""
-
-    def macro(self, macro_name):
-        """Nothing: the macro is not looked up."""
-
-
 def refuse_code(path):
     """Raises ConfigError where a run's configuration does more than bind values.
 
@@ -207,7 +196,7 @@ def refuse_code(path):
     """
     code = (gin.config_parser.ImportStatement, gin.config_parser.IncludeStatement)
     try:
-        statements = list(gin.config_parser.ConfigParser(path.read_text(encoding="utf-8"), _Unread()))
+        statements = list(gin.config_parser.ConfigParser(path.read_text(encoding="utf-8"), _Names()))
     except (ValueError, SyntaxError, tokenize.TokenError) as error:
         raise ConfigError(f"{path} is damaged: {explain(error)}") from error
     for statement in statements:
@@ -248,8 +237,8 @@ def bindings():
     Macros are what they stand for, references to configurables are their names with scopes, and tuples are lists.
     """
     found, macros = {}, {}
-    for statement in config_parser.ConfigParser(gin.config_str(), _Names()):
-        if isinstance(statement, config_parser.BindingStatement):
+    for statement in gin.config_parser.ConfigParser(gin.config_str(), _Names()):
+        if isinstance(statement, gin.config_parser.BindingStatement):
             scope, selector, parameter, value, _ = statement
             name = "/".join(part for part in (scope, selector) if part)
             if parameter:
@@ -259,8 +248,8 @@ def bindings():
     return {name: _as_json(value, macros) for name, value in found.items()}
 
 
-class _Names(config_parser.ParserDelegate):
-    """Makes names of references, and leaves macros to be looked up once all are known."""
+class _Names(gin.config_parser.ParserDelegate):
+    """Makes names of references and macros, and looks nothing up: no code is imported."""
 
     def configurable_reference(self, scoped_configurable_name, evaluate):
         return scoped_configurable_name

@@ -73,7 +73,7 @@ class Stream(enum.IntEnum):
     GAUSSIANS = 54  # points of the Gaussian mixtures
 
     # Studies
-    REPORT = 60  # bootstraps and permutations of a study's report
+    REPORT = 60  # the test for two clusters in a study's report
     LAMBDAS = 61  # the test for two clusters that the choice of λ rests on
 
     # Dynamics

@@ -6,7 +6,7 @@ from tfjc import commands, noise
 from tfjc.study import _plan, _report
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "The study's directory.")
-_SEED = flags.DEFINE_integer("seed", 0, "Seed of bootstraps and permutations.", lower_bound=0)
+_SEED = flags.DEFINE_integer("seed", 0, "Seed of the simulated test for two clusters.", lower_bound=0)
 
 
 def main(argv):

@@ -12,9 +12,7 @@ import json
 import pathlib
 import sys
 
-import numpy as np
-
-from tfjc import configurables, records
+from tfjc import configurables, noise, records
 from tfjc.study import _figures, _plan, _read, _report
 
 _OLD = {  # captions of the figures that stay as they are
@@ -65,7 +63,7 @@ def main(folder):
         figure.savefig(folder / f"{name}.png", dpi=110)
     captions = {**_OLD, **{name: caption for name, (_, caption) in drawn.items()}}
     figures = {name: ((folder / f"{name}.png").read_bytes(), caption) for name, caption in captions.items()}
-    for claim in _report.write_tables(folder, study, runs, figures, np.random.default_rng(0)):
+    for claim in _report.write_tables(folder, study, runs, figures, noise.rng(0, noise.Stream.REPORT)):
         print(f"{claim.verdict:<13}  {claim.claim}: {claim.found}")
 
 
