@@ -1,6 +1,6 @@
 """Runs one of the command lines many times in one process: importing TensorFlow takes longer than a mistake.
 
-python command_cases.py COMMAND, with lists of arguments in JSON on standard input; prints [status, output] of each.
+python command_cases.py COMMAND CASES, where CASES is lists of arguments in JSON; prints [status, output] of each.
 """
 
 import contextlib
@@ -21,11 +21,11 @@ def too_long(*_):
     sys.exit(f"still at it after {PATIENCE} s")
 
 
-def main(command):
-    """Answers what is on standard input."""
+def main(command, cases):
+    """Prints the answer to each case."""
     signal.signal(signal.SIGALRM, too_long)
     module = importlib.import_module({"dynamics": "tfjc.dynamics.__main__"}.get(command, f"tfjc.{command}"))
-    print("\n" + json.dumps([called(command, module, arguments) for arguments in json.load(sys.stdin)]))
+    print("\n" + json.dumps([called(command, module, arguments) for arguments in json.loads(cases)]))
 
 
 def called(command, module, arguments):
@@ -43,4 +43,4 @@ def called(command, module, arguments):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

@@ -2,9 +2,9 @@
 
 import json
 import os
-import subprocess
 import sys
 
+import forks
 import keras
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from conftest import ROOT
 def analyze(*arguments, cwd):
     command = [sys.executable, "-m", "tfjc.analyze", *map(str, arguments)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+    return forks.run(command, cwd=cwd, env=environment)
 
 
 @pytest.fixture(scope="module")

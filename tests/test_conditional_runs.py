@@ -1,8 +1,8 @@
 """Runs of class-conditional networks: labels from the data to records, pictures, exports and scores."""
 
-import subprocess
 import sys
 
+import forks
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -75,7 +75,8 @@ def test_wrong_combinations_stop_before_anything_is_written(bindings, message, t
 def test_a_run_is_loaded_by_a_process_that_imports_nothing_else(run):
     """Its layers are ours: whoever loads them must know them."""
     code = f"from tfjc import loading; assert loading.load({str(run.path)!r}).num_classes == 10"
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+    done = forks.run([sys.executable, "-c", code], cwd=ROOT)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_decay_over_another_number_of_updates_is_warned_about(tmp_path, caplog):

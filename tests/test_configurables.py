@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 
+import forks
 import pytest
 
 from tfjc import configurables
@@ -138,9 +139,7 @@ def test_an_installed_package_finds_its_gin_files(tmp_path):
     (tmp_path / "elsewhere").mkdir()
     code = "from tfjc import configurables as c; c.parse(['gin/mnist_small_jc.gin'], []); print(c.find('digits'))"
     environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site")}
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path / "elsewhere", env=environment, capture_output=True, text=True
-    )
+    done = forks.run([sys.executable, "-c", code], cwd=tmp_path / "elsewhere", env=environment)
     assert done.stdout.strip() == str(tmp_path / "site" / "tfjc" / "gin_files" / "digits.gin"), done.stderr
 
 
@@ -151,7 +150,7 @@ def test_a_neighbour_comes_before_ours_of_the_same_name(tmp_path):
     with open(tmp_path / "digits.gin", "a") as stream:
         stream.write("dcgan.channels = 7\n")
     code = f"from tfjc import configurables as c; c.parse(['{tmp_path}/digits_jc.gin'], []); print(c.texts())"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    done = forks.run([sys.executable, "-c", code], cwd=ROOT)
     assert "dcgan.channels = 7" in done.stdout
     assert "Path not found" not in done.stderr
 

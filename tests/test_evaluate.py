@@ -2,9 +2,9 @@
 
 import json
 import os
-import subprocess
 import sys
 
+import forks
 import keras
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ from tfjc import configurables, datasets, evaluation, evaluators, records
 def evaluate(*arguments, cwd):
     command = [sys.executable, "-m", "tfjc.evaluate", *map(str, arguments)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+    return forks.run(command, cwd=cwd, env=environment)
 
 
 def rows(path):

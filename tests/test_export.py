@@ -1,8 +1,8 @@
 """Exported generators against the generators they came from."""
 
-import subprocess
 import sys
 
+import forks
 import keras
 import numpy as np
 import pytest
@@ -89,7 +89,7 @@ def test_the_export_needs_none_of_our_code(exported, tmp_path):
         "print(archive.serve(tf.zeros([2, 3])).shape, archive.sample(2, 1).dtype.name,"
         " archive.metric_tensor(tf.zeros([2, 3])).shape, sorted(archive.signatures), 'tfjc' in sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", code, exported], cwd=tmp_path, capture_output=True, text=True)
+    done = forks.run([sys.executable, "-c", code, exported], cwd=tmp_path)
     expected = "(2, 8, 8, 1) uint8 (2, 3, 3) ['metric_tensor', 'sample', 'serve', 'serving_default'] False"
     assert done.stdout.strip() == expected, done.stderr
 

@@ -2,17 +2,28 @@
 
 import os
 import re
-import subprocess
 import sys
 
+import forks
 from conftest import ROOT
+
+# Runs a program whose own Python processes are forks.
+FORKING = """
+import multiprocessing, os, runpy, subprocess, sys, forks
+original, fork = subprocess.run, multiprocessing.get_context("fork")
+def run(command, env=None, **options):
+    ours = command[0] == sys.executable
+    return forks.run(command, env=env, context=fork) if ours else original(command, env=env, **options)
+subprocess.run = run
+sys.argv = sys.argv[1:]
+sys.path.insert(0, os.path.dirname(sys.argv[0]))
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
 
 
 def run(*command, cwd):
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [sys.executable, *map(str, command)], cwd=cwd, env=environment, capture_output=True, text=True
-    )
+    done = forks.run([sys.executable, *command], cwd=cwd, env=environment)
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout
 
@@ -27,7 +38,7 @@ def test_the_foreign_gan_of_the_documents(tmp_path):
 def test_the_jacobian_benchmark(tmp_path):
     """Two latents of a tiny network: its values must agree, and its table be whole; its times mean nothing."""
     flags = ["--networks", "dcgan8-4-2", "--methods", "pullback", "batch_jacobian", "--samples", "2", "--rounds", "1"]
-    run(ROOT / "tools/benchmarks/jacobian.py", *flags, "--output", tmp_path / "t.md", cwd=tmp_path)
+    run("-c", FORKING, ROOT / "tools/benchmarks/jacobian.py", *flags, "--output", tmp_path / "t.md", cwd=tmp_path)
     rows = [line for line in (tmp_path / "t.md").read_text().splitlines() if line.startswith("| dcgan8-4-2")]
     assert ["pullback" in rows[0], "batch_jacobian" in rows[1], len(rows)] == [True, True, 2]
     assert float(re.search(r"to (\S+) \|$", rows[1])[1]) < 1e-5

@@ -3,9 +3,9 @@
 import pathlib
 import random
 import re
-import subprocess
 import sys
 
+import forks
 import pytest
 import train_kills
 from runs import SHORT
@@ -21,7 +21,7 @@ def command(*arguments):
 
 
 def run(*arguments):
-    return subprocess.run(command(*arguments), cwd=ROOT, capture_output=True, text=True, check=False)
+    return forks.run(command(*arguments), cwd=ROOT)
 
 
 @pytest.fixture(scope="module")
@@ -45,8 +45,9 @@ def test_it_ends_with_scores_and_paths(workdir):
         assert part in printed
 
 
-def test_a_killed_run_goes_on_and_ends_as_if_it_had_not_been(workdir, tmp_path, capsys):
+def test_a_killed_run_goes_on_and_ends_as_if_it_had_not_been(workdir, tmp_path, capsys, monkeypatch):
     """SIGKILL while a checkpoint is written, then between a line of the records and its checkpoint: no bit differs."""
+    monkeypatch.setattr(train_kills, "subprocess", forks.in_place_of_subprocess())
     killed, bindings = records.RunDirectory(tmp_path / "killed"), dict(binding.split(" = ") for binding in SHORT)
     aims = ["checkpoint, being written", "line of records"]
     ended = train_kills.disturbed(killed, random.Random(0), aims, bindings, lines=1)

@@ -2,9 +2,9 @@
 
 import json
 import os
-import subprocess
 import sys
 
+import forks
 import pytest
 from conftest import ROOT
 from PIL import Image
@@ -13,7 +13,7 @@ from PIL import Image
 def dynamics(*arguments, cwd):
     command = [sys.executable, "-m", "tfjc.dynamics", *map(str, arguments)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+    return forks.run(command, cwd=cwd, env=environment)
 
 
 def test_a_figure_is_drawn_and_recorded(tmp_path):

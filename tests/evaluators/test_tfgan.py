@@ -1,17 +1,18 @@
 """The loader of TF-GAN: what it leaves behind, and what it finds."""
 
 import pathlib
-import subprocess
 import sys
 import textwrap
+
+import forks
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 
 
 def output(code, path=""):
-    """What a fresh Python prints that runs `code` with `path` before all others."""
+    """What a Python prints that has imported none of our modules and runs `code` with `path` before all others."""
     code = f"import sys; sys.path[:0] = [{str(path)!r}, {str(ROOT)!r}]\n" + code
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = forks.run([sys.executable, "-c", code])
     assert done.returncode == 0, done.stderr
     return done.stdout
 

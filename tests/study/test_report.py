@@ -2,10 +2,10 @@
 
 import csv
 import re
-import subprocess
 import sys
 
 import fabricated
+import forks
 import numpy as np
 import pytest
 from conftest import ROOT
@@ -32,6 +32,17 @@ def written(tmp_path_factory):
 def unrendered(monkeypatch):
     """Figures are made, and their files left empty: for what looks at numbers and text alone."""
     monkeypatch.setattr(Figure, "savefig", lambda figure, path, **options: path.write_bytes(b""))
+
+
+@pytest.fixture
+def coarse(monkeypatch):
+    """Figures are drawn with few pixels, and once."""
+    draw = Figure.savefig
+
+    def save(figure, path, **options):
+        draw(figure, path, dpi=20) if str(path).endswith(".png") else path.write_text("<svg/>")
+
+    monkeypatch.setattr(Figure, "savefig", save)
 
 
 def claims(path):
@@ -99,7 +110,7 @@ def test_few_runs_are_not_tested(tmp_path, unrendered):
     assert verdicts == {"not tested"}, found
 
 
-def test_infinite_numbers_are_drawn_at_the_edge_and_counted(tmp_path):
+def test_infinite_numbers_are_drawn_at_the_edge_and_counted(tmp_path, coarse):
     plain = [(np.inf, *values[1:]) for values in PLAIN]
     _report.write(fabricated.study(tmp_path, {"plain": plain, "clamped": CLAMPED}), np.random.default_rng(0))
     found = fabricated.numbers(tmp_path)["summaries"]["plain"]["mean_log_condition"]
@@ -183,7 +194,7 @@ def test_lambdas_leave_no_infinite_score_out(tmp_path):
 
 def run(module, *flags):
     command = [sys.executable, "-m", f"tfjc.study.{module}", *flags]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    return forks.run(command, cwd=ROOT)
 
 
 def test_the_commands(tmp_path):
