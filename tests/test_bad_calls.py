@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 
+import forks
 import keras
 import numpy as np
 import pytest
@@ -50,7 +51,7 @@ CASES = {
         ([DIGITS, "--strategy=mirorred"], "mirrored", "mirorred"),
         ([*bound(), "--workdir=GIVEN/notes.txt/run"], "Not a directory", "notes.txt/run"),
         ([*bound(), "--workdir=/proc/run"], "cannot be made", "/proc/run"),
-        ([*bound(), "--workdir=GIVEN/notes.txt"], "", "notes.txt"),
+        ([*bound(), "--workdir=GIVEN/notes.txt"], "notes.txt cannot be made", "File exists"),
         (bound("dcgan.chanels = 3"), "nearest: channels", "'chanels'"),
         (bound("dcgn.channels = 3"), "nearest: dcgan", "'dcgn'"),
         (bound("dcgan.channels = 'a'"), "channels must be a whole number", "'a'"),
@@ -103,8 +104,8 @@ CASES = {
         (bound("steps = 500"), "nearest: train_and_evaluate.steps", "'steps'"),
         (bound("dcgan.channels ="), "Unable to parse value", "(line 5)"),
         (bound("dcgan.channels = (3"), "EOF in multi-line statement", "(6, 0)"),
-        (bound("include 'nothing.gin'"), "", "nothing.gin"),
-        (bound("import nosuchmodule"), "", "nosuchmodule"),
+        (bound("include 'nothing.gin'"), "Unable to open file: nothing.gin", "include 'nothing.gin'"),
+        (bound("import nosuchmodule"), "No module named 'nosuchmodule'", "import nosuchmodule"),
     ],
     "evaluate": [
         ([], "--workdir (a run directory) or --model", "--model"),
@@ -220,15 +221,8 @@ def answers(command):
         here.mkdir(), files.mkdir()
         given(files)
         asked = [[part.replace("GIVEN", str(files)) for part in case[0]] for case in CASES[command]]
-        done = subprocess.run(
-            [sys.executable, ROOT / "tests/command_cases.py", command],
-            cwd=here,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            input=json.dumps(asked),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        program = [sys.executable, ROOT / "tests/command_cases.py", command, json.dumps(asked)]
+        done = forks.run(program, cwd=here, env={**os.environ, "PYTHONPATH": str(ROOT)})
         assert done.returncode == 0, done.stderr[-3000:]
         return json.loads(done.stdout.splitlines()[-1]), [entry.name for entry in here.rglob("*")]
 
@@ -249,3 +243,11 @@ def test_it_ends_with_status_2_and_one_message(command, place):
 @pytest.mark.parametrize("command", CASES)
 def test_nothing_is_written(command):
     assert answers(command)[1] == []
+
+
+@pytest.mark.parametrize("command", ["train", "study.run", "dynamics"])
+def test_a_command_is_a_program_of_its_own(command):
+    """A Python of its own, not a fork; without TensorFlow, which a mistake in the flags does not wait for."""
+    done = subprocess.run([sys.executable, "-m", f"tfjc.{command}"], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"tfjc.{command}: ") and "--gin_file is needed" in done.stderr

@@ -6,6 +6,7 @@ TFJC_DRAWS=500 pytest -n 0 tests/test_configurations.py draws more, at random.
 import contextlib
 import io
 import os
+import re
 
 import hypothesis
 import keras
@@ -106,7 +107,7 @@ def one_step(model, bindings):
 
 
 @hypothesis.settings(
-    max_examples=DRAWS or 25,
+    max_examples=DRAWS or 15,
     derandomize=not DRAWS,
     deadline=None,
     database=None,
@@ -121,4 +122,6 @@ def test_it_trains_or_is_refused_with_a_message(configuration):
         except ValueError as error:
             assert str(error) and "Traceback" not in str(error) and len(str(error)) < 3000
         else:
-            assert losses and all(isinstance(value, float) for value in losses.values()), np.array(losses)
+            assert {"generator_loss"} <= losses.keys()
+            extreme = any(re.search(r"= 1e-?\d\d", binding) for binding in configuration[1])  # float32 may overflow
+            assert extreme or np.isfinite(list(losses.values())).all(), losses

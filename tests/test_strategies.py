@@ -10,7 +10,9 @@ import socket
 import subprocess
 import sys
 import time
+import types
 
+import forks
 import keras
 import numpy as np
 import pytest
@@ -26,7 +28,7 @@ def start(script, *arguments, **environment):
     """A program of this folder, in a process of its own."""
     variables = {**os.environ, "PYTHONPATH": str(HERE.parent), "OMP_NUM_THREADS": "1", **environment}
     command = [sys.executable, str(HERE / script), *map(str, arguments)]
-    return subprocess.Popen(command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return forks.Process(command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
 def end(process):
@@ -171,8 +173,8 @@ def test_xla_compiles_steps_of_a_deterministic_program():
     code = "from tfjc import strategies, models, architectures as a; strategies.prepare('on'); "
     code += "m = models.GAN(*a.mlp((4, 4, 1), n_z=2, width=2)[:2]); print(m.jit_compile)"
     environment = {**os.environ, "PYTHONPATH": str(HERE.parent)}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "True"
+    done = forks.run([sys.executable, "-c", code], env=environment)
+    assert done.stdout.strip() == "True", done.stderr
 
 
 # Operations that run on the host, or whose shapes are known only when they have run: none of them is for a TPU.
@@ -259,7 +261,14 @@ def test_float16_networks_get_optimisers_that_scale_losses():
     assert kinds == {"float32": {"Adam"}, "mixed_bfloat16": {"Adam"}, "mixed_float16": {"LossScaleOptimizer"}}
 
 
-def test_noise_of_a_replica_is_its_part_of_the_batch_s():
-    """Without a strategy, noise is what it is drawn as."""
-    drawn = numerics.rows(functools.partial(tf.random.stateless_normal, seed=[1, 2]), [6, 2])
-    np.testing.assert_array_equal(drawn, tf.random.stateless_normal([6, 2], [1, 2]))
+@pytest.mark.parametrize("parts", [1, 2])
+def test_noise_of_a_replica_is_its_part_of_the_batch_s(monkeypatch, parts):
+    """Three replicas have two rows each of every part of a batch; put together they are one device's noise."""
+    draw = functools.partial(tf.random.stateless_normal, seed=[1, 2])
+    alone = numerics.rows(draw, [6 * parts, 2], parts).numpy()
+    np.testing.assert_array_equal(alone, draw([6 * parts, 2]))
+    for replica in range(3):
+        context = types.SimpleNamespace(num_replicas_in_sync=3, replica_id_in_sync_group=replica)
+        monkeypatch.setattr(tf.distribute, "get_replica_context", lambda context=context: context)
+        own = alone.reshape(parts, 3, 2, 2)[:, replica].reshape(2 * parts, 2)
+        np.testing.assert_array_equal(numerics.rows(draw, [2 * parts, 2], parts), own)

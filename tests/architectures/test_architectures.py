@@ -97,22 +97,3 @@ def test_mlp_fits_points_and_images():
         networks = architectures.mlp(shape, n_z=5, width=7, depth=3)
         assert networks.generator(networks.prior.sample(4, seed=[1, 1])).shape == (4, *shape)
         assert kinds(networks.generator).count("Dense") == 4
-
-
-@pytest.mark.parametrize(
-    "options, message",
-    [
-        ({"image_shape": (6, 6, 1)}, "even image size of at least 8"),
-        ({"image_shape": (33, 33, 1)}, "even image size of at least 8 .*, found 33"),
-        ({"image_shape": (28, 32, 1)}, r"needs square images \(size, size, colours\), found \(28, 32, 1\)"),
-        ({"image_shape": (2,)}, r"needs square images .*, found \(2,\)"),
-        ({"n_z": 0}, "n_z must be at least 1, found 0"),
-        ({"channels": "64"}, r"channels must be a whole number, found '64' \(str\)"),
-        ({"batch_norm": 1}, "batch_norm must be True or False, found 1"),
-        ({"seed": -1}, "seed must be at least 0, found -1"),
-    ],
-)
-def test_mistakes_are_named(options, message):
-    options = {"image_shape": (28, 28, 1), **options}
-    with pytest.raises(ValueError, match=message):
-        architectures.dcgan(**options)

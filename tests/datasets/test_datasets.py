@@ -116,24 +116,6 @@ def test_image_folder(folder):
     assert datasets.load("image_folder", folder=str(folder / "a"), size=12).labels is None
 
 
-@pytest.mark.parametrize(
-    "options, message",
-    [
-        ({"name": "mnits"}, "unknown dataset 'mnits'; nearest: mnist"),
-        ({"name": "digits", "split": "test"}, "dataset 'digits' has no option 'split', found split = 'test'"),
-        ({"name": "mnist", "folder": "x"}, "dataset 'mnist' has no option 'folder'"),
-        ({"name": "digits", "size": 0}, "dataset.size must be at least 1, found 0"),
-        ({"name": "mnist", "split": 5}, "dataset.split must be a string, found 5"),
-        ({"name": "digits", "size": 0.5}, "dataset.size must be a whole number, found 0.5"),
-        ({"name": "image_folder"}, "needs dataset.folder"),
-        ({"name": "image_folder", "folder": "/nowhere"}, "must be a folder of images, found '/nowhere'"),
-    ],
-)
-def test_mistakes_are_named(options, message):
-    with pytest.raises(ValueError, match=message):
-        datasets.load(**options)
-
-
 def test_a_corrupt_picture_is_named(folder):
     (folder / "a" / "3.png").write_bytes(b"not a picture")
     with pytest.raises(ValueError, match=r"a/3\.png cannot be read as an image"):

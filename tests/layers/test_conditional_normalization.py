@@ -2,7 +2,6 @@
 
 import keras
 import numpy as np
-import pytest
 import tensorflow as tf
 
 from tfjc.layers import ConditionalBatchNormalization
@@ -48,12 +47,3 @@ def test_each_class_gets_the_gradient_of_its_own_samples():
     gradient = tape.gradient(y, made.beta)
     assert tf.is_tensor(gradient)  # dense: Adam would square the rows of a sparse one by themselves
     np.testing.assert_allclose(gradient, np.full((3, 2), 4 * 16))  # four samples of 16 places in each class
-
-
-@pytest.mark.parametrize(
-    "options, message",
-    [({"num_classes": 0}, "num_classes"), ({"num_classes": 3, "momentum": 1.0}, "momentum must be less than 1")],
-)
-def test_mistakes_are_named(options, message):
-    with pytest.raises(ValueError, match=message):
-        ConditionalBatchNormalization(**options)

@@ -421,25 +421,3 @@ def test_losses_of_the_layer_are_kept():
     plain(x)
     activity, weights = float(plain.losses[0]), float(tf.reduce_sum(layer.layer.kernel**2)) * 0.01
     assert sorted(map(float, layer.losses)) == pytest.approx(sorted([activity, weights]), rel=1e-5)
-
-
-@pytest.mark.parametrize(
-    "make, message",
-    [
-        (lambda: Preconditioning(keras.layers.Dense(3, name="top")), "linear layers get Spec.* found Dense 'top'"),
-        (lambda: Preconditioning(conv(), 5), "level must be 0 to 4 or adaptive, found 5"),
-        (lambda: Preconditioning(conv(), -1), "level must be 0 to 4 or adaptive, found -1"),
-        (lambda: Preconditioning(conv(), True), "level must be 0 to 4 or adaptive, found True"),
-        (lambda: Preconditioning(conv(), 1.5), "level must be 0 to 4 or adaptive, found 1.5"),
-        (lambda: Preconditioning(conv(), "adaptative"), "level must be 0 to 4 or adaptive, found 'adaptative'"),
-        (lambda: polynomial(0.5, "adaptive"), "level must be 0 to 4, found 'adaptive'"),
-        (
-            lambda: SpectralNormalization(keras.layers.ReLU(name="r")),
-            "Dense, Conv2D, Conv2DTranspose; found ReLU 'r'",
-        ),
-        (lambda: SpectralNormalization("dense"), "Dense, Conv2D, Conv2DTranspose; found 'dense'"),
-    ],
-)
-def test_mistakes_are_named(make, message):
-    with pytest.raises(ValueError, match=message):
-        make()

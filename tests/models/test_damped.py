@@ -204,18 +204,6 @@ def test_an_affine_gan_learns_a_gaussian_only_with_adjusted_gradients():
         assert covariance < 0.25 * scale
 
 
-@pytest.mark.parametrize(
-    "options, message",
-    [
-        ({"adjustment": "concensus"}, "unknown adjustment 'concensus'; nearest: consensus"),
-        ({"weight": -1.0}, "weight must be at least 0.0, found -1.0"),
-    ],
-)
-def test_mistakes_are_named(options, message):
-    with pytest.raises(ValueError, match=message):
-        networks(**options)
-
-
 @pytest.mark.parametrize("name", ["UpSampling2D bilinear", "Resizing antialiased"])
 def test_players_that_resize_are_adjusted_too(name):
     """As with the resizing as a matrix; TensorFlow takes the gradient of bilinear resizing for constant."""
