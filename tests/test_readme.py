@@ -1,0 +1,94 @@
+"""README's Python runs, on tiny networks; its commands name flags, gin files and bindings that there are."""
+
+import functools
+import re
+import shlex
+import sys
+
+import forks
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from conftest import ROOT
+
+import tfjc
+from tfjc import configurables, evaluators
+
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+N_Z = 8  # as in the run that `finished_run` makes
+OTHERS = {"helpfull", "logdir"}  # absl's own flag, and TensorBoard's
+
+
+def make_networks(n_z=N_Z):
+    layers = keras.layers
+    generator = [keras.Input([n_z]), layers.Dense(64, "tanh"), layers.Reshape([8, 8, 1])]
+    return keras.Sequential(generator), keras.Sequential([keras.Input([8, 8, 1]), layers.Flatten(), layers.Dense(1)])
+
+
+class Model:
+    """Somebody's own model: whatever its data are, `fit` makes two steps."""
+
+    def fit(self, *data, callbacks):
+        own = keras.Sequential([keras.Input([2]), keras.layers.Dense(1)])
+        own.compile("sgd", "mse")
+        own.fit(np.zeros([4, 2]), np.zeros([4, 1]), batch_size=2, verbose=0, callbacks=callbacks)
+
+
+def test_the_python_runs(finished_run, tmp_path, monkeypatch):
+    """All blocks in one namespace, as a reader would type them, with fewer samples and epochs."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TFJC_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setattr(sys.modules[evaluators.classifier.__module__], "_LEAST_STEPS", 2)
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "digits_jc_seed0").symlink_to(finished_run.path)
+    generator, critic = make_networks()
+    random = np.random.default_rng(0)
+    names = {"tf": tf, "keras": keras, "np": np, "tfjc": tfjc, "n_z": N_Z}
+    names |= {"z": tf.random.stateless_normal([3, N_Z], [0, 1])}
+    names |= {"generator": generator, "critic": critic, "make_networks": make_networks, "model": Model()}
+    names |= {"images": random.integers(0, 256, [256, 8, 8, 1], np.uint8), "labels": np.arange(256) % 3}
+    assert len(BLOCKS) >= 6
+    for block in BLOCKS:
+        with_labels = "tf.concat([z, labels]" in block  # a generator whose one input ends with a one-hot label
+        own = {"generator": make_networks(N_Z + 10)[0], "classes": [0, 1, 2]} if with_labels else {}
+        names |= {"generator": generator, **own}
+        small = block.replace("5000", "40").replace("epochs=10", "epochs=1")
+        exec(compile(small, "README.md", "exec"), names)
+    assert names["scores"].history
+
+
+@functools.cache
+def flags(module):
+    """The names of a command's flags."""
+    printed = forks.run([sys.executable, "-m", module, "--helpfull"], cwd=ROOT).stdout
+    return set(re.findall(r"^ +--(?:\[no\])?(\w+):", printed, re.MULTILINE))
+
+
+def commands():
+    """[(module, its arguments)] of README's commands, in blocks and in the text."""
+    text = README.replace("\\\n", " ")
+    for found in re.finditer(r"python[ \n]-m[ \n](tfjc[.\w]*)((?:\s+--\w+(?:=(?:\"[^\"\n]*\"|[^\s`\"]+|\"))*)*)", text):
+        yield found[1], shlex.split(found[2])
+
+
+def test_commands_have_flags_and_files_that_there_are():
+    found = list(commands())
+    assert {"tfjc.train", "tfjc.evaluate", "tfjc.analyze", "tfjc.study.run"} <= {module for module, _ in found}
+    for module, arguments in found:
+        for name, _, value in (argument[2:].partition("=") for argument in arguments):
+            assert name in flags(module), f"{module} --{name}"
+            if name == "gin_file":
+                assert (ROOT / value).is_file(), value
+
+
+def test_every_flag_that_is_named_exists():
+    known = set().union(*(flags(module) for module, _ in commands())) | OTHERS
+    known |= {f"no{name}" for name in known}
+    assert set(re.findall(r"(?<![\w-])--(\w+)", README)) <= known
+
+
+@pytest.mark.parametrize("binding", sorted(set(re.findall(r'--gin_bindings="([^"]+)"', README))))
+def test_bindings_are_valid(binding):
+    configurables.parse([], [binding])
