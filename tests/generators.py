@@ -1,6 +1,7 @@
 """The table of small generators that the tests of the engine, the spectra and the exports share."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 
 import keras
@@ -18,6 +19,15 @@ class Case:
     n_z: int
     make: Callable
     exact: Callable | None = None
+
+    def shared(self, policy="float32"):
+        """One generator for all tests of a process that change none of its weights: it is traced once."""
+        return _shared(self.make, policy)
+
+
+@functools.cache
+def _shared(make, policy):
+    return make(policy)
 
 
 def latents(case, count=3, dtype="float32"):

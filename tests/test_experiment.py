@@ -16,6 +16,16 @@ from runs import train, without_time
 from tfjc import callbacks, checkpoints, export, models, records, sessions, spectrum
 
 
+@pytest.fixture
+def unexported(monkeypatch):
+    """No generator is exported, which takes half of a short run, where nobody looks at the export."""
+    monkeypatch.setattr(export, "export_generator", lambda *arguments, **options: None)
+
+
+# Networks of three layers, for what does not depend on the architecture.
+MLP = ("train_and_evaluate.architecture = @mlp", "mlp.n_z = 2", "mlp.width = 4", "mlp.depth = 1")
+
+
 def weights(run):
     """Everything in the newest checkpoint of a run, by name."""
     reader = tf.train.load_checkpoint(tf.train.latest_checkpoint(str(run.checkpoints)))
@@ -85,7 +95,7 @@ def test_pictures_are_pictures(finished_run):
     assert Image.open(finished_run.figure).size == (1200, 480)
 
 
-def test_the_same_seed_writes_the_same_records(finished_run, tmp_path):
+def test_the_same_seed_writes_the_same_records(finished_run, tmp_path, unexported):
     again = train(tmp_path / "again")
     assert without_time(again) == without_time(finished_run)
     assert_same_weights(again, finished_run)
@@ -93,7 +103,7 @@ def test_the_same_seed_writes_the_same_records(finished_run, tmp_path):
     assert without_time(other) != without_time(finished_run)
 
 
-def test_a_run_made_longer_equals_one_never_stopped(finished_run, tmp_path, capsys):
+def test_a_run_made_longer_equals_one_never_stopped(finished_run, tmp_path, capsys, unexported):
     run = train(tmp_path / "run", "train_and_evaluate.steps = 2")
     first = run.read_run()
     train(tmp_path / "run")
@@ -105,7 +115,7 @@ def test_a_run_made_longer_equals_one_never_stopped(finished_run, tmp_path, caps
     assert len(run.read_run()["sessions"]) == 2
 
 
-def test_an_interrupted_run_goes_on(finished_run, tmp_path, monkeypatch):
+def test_an_interrupted_run_goes_on(finished_run, tmp_path, monkeypatch, unexported):
     """Ctrl-C after the records of step 4 were written and before their checkpoint: step 4 is done again."""
     act = callbacks.Checkpoints.act
 
@@ -125,7 +135,9 @@ def test_an_interrupted_run_goes_on(finished_run, tmp_path, monkeypatch):
     assert run.read_run()["status"] == "finished"
 
 
-def test_a_damaged_newest_checkpoint_costs_its_steps_and_nothing_else(finished_run, tmp_path, capsys, caplog):
+def test_a_damaged_newest_checkpoint_costs_its_steps_and_nothing_else(
+    finished_run, tmp_path, capsys, caplog, unexported
+):
     """A byte of step 6's weights, TensorFlow's note of the newest checkpoint, the end of the records: all lost."""
     run = records.RunDirectory(shutil.copytree(finished_run.path, tmp_path / "run"))
     run.update_run(status="running")
@@ -153,7 +165,7 @@ def older_spectra(run):
 
 
 @pytest.mark.parametrize("lose", [keep_lines(2), older_spectra], ids=["rows", "spectra"])
-def test_a_run_goes_back_to_where_its_records_are_whole(finished_run, tmp_path, capsys, caplog, lose):
+def test_a_run_goes_back_to_where_its_records_are_whole(finished_run, tmp_path, capsys, caplog, unexported, lose):
     """Rows or spectra of steps 4 and 6 are lost: these steps are trained again, from checkpoint 2."""
     run = records.RunDirectory(shutil.copytree(finished_run.path, tmp_path / "run"))
     lose(run)
@@ -215,19 +227,19 @@ def test_a_run_that_lost_its_records_stops_before_anything_is_written(finished_r
     assert before == {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
 
 
-def test_a_finished_run_is_left_as_it_is(tmp_path):
-    run = train(tmp_path / "run", "train_and_evaluate.steps = 2")
+def test_a_finished_run_is_left_as_it_is(tmp_path, unexported):
+    run = train(tmp_path / "run", *MLP, "train_and_evaluate.steps = 2")
     before = {p: p.stat().st_mtime_ns for p in run.path.rglob("*")}
-    train(tmp_path / "run", "train_and_evaluate.steps = 2")
+    train(tmp_path / "run", *MLP, "train_and_evaluate.steps = 2")
     assert {p: p.stat().st_mtime_ns for p in run.path.rglob("*")} == before
 
 
-def test_steps_need_not_be_a_multiple_of_the_interval(tmp_path):
+def test_steps_need_not_be_a_multiple_of_the_interval(tmp_path, unexported):
     """7 steps, one evaluation every 3; then 8: the short epochs join up as if they had been one run."""
-    run = train(tmp_path / "a", "train_and_evaluate.steps = 7", "train_and_evaluate.eval_every = 3")
+    run = train(tmp_path / "a", *MLP, "train_and_evaluate.steps = 7", "train_and_evaluate.eval_every = 3")
     assert [row["step"] for row in run.read_metrics()] == [0, 3, 6, 7]
-    train(tmp_path / "a", "train_and_evaluate.steps = 9", "train_and_evaluate.eval_every = 3")
-    whole = train(tmp_path / "b", "train_and_evaluate.steps = 9", "train_and_evaluate.eval_every = 3")
+    train(tmp_path / "a", *MLP, "train_and_evaluate.steps = 9", "train_and_evaluate.eval_every = 3")
+    whole = train(tmp_path / "b", *MLP, "train_and_evaluate.steps = 9", "train_and_evaluate.eval_every = 3")
     assert [row["step"] for row in run.read_metrics()] == [0, 3, 6, 7, 9]
     assert_same_weights(run, whole)
 
@@ -250,7 +262,7 @@ def test_another_run_is_never_mixed_in(finished_run, bindings, options, message)
         assert "now  dcgan.channels = 5" in str(caught.value)
 
 
-def test_force_goes_on_with_another_configuration_and_says_so(finished_run, tmp_path):
+def test_force_goes_on_with_another_configuration_and_says_so(finished_run, tmp_path, unexported):
     run = records.RunDirectory(shutil.copytree(finished_run.path, tmp_path / "run"))
     before = {path: path.read_bytes() for path in (run.config, run.run, run.metrics)}
     with pytest.raises(ValueError, match=r"ckpt-6 does not fit these networks and optimisers, .*: .*shape"):
@@ -264,20 +276,20 @@ def test_force_goes_on_with_another_configuration_and_says_so(finished_run, tmp_
     assert "Adam.learning_rate = 0.01" in run.config.read_text()
 
 
-def test_the_last_step_is_scored_whatever_the_interval(tmp_path, digits_classifier):
+def test_the_last_step_is_scored_whatever_the_interval(tmp_path, digits_classifier, unexported):
     """6 is no multiple of 4; of 5 steps, `fit` makes four and then one."""
     scored = ("train_and_evaluate.scores = [(@MissingModes, 4)]", "train_and_evaluate.score_samples = 20")
     for steps, expected in ((6, [0, 4, 6]), (5, [0, 4, 5])):
-        run = train(tmp_path / str(steps), *scored, f"train_and_evaluate.steps = {steps}")
+        run = train(tmp_path / str(steps), *MLP, *scored, f"train_and_evaluate.steps = {steps}")
         assert [row["step"] for row in run.read_metrics() if "missing_classes" in row] == expected
 
 
-def test_a_run_scored_with_another_network_than_before_is_warned_about(tmp_path, digits_classifier, caplog):
-    run = train(tmp_path / "run", *SCORED, "train_and_evaluate.steps = 2")
+def test_a_run_scored_with_another_network_than_before_is_warned_about(tmp_path, digits_classifier, caplog, unexported):
+    run = train(tmp_path / "run", *MLP, *SCORED, "train_and_evaluate.steps = 2")
     before = run.read_run()["scores"]
     run.update_run(scores=[{**about, "sha256": "another"} for about in before])
     caplog.clear()
-    train(tmp_path / "run", *SCORED)
+    train(tmp_path / "run", *MLP, *SCORED)
     assert "scores until now were taken with" in caplog.text
     assert run.read_run()["scores"] == before
 
@@ -307,7 +319,7 @@ def test_mistakes_stop_a_run_before_anything_is_written(tmp_path, binding, messa
     assert not (tmp_path / "run").exists()
 
 
-def test_divergence_stops_the_run_at_once_and_is_named(tmp_path):
+def test_divergence_stops_the_run_at_once_and_is_named(tmp_path, unexported):
     """A critic whose weights are 1e30 after its first update: the generator's loss in the same step is not finite."""
     with pytest.raises(models.Diverged, match=r"training diverged at step 1: generator_loss is not finite") as caught:
         train(tmp_path / "run", "Adam.learning_rate = 1e30")
@@ -349,7 +361,7 @@ SCORED = (
 )
 
 
-def test_scores_are_recorded_and_change_nothing_else(finished_run, digits_classifier, tmp_path, capsys):
+def test_scores_are_recorded_and_change_nothing_else(finished_run, digits_classifier, tmp_path, capsys, unexported):
     """At steps 0, 4 and 6: every 3, rounded up to the evaluations' 2, and at the end."""
     run = train(tmp_path / "scored", *SCORED)
     rows = run.read_metrics()
@@ -386,7 +398,7 @@ def test_scores_that_cannot_be_taken(binding, message, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_a_full_disk_stops_a_run_which_goes_on_when_there_is_room(finished_run, tmp_path, monkeypatch):
+def test_a_full_disk_stops_a_run_which_goes_on_when_there_is_room(finished_run, tmp_path, monkeypatch, unexported):
     """A file system of its own that is full from step 4's checkpoint on: TensorFlow itself cannot write it."""
     disk = tmp_path / "disk"
     disk.mkdir()

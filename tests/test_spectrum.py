@@ -90,7 +90,7 @@ def test_rank_deficient_jacobians_give_inf(generator):
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 @pytest.mark.parametrize("chunk", [None, 4])
 def test_equals_the_singular_value_decomposition(case, chunk):
-    generator, z = case.make(), latents(case, count=5)
+    generator, z = case.shared(), latents(case, count=5)
     found = spectrum(generator, z, chunk=chunk)
     j = jacobian(generator, z).numpy().astype(np.float64)
     expected = np.linalg.svd(j, compute_uv=False)

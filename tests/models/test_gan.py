@@ -147,7 +147,9 @@ def test_wasserstein_with_gradient_penalty_pulls_the_slope_to_one():
 
 def test_a_whole_step_compiles_under_xla():
     """With TensorFlow Probability's prior, both penalties and several critic steps, as on a GPU."""
-    model = gan(d_steps=2, generator_penalties=[JacobianClamping()], critic_penalties=[GradientPenalty()])
+    networks = architectures.mlp((8, 8, 1), width=4, depth=1)  # test_xla_gives_the_same_update has convolutions
+    penalties = {"generator_penalties": [JacobianClamping()], "critic_penalties": [GradientPenalty()]}
+    model = models.GAN(*networks[:2], prior=networks.prior, d_steps=2, **penalties)
     model.compile(jit_compile=True)
     history = model.fit(IMAGES, batch_size=8, steps_per_epoch=2, verbose=0).history
     assert np.isfinite([v[-1] for v in history.values()]).all()
