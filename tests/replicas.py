@@ -17,7 +17,6 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from tfjc import architectures, models, numerics, penalties, spectrum, strategies
 from tfjc.evaluators import Inception, _samples
-from tfjc.evaluators._samples import generated
 from tfjc.evaluators.classifier import Classifier
 
 IMAGES = np.random.default_rng(0).integers(0, 256, size=(64, 16, 16, 1)).astype(np.uint8)
@@ -94,7 +93,7 @@ def measure(model):
         lambda z: tf.fill([z.shape[0]], tf.distribute.get_replica_context().replica_id_in_sync_group)
     )(z)
     singular_values = spectrum.spectrum(model.evaluated_generator, z, labels=labels).singular_values
-    images = np.concatenate(list(generated(model.evaluated_generator, z, labels, 3)))
+    images = np.concatenate(list(_samples._made(model.evaluated_generator, z, labels, 3)))
     return {"measured spectrum": singular_values, "measured images": images, "share": share}
 
 
