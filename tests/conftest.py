@@ -1,5 +1,6 @@
 """What the tests share."""
 
+import multiprocessing
 import os
 import pathlib
 import sys
@@ -23,6 +24,14 @@ def _shared(path):
         message = f"{path.name} is not beside the checkout"
         pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
     return path
+
+
+@pytest.fixture(autouse=True)
+def nothing_goes_on():
+    """A test that fails leaves no process behind, which would take the processors from all other tests."""
+    yield
+    for child in multiprocessing.active_children():
+        child.kill()
 
 
 @pytest.fixture

@@ -91,7 +91,7 @@ def train_and_evaluate(**options):
     Dataset, architecture and model that are not bound are the configurables `dataset`, `dcgan` and `GAN`: what is bound
     to these holds.
     """
-    made = {name: _REGISTERED[by] for name, by in _MADE_BY.items() if _bound(f"train_and_evaluate.{name}") is None}
+    made = {name: _REGISTERED[by] for name, by in _MADE_BY.items() if not _is_bound(f"train_and_evaluate.{name}")}
     if "dataset" in made and "dataset" not in options:
         made["dataset"] = dataset
     return _REGISTERED["train_and_evaluate"](**{"config": texts, "bindings": bindings(), **made, **options})
@@ -129,10 +129,15 @@ def phase_portraits():
 
 def _bound(parameter):
     """The value bound to a parameter, None where there is none."""
+    return gin.query_parameter(parameter) if _is_bound(parameter) else None
+
+
+def _is_bound(parameter):
     try:
-        return gin.query_parameter(parameter)
+        gin.query_parameter(parameter)
     except ValueError:
-        return None
+        return False
+    return True
 
 
 class ConfigError(ValueError):

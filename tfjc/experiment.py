@@ -127,6 +127,7 @@ def train_and_evaluate(
         own.sweep()
         checkpoints = callbacks.Checkpoints(gan, own.checkpoints, eval_every)
         sessions.restore(run, checkpoints)
+        sessions.check_latents(run, _latents(gan, eval_latents, noise.Stream.MEASURED_LATENTS)[0], changed)
         step = sessions.common_step(gan)
         with sessions.session(own, seed, config, bindings, step=step, **({"changed": changed} if changed else {})):
             records.write_text(own.generator, gan.generator.to_json())

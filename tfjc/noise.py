@@ -36,12 +36,10 @@ class Stream(enum.IntEnum):
 
     # Measurements
     DIRECTIONS = 10  # steps in z of the conditioning evaluator's quotients
-    GENERATOR_NOISE = 11  # noise of a generator's own layers, held while quotients are measured
     COTANGENTS = 12  # u of the Jacobian engine's check of Jᵀu
     ADJOINTS = 13  # u and v of the operator's check that ⟨u, Jv⟩ = ⟨Jᵀu, v⟩, by axis
     LANCZOS = 14  # the solver's starting vector
-    LYAPUNOV = 15  # first perturbations of the Lyapunov exponents of a map or a flow
-    LYAPUNOV_COPIES = 16  # first perturbations of the copies of a training
+    LYAPUNOV = 15  # first perturbations of the Lyapunov exponents of a map, of a flow, or of a training's copies
 
     # Training, by the update within a step, the penalty's place in its list, and the step
     TRAINING_LATENTS = 20  # z of a critic's or a generator's update

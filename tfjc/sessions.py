@@ -8,6 +8,7 @@ import shutil
 import tempfile
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfjc import checkpoints, environment, jacobian, models, records, strategies
@@ -174,6 +175,21 @@ def restore(run, saver):
         raise ValueError(
             f"{run.path} has records up to step {rows[-1]['step']} and no checkpoint to go on from; bring "
             f"{run.checkpoints.name}/ back, or choose another --workdir"
+        )
+
+
+def check_latents(run, z, changed):
+    """Raises ValueError where the spectra in a run directory were measured at other latents than `z` [B, n_z].
+
+    So were those of earlier versions, whose noise and data order were others, too. A run that was forced to another
+    configuration may have other latents.
+    """
+    forced = changed or any("changed" in session for session in run.read_run().get("sessions", ()))
+    before = run.read_spectra().get("z")
+    if before is not None and not forced and not np.array_equal(before, z):
+        raise ValueError(
+            f"{run.path} holds a run at other latents, as an earlier version of tfjc drew them; its noise and the "
+            "order of its data would be others, too. Choose another --workdir"
         )
 
 

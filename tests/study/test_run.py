@@ -149,7 +149,7 @@ def test_a_study_disturbed_by_kills_ends_as_one_that_was_not(tmp_path):
 def test_ctrl_c_stops_cleanly_and_a_second_process_is_refused(tmp_path):
     workdir = tmp_path / "study"
     process = start_study(workdir, "--gin_bindings=study.seeds = 2", steps=1_000_000)
-    wait_for(process, lambda: list(workdir.rglob("metrics.jsonl")))
+    wait_for(process, lambda: process_of_a_run(workdir, [process_of_a_run(workdir, [])]))  # both go on
     second = start_study(workdir, "--gin_bindings=study.seeds = 2", steps=1_000_000)
     printed = second.communicate(timeout=60)[0]
     assert second.returncode == 2 and re.search(rf"study is in use by process {process.pid} on \S+ since", printed)

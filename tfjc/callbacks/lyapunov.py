@@ -97,9 +97,7 @@ class Lyapunov(Periodic):
         weights = self._twin.weights
         if self.copies > weights:
             raise ValueError(f"copies must be at most the number of weights, {weights}, found {self.copies}")
-        frame = np.linalg.qr(
-            noise.rng(self.seed, noise.Stream.LYAPUNOV_COPIES).standard_normal([weights, self.copies])
-        )[0]
+        frame = np.linalg.qr(noise.rng(self.seed, noise.Stream.LYAPUNOV).standard_normal([weights, self.copies]))[0]
         return np.pad(frame, [(0, len(self._before.flat) - weights), (0, 0)])
 
     def _length(self):

@@ -64,12 +64,13 @@ class ConditioningEvaluator:
         None for a generator whose noise cannot be held: it gives two images for one z and the same states of its
         seeds, as with tf.random.normal. `NO_QUOTIENT` says so.
         """
-        inspection = jacobian.inspect(generate, self.z, self.labels)
         images = []
-        with numerics.without_tf32(), jacobian.same_noise(inspection.states) as restart:
-            for z in (self.z, self.z, self._z_perturbed):
-                restart()
-                images.append(numerics.full(jacobian.call(generate, z, self.labels)))
+        with numerics.without_tf32():
+            inspection = jacobian.inspect(generate, self.z, self.labels)
+            with jacobian.same_noise(inspection.states) as restart:
+                for z in (self.z, self.z, self._z_perturbed):
+                    restart()
+                    images.append(numerics.full(jacobian.call(generate, z, self.labels)))
         x, again, x_perturbed = images
         q = penalties.quotient(self.z, self._z_perturbed, x, x_perturbed).numpy()
         noise = penalties.quotient(self.z, self._z_perturbed, x, again).numpy()
