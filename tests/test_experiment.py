@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import shutil
 import subprocess
 import types
@@ -13,7 +14,18 @@ import tensorflow as tf
 from PIL import Image
 from runs import train, without_time
 
-from tfjc import callbacks, checkpoints, export, models, records, sessions, spectrum
+from tfjc import (
+    architectures,
+    callbacks,
+    checkpoints,
+    datasets,
+    experiment,
+    export,
+    models,
+    records,
+    sessions,
+    spectrum,
+)
 
 
 @pytest.fixture
@@ -428,3 +440,40 @@ def test_a_full_disk_stops_a_run_which_goes_on_when_there_is_room(finished_run, 
         assert_same_weights(run, finished_run)
     finally:
         subprocess.run(["umount", "--lazy", disk], check=True)
+
+
+def linear(image_shape, seed):
+    """x = A z, with a critic that hardly matters."""
+    scale = np.geomspace(3.0, 0.1, 4)
+    matrix = scale[:, None] * np.linalg.qr(np.random.default_rng(0).normal(size=[math.prod(image_shape), 4]))[0].T
+    generator = keras.Sequential(
+        [keras.Input([4]), keras.layers.Dense(matrix.shape[1], use_bias=False), keras.layers.Reshape(image_shape)]
+    )
+    generator.set_weights([matrix])
+    critic = keras.Sequential([keras.Input(image_shape), keras.layers.Flatten(), keras.layers.Dense(1)])
+    return architectures.Networks(generator, critic, architectures.standard_normal(4))
+
+
+def test_quotients_in_a_run_are_those_of_directions_of_their_own(tmp_path):
+    """Q = √(Σ σ_k² δ_k²)/‖δ‖ for δ ~ N(0, I). Along z itself it would have the quantiles of the run's own latents."""
+    experiment.train_and_evaluate(
+        tmp_path / "run",
+        dataset=lambda **where: datasets.load("digits"),
+        architecture=linear,
+        steps=1,
+        batch_size=8,
+        eval_latents=2000,
+    )
+    run = records.RunDirectory(tmp_path / "run")
+    recorded, z = run.read_metrics()[0]["quotient_quantiles"], run.read_spectra()["z"]
+    sigma = np.geomspace(3.0, 0.1, 4)
+
+    def quotients(delta):
+        return np.linalg.norm(delta * sigma, axis=1) / np.linalg.norm(delta, axis=1)
+
+    exact = np.sort(quotients(np.random.default_rng(1).normal(size=[400_000, 4])))
+    for share in (0.05, 0.25, 0.5, 0.75, 0.95):
+        found = np.searchsorted(exact, recorded[str(share)]) / len(exact)
+        assert found == pytest.approx(share, abs=4 * np.sqrt(share * (1 - share) / 2000))
+    along_z = {str(share): np.quantile(quotients(z), share, method="lower") for share in (0.25, 0.5, 0.75)}
+    assert all(abs(recorded[share] - q) > 1e-4 for share, q in along_z.items())
