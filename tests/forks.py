@@ -97,6 +97,8 @@ def _file(stream):
 
 def _main(arguments, cwd, environment, files, before):
     """Becomes `python ARGUMENTS`."""
+    # As in a terminal: a shell lets what it starts in the background ignore Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for function in before:
         function()
     os.chdir(cwd)
