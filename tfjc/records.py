@@ -61,6 +61,10 @@ class RunDirectory:
             raise ValueError(f"{self.run} is damaged: expected an object, found a {type(found).__name__}")
         return found
 
+    def was_forced(self):
+        """Whether a session was forced to go on with another configuration than the one before."""
+        return any("changed" in session for session in self.read_run().get("sessions", ()))
+
     def append_metrics(self, row):
         """Adds one line to `metrics.jsonl` and brings it to the disk."""
         append_line(self.metrics, row)
@@ -101,8 +105,7 @@ class RunDirectory:
         """
         rows = [row["step"] for row in self.read_metrics() if row["step"] <= step]
         spectra = [at for at in self.read_spectra()["steps"].tolist() if at <= step]
-        forced = any("changed" in session for session in self.read_run().get("sessions", ()))
-        expected = {at for at in rows if not forced or at >= min(spectra, default=step)}
+        expected = {at for at in rows if not self.was_forced() or at >= min(spectra, default=step)}
         for file, lost in (
             (self.metrics, {0, step, *spectra} - set(rows)),
             (self.spectra, expected - set(spectra)),

@@ -184,9 +184,8 @@ def check_latents(run, z, changed):
     So were those of earlier versions, whose noise and data order were others, too. A run that was forced to another
     configuration may have other latents.
     """
-    forced = changed or any("changed" in session for session in run.read_run().get("sessions", ()))
     before = run.read_spectra().get("z")
-    if before is not None and not forced and not np.array_equal(before, z):
+    if before is not None and not (changed or run.was_forced() or np.array_equal(before, z)):
         raise ValueError(
             f"{run.path} holds a run at other latents, as an earlier version of tfjc drew them; its noise and the "
             "order of its data would be others, too. Choose another --workdir"
