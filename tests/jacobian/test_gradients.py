@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 from tensorflow.python.framework import ops
 
-from tfjc.jacobian import _gradients, differentiable_resizing, jacobian, operator
+from tfjc.jacobian import _gradients, jacobian, operator, twice_differentiable
 
 Z = tf.random.stateless_normal([2, 8], [1, 1])
 
@@ -80,7 +80,7 @@ def test_what_is_held_twice_is_let_go_last():
     """A penalty's context, for resizing alone, may begin or end within the engine's."""
     registry = ops._gradient_registry
     before = {name: registry.lookup(name) for name in ("Tile", "ResizeBilinear")}
-    engine, penalty = _gradients.completed(), _gradients.differentiable_resizing()
+    engine, penalty = _gradients.completed(), _gradients.twice_differentiable()
 
     def replaced():
         return {name for name, gradient in before.items() if registry.lookup(name) is not gradient}
@@ -259,7 +259,7 @@ def test_penalties_on_slopes_differentiate_what_tensorflow_cannot(name, traced):
     z = tf.random.stateless_normal([2, 8], [1, 1], dtype=tf.float64)
 
     def penalty(w):
-        with differentiable_resizing(), tf.GradientTape() as tape:
+        with twice_differentiable(), tf.GradientTape() as tape:
             tape.watch(z)
             slope = tape.gradient(tf.reduce_sum(tf.square(OWN[name](tf.sin(w * z)))), z)
         return tf.reduce_sum(tf.square(slope))

@@ -8,7 +8,7 @@ argument, or as the other input of a functional Keras model, whose inputs are to
 from tfjc.jacobian._engine import blocks, gram, jacobian, metric_tensor
 from tfjc.jacobian._float64 import in_float64
 from tfjc.jacobian._generator import Frozen, call, infer, inspect, run, same_noise, summary
-from tfjc.jacobian._gradients import differentiable_resizing
+from tfjc.jacobian._gradients import twice_differentiable
 from tfjc.jacobian._lanczos import Extremes, extremes
 from tfjc.jacobian._operator import JacobianOperator, operator
 
@@ -18,7 +18,6 @@ __all__ = [
     "JacobianOperator",
     "blocks",
     "call",
-    "differentiable_resizing",
     "extremes",
     "gram",
     "in_float64",
@@ -30,4 +29,5 @@ __all__ = [
     "run",
     "same_noise",
     "summary",
+    "twice_differentiable",
 ]

@@ -7,6 +7,9 @@ The engine differentiates the pullback u ↦ Jᵀu, so every operation of G need
 - Nearest-neighbour resizing: TensorFlow's gradient cannot be differentiated, and XLA cannot compile it. Ours sums the
   copies of each pixel.
 - Softsign: TensorFlow's gradient cannot be differentiated; the formula u/(1 + |x|)² can.
+- BiasAdd: oneDNN's pass over the graph fuses a BiasAddGrad with any Conv2DBackpropFilter of the same upstream gradient.
+  Where the filter's gradient is one of a second derivative and depends on the BiasAddGrad, that makes a cycle, and the
+  step fails with "nodes in a cycle", depending on the order of a hash table. Ours is a plain sum.
 - Tile, which Keras's UpSampling2D is made of: TensorFlow's gradient doubles the number of axes, beyond those that its
   kernels are fast for.
 - ReLU and its like: vectorised over n_z passes, TensorFlow copies the slope n_z times; a product broadcasts it.
@@ -29,13 +32,14 @@ def completed():
     return _replaced(_GRADIENTS)
 
 
-def differentiable_resizing():
-    """A context within which gradients taken through image resizing and softsign can themselves be differentiated.
+def twice_differentiable():
+    """A context within which to take gradients that are themselves differentiated.
 
-    TensorFlow's gradients of these cannot: that of bilinear resizing counts as constant without a word, the others
-    raise LookupError. Penalties on slopes differentiate a gradient: they take the inner one within this context.
+    TensorFlow's gradients of image resizing and softsign cannot be differentiated: that of bilinear resizing counts as
+    constant without a word, the others raise LookupError. That of BiasAdd can make a graph that TensorFlow refuses.
+    Penalties on slopes and adjusted gradients differentiate a gradient: they take the inner one within this context.
     """
-    return _replaced(_MISSING)
+    return _replaced(_TWICE)
 
 
 @contextlib.contextmanager
@@ -162,6 +166,17 @@ def _softsign(gradient):
     return lambda operation, upstream: upstream / tf.square(1.0 + tf.abs(operation.inputs[0]))
 
 
+def _bias_add(gradient):
+    def summed(operation, upstream):
+        if upstream.shape.rank is None:
+            return gradient(operation, upstream)
+        axes = list(range(upstream.shape.rank))
+        axes.pop(1 if operation.get_attr("data_format") == b"NCHW" else -1)
+        return [upstream, tf.reduce_sum(upstream, axes)]
+
+    return summed
+
+
 def _tile(gradient):
     def summed(operation, upstream):
         """Σ over the copies, with an axis more for each tiled axis alone."""
@@ -230,6 +245,7 @@ def _is_sub_pixel(operation):
 
 
 _GRADIENTS = {
+    "BiasAdd": _bias_add,
     "Conv2D": _convolution,
     "LeakyReluGrad": _factor(0, _leaky_relu_slope),
     "ReluGrad": _factor(0, _relu_slope),
@@ -242,4 +258,4 @@ _GRADIENTS = {
     "Softsign": _softsign,
     "Tile": _tile,
 }
-_MISSING = ("ResizeBilinear", "ResizeBicubic", "ResizeNearestNeighbor", "ScaleAndTranslate", "Softsign")
+_TWICE = ("BiasAdd", "ResizeBilinear", "ResizeBicubic", "ResizeNearestNeighbor", "ScaleAndTranslate", "Softsign")

@@ -99,7 +99,7 @@ class DampedGAN(GAN):
             critic_objective, critic_measured = self._critic_objective(images, labels, fake, update=0)
             generator_objective, generator_measured = self._generator_objective(batch_size, update=1)
         players = (generator_objective, self.generator), (critic_objective, self.critic)
-        with jacobian.differentiable_resizing():
+        with jacobian.twice_differentiable():
             gradients = [
                 tf.convert_to_tensor(gradient)
                 for objective, network in players

@@ -50,7 +50,7 @@ def _gradient(critic, images):
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(images)
         logits = critic(images, training=True)
-    with jacobian.differentiable_resizing():
+    with jacobian.twice_differentiable():
         gradient = tape.gradient(logits, images)
     if gradient is None:
         raise ValueError("the critic's logits do not depend on its images by anything that has a gradient")

@@ -54,7 +54,7 @@ class PathLength:
         seed = noise.seed(seed, noise.Stream.PATH_LENGTH)
         y = numerics.rows(functools.partial(tf.random.stateless_normal, seed=seed, dtype=x.dtype), tf.shape(x))
         y /= math.sqrt(math.prod(x.shape[1:-1]))
-        with jacobian.differentiable_resizing():
+        with jacobian.twice_differentiable():
             pulled = tape.gradient(x, z, output_gradients=y)
         if pulled is None:
             raise ValueError("the generator's images do not depend on its latents by anything that has a gradient")
