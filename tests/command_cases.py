@@ -12,7 +12,7 @@ import sys
 
 from absl import flags
 
-from tfjc import commands
+from tfjc.runs import commands
 
 PATIENCE = 30  # seconds: what takes longer has been accepted
 

@@ -15,7 +15,7 @@ if "PYTEST_XDIST_WORKER" not in os.environ:  # the workers share the directory o
     _cache = tempfile.TemporaryDirectory()  # no test reads or writes the cache of whoever runs it
     os.environ["TFJC_CACHE_DIR"] = _cache.name
 
-ROOT = pathlib.Path(__file__).parent.parent
+ROOT = pathlib.Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
 
 
@@ -49,7 +49,7 @@ def mnist_archives():
 @pytest.fixture(scope="session")
 def finished_run(tmp_path_factory):
     """The directory of a short clamped run on digits, from the command line's own code path."""
-    from runs import train
+    from short_runs import train
 
     return train(tmp_path_factory.mktemp("run") / "a")
 

@@ -15,9 +15,11 @@ import tensorflow as tf
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from tfjc import architectures, models, numerics, penalties, spectrum, strategies
+from tfjc import architectures, geometry, models, penalties
 from tfjc.evaluators import Inception, _samples
 from tfjc.evaluators.classifier import Classifier
+from tfjc.runs import devices
+from tfjc.support import replicas
 
 IMAGES = np.random.default_rng(0).integers(0, 256, size=(64, 16, 16, 1)).astype(np.uint8)
 LABELS = np.random.default_rng(1).integers(0, 3, size=64)
@@ -93,10 +95,10 @@ def measure(model):
     """The spectrum at five latents, which no even number of replicas divides, and images."""
     z = tf.random.stateless_normal([5, 3], [1, 2])
     labels = None if model.num_classes is None else tf.constant([0, 1, 2, 0, 1])
-    share = numerics.split_over_replicas(
+    share = replicas.split(
         lambda z: tf.fill([z.shape[0]], tf.distribute.get_replica_context().replica_id_in_sync_group)
     )(z)
-    singular_values = spectrum.spectrum(model.evaluated_generator, z, labels=labels).singular_values
+    singular_values = geometry.spectrum(model.evaluated_generator, z, labels=labels).singular_values
     images = np.concatenate(list(_samples._made(model.evaluated_generator, z, labels, 3)))
     return {"measured spectrum": singular_values, "measured images": images, "share": share}
 
@@ -142,7 +144,7 @@ def main(count, file, names):
     """Trains the cases `names` on `count` replicas."""
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * max(count, 1))
-    strategies.prepare()
+    devices.prepare()
     keras.config.set_floatx("float64")
     keras.config.set_dtype_policy("float64")
     warnings.simplefilter("error", UserWarning)  # of layers that make the update depend on the number of replicas
@@ -150,8 +152,8 @@ def main(count, file, names):
     with tempfile.TemporaryDirectory() as folder:
         made = networks(folder)
     look(made)  # outside of the strategy first: what is traced there is not what its replicas share
-    with strategies.create("mirrored" if count else "default").scope():
-        assert numerics.replicas() == max(count, 1)
+    with devices.create("mirrored" if count else "default").scope():
+        assert replicas.count() == max(count, 1)
         for name in names:
             found |= {f"{name}: {key}": value for key, value in train(CASES[name]).items()}
         found |= look(made)

@@ -11,21 +11,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfjc import (
-    architectures,
-    callbacks,
-    datasets,
-    jacobian,
-    layers,
-    losses,
-    models,
-    scores,
-    spectrum,
-    statistics,
-)
+from tfjc import architectures, callbacks, datasets, geometry, layers, losses, models
 from tfjc.architectures import dcgan, mlp, sngan_cnn, sngan_resnet, wgangp_resnet
-from tfjc.evaluators import ClassifierEvaluator, ConditioningEvaluator, MissingModes
+from tfjc.evaluators import ClassifierEvaluator, ConditioningEvaluator, MissingModes, scores
 from tfjc.penalties import R1, GradientPenalty, JacobianClamping, OroJaR, PathLength
+from tfjc.study import statistics
 
 NAN, INF = math.nan, math.inf
 IMAGES = np.random.default_rng(0).integers(0, 256, [12, 8, 8, 1], np.uint8)
@@ -378,35 +368,35 @@ OF_PENALTIES = {
 
 OF_MEASUREMENTS = {
     "latents of a wrong size": (
-        lambda: spectrum.spectrum(networks().generator, np.zeros([4, 5])),
+        lambda: geometry.spectrum(networks().generator, np.zeros([4, 5])),
         "latents [B, 3]",
         "[4, 5]",
     ),
-    "latents of a wrong rank": (lambda: spectrum.spectrum(networks().generator, np.zeros(3)), "[B, n_z]", "[3]"),
-    "no latents at all": (lambda: spectrum.spectrum(networks().generator, Z[:0]), "at least one latent", "none"),
-    "latents of whole numbers": (lambda: jacobian.jacobian(networks().generator, Z.astype(int)), "floating", "int64"),
-    "latents of strings": (lambda: jacobian.jacobian(networks().generator, Z.astype(str)), "floating", "string"),
-    "None for latents": (lambda: jacobian.jacobian(networks().generator, None), "[B, n_z]", "None"),
+    "latents of a wrong rank": (lambda: geometry.spectrum(networks().generator, np.zeros(3)), "[B, n_z]", "[3]"),
+    "no latents at all": (lambda: geometry.spectrum(networks().generator, Z[:0]), "at least one latent", "none"),
+    "latents of whole numbers": (lambda: geometry.jacobian(networks().generator, Z.astype(int)), "floating", "int64"),
+    "latents of strings": (lambda: geometry.jacobian(networks().generator, Z.astype(str)), "floating", "string"),
+    "None for latents": (lambda: geometry.jacobian(networks().generator, None), "[B, n_z]", "None"),
     "labels of a generator without": (
-        lambda: jacobian.jacobian(networks().generator, Z, labels=[0] * 4),
+        lambda: geometry.jacobian(networks().generator, Z, labels=[0] * 4),
         "takes no labels",
         "one input",
     ),
     "labels for other latents": (
-        lambda: jacobian.jacobian(labelled().generator, Z, labels=[0, 1]),
+        lambda: geometry.jacobian(labelled().generator, Z, labels=[0, 1]),
         "one for each latent",
         "(2,) for z (4, 3)",
     ),
-    "a string for a generator to measure": (lambda: jacobian.jacobian("g", Z), "callable", "'g'"),
+    "a string for a generator to measure": (lambda: geometry.jacobian("g", Z), "callable", "'g'"),
     "an unknown method": (
-        lambda: jacobian.jacobian(networks().generator, Z, method="pulback"),
+        lambda: geometry.jacobian(networks().generator, Z, method="pulback"),
         "nearest: pullback",
         "'pulback'",
     ),
-    "a chunk of 0": (lambda: jacobian.jacobian(networks().generator, Z, chunk=0), "chunk must be at least 1", "0"),
-    "a chunk of 2.0": (lambda: jacobian.jacobian(networks().generator, Z, chunk=2.0), "a whole number", "2.0"),
-    "a generator of whole numbers": (lambda: jacobian.jacobian(lambda z: tf.cast(z, tf.int32), Z), "floating", "int32"),
-    "a generator without batches": (lambda: jacobian.jacobian(tf.reduce_sum, Z), "must return [B, ...]", "()"),
+    "a chunk of 0": (lambda: geometry.jacobian(networks().generator, Z, chunk=0), "chunk must be at least 1", "0"),
+    "a chunk of 2.0": (lambda: geometry.jacobian(networks().generator, Z, chunk=2.0), "a whole number", "2.0"),
+    "a generator of whole numbers": (lambda: geometry.jacobian(lambda z: tf.cast(z, tf.int32), Z), "floating", "int32"),
+    "a generator without batches": (lambda: geometry.jacobian(tf.reduce_sum, Z), "must return [B, ...]", "()"),
     "an interval of measuring of 0": (lambda: callbacks.Conditioning(gan, Z, every=0), "at least 1", "0"),
     "latents to watch of a wrong rank": (lambda: callbacks.Conditioning(gan, Z[0]), "[B, n_z]", "[3]"),
     "an alarm of nan": (lambda: callbacks.Conditioning(gan, Z, alarm_quotient=NAN), "a finite number", "nan"),

@@ -13,7 +13,8 @@ import keras
 import numpy as np
 from hypothesis import strategies as st
 
-from tfjc import configurables, datasets
+from tfjc import datasets
+from tfjc.runs import configuration
 
 DRAWS = int(os.environ.get("TFJC_DRAWS", "0"))
 TINY = ["dcgan.channels = 1", "dcgan.n_z = 3", "mlp.width = 3", "mlp.depth = 1", "wgangp_resnet.channels = 1"]
@@ -94,14 +95,14 @@ def one_step(model, bindings):
     made = []
 
     def keep(*arguments, **options):
-        made.append(configurables._REGISTERED[model](*arguments, **options))
+        made.append(configuration._REGISTERED[model](*arguments, **options))
         return made[-1]
 
     tiny = [line for line in TINY if not any(binding.startswith(line.split(" =")[0]) for binding in bindings)]
     flat = any("gaussian_ring" in binding for binding in bindings)
-    configurables.parse([], [line for line in tiny if not (flat and line.startswith("dataset.size"))] + bindings)
-    configurables.train_and_evaluate(workdir="unused", model=keep, dry_run=True)
-    data = made[0].training_data(configurables.dataset())
+    configuration.parse([], [line for line in tiny if not (flat and line.startswith("dataset.size"))] + bindings)
+    configuration.train_and_evaluate(workdir="unused", model=keep, dry_run=True)
+    data = made[0].training_data(configuration.dataset())
     batch = next(iter(datasets.batches(data, 4 * made[0].images_per_sample, seed=0)))
     return {name: float(value) for name, value in made[0].train_step(batch).items()}
 

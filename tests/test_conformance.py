@@ -9,7 +9,8 @@ import pytest
 import tensorflow as tf
 from conformance import ARCHITECTURES, LAYERS, functional, model_of
 
-from tfjc import architectures, export, jacobian, layers
+from tfjc import architectures, geometry, layers
+from tfjc.saving import export
 
 architecture = pytest.mark.parametrize("case", ARCHITECTURES, ids=lambda case: case.name)
 layer = pytest.mark.parametrize("case", LAYERS, ids=lambda case: case.name)
@@ -41,7 +42,7 @@ def test_the_table_misses_no_layer():
 def test_builds_at_each_size_with_images_in_range(case, shape):
     networks = case.make(shape, 0)
     z, labels = latents(networks)
-    x = jacobian.run(networks.generator, z, labels).numpy()
+    x = geometry.run(networks.generator, z, labels).numpy()
     assert x.shape == (COUNT, *shape)
     assert np.abs(x).max() <= case.output_range
     assert np.std(x, axis=0).max() > 1e-6  # it depends on z: 4 channels of N(0, 0.02) weights do, a little
@@ -114,11 +115,11 @@ def test_an_export_makes_the_same_images_and_metric_tensors(case, tmp_path):
     loaded = export.load_generator(path)
     z, labels = latents(networks)
     conditions = [] if labels is None else [labels]
-    np.testing.assert_allclose(loaded(z, *conditions), jacobian.run(networks.generator, z, labels), atol=1e-6)
+    np.testing.assert_allclose(loaded(z, *conditions), geometry.run(networks.generator, z, labels), atol=1e-6)
     assert loaded.sample(3, 1).shape == (3, *case.shapes[0])
     exported = loaded.metric_tensor(z, *conditions).numpy()
     np.testing.assert_allclose(
-        exported, jacobian.metric_tensor(networks.generator, z, labels=labels), rtol=1e-3, atol=1e-6
+        exported, geometry.metric_tensor(networks.generator, z, labels=labels), rtol=1e-3, atol=1e-6
     )
     np.testing.assert_allclose(exported, np.swapaxes(exported, 1, 2), atol=1e-12 * np.abs(exported).max())
     eigenvalues = np.linalg.eigvalsh(exported)

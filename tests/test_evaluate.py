@@ -11,7 +11,10 @@ import pytest
 import tensorflow as tf
 from conftest import ROOT
 
-from tfjc import configurables, datasets, evaluation, evaluators, records
+from tfjc import datasets, evaluators
+from tfjc.evaluators import evaluation
+from tfjc.runs import configuration
+from tfjc.support.run_directory import RunDirectory
 
 
 def evaluate(*arguments, cwd):
@@ -121,26 +124,26 @@ def test_what_suits_the_data():
 
 
 def test_what_was_configured_for_training_is_what_is_scored():
-    configurables.parse(
+    configuration.parse(
         ["digits"], ["train_and_evaluate.scores = [(@MissingModes, 500)]", "MissingModes.batch_size = 3"]
     )
-    (chosen,) = configurables.choose(Z)
+    (chosen,) = configuration.choose(Z)
     assert (type(chosen), chosen.batch_size, chosen.data.name) == (evaluators.MissingModes, 3, "digits")
-    configurables.parse(
+    configuration.parse(
         ["digits"], ["evaluate.scores = [@InceptionEvaluator]", "InceptionEvaluator.inception = 'gs://x'"]
     )
-    (chosen,) = configurables.choose(Z)
+    (chosen,) = configuration.choose(Z)
     assert (type(chosen), chosen.inception) == (evaluators.InceptionEvaluator, "gs://x")
 
 
 def test_what_suits_the_data_is_configured_too(monkeypatch):
     """Colour images have Inception's scores once, by the module that the flag names."""
-    configurables.parse([], ["InceptionEvaluator.inception = 'gs://x'", "ClassifierEvaluator.batch_size = 7"])
-    monkeypatch.setattr(configurables, "dataset", dataset([8, 8, 3]))
-    chosen = configurables.choose(Z, inception=True)
+    configuration.parse([], ["InceptionEvaluator.inception = 'gs://x'", "ClassifierEvaluator.batch_size = 7"])
+    monkeypatch.setattr(configuration, "dataset", dataset([8, 8, 3]))
+    chosen = configuration.choose(Z, inception=True)
     assert names(chosen) == ["ClassifierEvaluator", "InceptionEvaluator"]
     assert (chosen[0].batch_size, chosen[1].inception) == (7, "gs://x")
 
 
 def test_a_run_directory_names_its_scores(tmp_path):
-    assert records.RunDirectory(tmp_path).scores == tmp_path / "scores.jsonl"
+    assert RunDirectory(tmp_path).scores == tmp_path / "scores.jsonl"

@@ -13,7 +13,8 @@ import tensorflow as tf
 from conftest import ROOT
 
 import tfjc
-from tfjc import configurables, evaluators
+from tfjc import evaluators
+from tfjc.runs import configuration
 
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
@@ -91,4 +92,4 @@ def test_every_flag_that_is_named_exists():
 
 @pytest.mark.parametrize("binding", sorted(set(re.findall(r'--gin_bindings="([^"]+)"', README))))
 def test_bindings_are_valid(binding):
-    configurables.parse([], [binding])
+    configuration.parse([], [binding])

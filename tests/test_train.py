@@ -8,11 +8,11 @@ import sys
 import forks
 import pytest
 import train_kills
-from runs import SHORT
+from short_runs import SHORT
 
-from tfjc import records
+from tfjc.support.run_directory import RunDirectory
 
-ROOT = pathlib.Path(__file__).parent.parent
+ROOT = pathlib.Path(__file__).parents[1]
 BINDINGS = [f"--gin_bindings={binding}" for binding in SHORT]
 
 
@@ -48,10 +48,10 @@ def test_it_ends_with_scores_and_paths(workdir):
 def test_a_killed_run_goes_on_and_ends_as_if_it_had_not_been(workdir, tmp_path, capsys, monkeypatch):
     """SIGKILL while a checkpoint is written, then between a line of the records and its checkpoint: no bit differs."""
     monkeypatch.setattr(train_kills, "subprocess", forks.in_place_of_subprocess())
-    killed, bindings = records.RunDirectory(tmp_path / "killed"), dict(binding.split(" = ") for binding in SHORT)
+    killed, bindings = RunDirectory(tmp_path / "killed"), dict(binding.split(" = ") for binding in SHORT)
     aims = ["checkpoint, being written", "line of records"]
     ended = train_kills.disturbed(killed, random.Random(0), aims, bindings, lines=1)
     assert ended == 0, pathlib.Path(f"{killed.path}.log").read_text()
     assert re.search(r"\| 1 \| checkpoint, being written \|.* ckpt-\d_temp \|", capsys.readouterr().out)
     assert len(killed.read_run()["sessions"]) == 3
-    assert not train_kills.differences(records.RunDirectory(workdir), killed)
+    assert not train_kills.differences(RunDirectory(workdir), killed)

@@ -10,7 +10,8 @@ import pytest
 from conftest import ROOT
 from study import fabricated
 
-from tfjc import configurables, loading
+from tfjc.runs import configuration
+from tfjc.saving import loading
 from tfjc.study import _html, _plan, _report
 
 SOURCES = sorted([*(ROOT / "tfjc").rglob("*.py"), *(ROOT / "tools").rglob("*.py")])
@@ -146,19 +147,19 @@ def test_a_run_directorys_configuration_runs_no_code(tmp_path, monkeypatch, text
     (tmp_path / "hidden.gin").write_text("import evilmod\n")
     (tmp_path / "config.gin").write_text(text)
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(configurables.ConfigError, match=r"config\.gin holds .*, which can run code.*\(--trust\)"):
-        configurables.refuse_code(tmp_path / "config.gin")
+    with pytest.raises(configuration.ConfigError, match=r"config\.gin holds .*, which can run code.*\(--trust\)"):
+        configuration.refuse_code(tmp_path / "config.gin")
     assert not (tmp_path / "trace").exists()
 
 
 def test_what_a_run_writes_as_its_configuration_is_data(finished_run, tmp_path):
-    configurables.refuse_code(finished_run.config)
+    configuration.refuse_code(finished_run.config)
     (tmp_path / "words.gin").write_text("# import os\na = 'import os'\nGAN.loss = %a\nx/dcgan.n_z = \\\n    3\n")
-    configurables.refuse_code(tmp_path / "words.gin")
+    configuration.refuse_code(tmp_path / "words.gin")
 
 
 @pytest.mark.parametrize("text", ["\0", "a = (", "a = 1; import os\n"])
 def test_a_damaged_configuration_is_named(tmp_path, text):
     (tmp_path / "config.gin").write_text(text)
-    with pytest.raises(configurables.ConfigError, match=r"config\.gin is damaged"):
-        configurables.refuse_code(tmp_path / "config.gin")
+    with pytest.raises(configuration.ConfigError, match=r"config\.gin is damaged"):
+        configuration.refuse_code(tmp_path / "config.gin")

@@ -7,7 +7,8 @@ import keras
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from tfjc import architectures, datasets, experiment, models, penalties, strategies
+from tfjc import architectures, datasets, models, penalties
+from tfjc.runs import devices, experiment
 
 
 def _networks(shape, seed):
@@ -20,10 +21,10 @@ def _model(*networks, **options):
 
 def main(workdir, steps):
     """Trains on the digits, with an evaluation every second step."""
-    strategies.prepare()
+    devices.prepare()
     keras.config.set_floatx("float64")
     keras.config.set_dtype_policy("float64")
-    with strategies.create("multi_worker" if "TF_CONFIG" in os.environ else "default").scope():
+    with devices.create("multi_worker" if "TF_CONFIG" in os.environ else "default").scope():
         experiment.train_and_evaluate(
             workdir,
             dataset=lambda **where: datasets.load("digits"),

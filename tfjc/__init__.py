@@ -1,7 +1,7 @@
 """tfjc: measure and control the conditioning of generative models in Keras.
 
-`tfjc.jacobian`, `tfjc.spectrum`, `tfjc.penalties`, `tfjc.models`, ... are imported on first use, so that
-`import tfjc` stays cheap and programs that only read records never load TensorFlow.
+`tfjc.geometry`, `tfjc.penalties`, `tfjc.callbacks` and the other rooms are imported on first use. So `import tfjc` is
+cheap, and programs that only read records never load TensorFlow.
 """
 
 import importlib
@@ -9,31 +9,20 @@ import importlib
 __version__ = "0.1.0"
 
 _MODULES = (
-    "analysis",
     "architectures",
     "callbacks",
-    "checkpoints",
-    "checks",
     "datasets",
     "dynamics",
-    "evaluation",
     "evaluators",
-    "experiment",
-    "export",
-    "figures",
-    "jacobian",
+    "geometry",
     "layers",
-    "loading",
     "losses",
     "models",
-    "numerics",
     "penalties",
-    "records",
-    "scores",
-    "sessions",
-    "spectrum",
-    "statistics",
-    "strategies",
+    "runs",
+    "saving",
+    "study",
+    "support",
 )
 
 

@@ -6,7 +6,7 @@ import sys
 
 from absl import flags
 
-from tfjc import commands
+from tfjc.runs import commands
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow reads it when it is imported, below
 
@@ -38,9 +38,11 @@ def main(argv):
 def _analyze():
     from tqdm import tqdm
 
-    from tfjc import analysis, loading, strategies
+    from tfjc.evaluators import analysis
+    from tfjc.runs import devices
+    from tfjc.saving import loading
 
-    strategies.prepare(_NAMED.jit_compile.value, deterministic=False)
+    devices.prepare(_NAMED.jit_compile.value, deterministic=False)
     path, seed = _NAMED.model.value, _NAMED.seed.value
     loaded, z, labels = commands.load_generator(_NAMED, path, _SAMPLES.value)
     generate = loaded.generate
@@ -50,7 +52,7 @@ def _analyze():
     about = commands.about_latents(_NAMED, loaded) | {"float64": _FLOAT64.value}
     if loaded.n_z > _MANY:
         print(f"note: n_z = {loaded.n_z} takes as many passes a latent, and a decomposition that grows as n_z³; fewer")
-        print("--samples help, and tfjc.jacobian.operator(...).extremes() in Python finds the ends of a spectrum alone")
+        print("--samples help, and tfjc.geometry.operator(...).extremes() in Python finds the ends of a spectrum alone")
     with tqdm(total=_SAMPLES.value, unit=" latents", leave=False) as bar:
         result = analysis.analyze(
             generate, z, output, labels=labels, chunk=_CHUNK.value, seed=seed, about=about, progress=bar.update

@@ -6,7 +6,9 @@ import sys
 
 from absl import flags, logging
 
-from tfjc import commands
+from tfjc.runs import commands
+from tfjc.support.files import append_line
+from tfjc.support.run_directory import RunDirectory
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow reads it when it is imported, below
 
@@ -36,37 +38,38 @@ def main(argv):
     if not (_WORKDIR.value or _NAMED.model.value or _TRAIN_CLASSIFIER.value):
         return _fail("--workdir (a run directory) or --model (a SavedModel directory or .keras file) is needed")
     logging.set_verbosity(logging.WARNING)
-    from tfjc import configurables
+    from tfjc.runs import configuration
 
     try:
-        return _evaluate(configurables)
-    except configurables.ConfigError as error:
+        return _evaluate(configuration)
+    except configuration.ConfigError as error:
         return _fail(error)
     except (ValueError, TypeError, OSError) as error:
-        return _fail(configurables.explain(error))
+        return _fail(configuration.explain(error))
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
         return 130
 
 
-def _evaluate(configurables):
-    from tfjc import evaluation, records, strategies
+def _evaluate(configuration):
+    from tfjc.evaluators import evaluation
+    from tfjc.runs import devices
 
     path = _WORKDIR.value or _NAMED.model.value
-    configurables.parse(
-        _files(configurables, records, path), [*_GIN_BINDINGS.value, *commands.inception_binding(_INCEPTION.value)]
+    configuration.parse(
+        _files(configuration, path), [*_GIN_BINDINGS.value, *commands.inception_binding(_INCEPTION.value)]
     )
-    strategies.prepare(_NAMED.jit_compile.value)  # deterministic, as classifiers trained in a run are
+    devices.prepare(_NAMED.jit_compile.value)  # deterministic, as classifiers trained in a run are
     data = {"data_dir": _DATA_DIR.value, "manual_dir": _MANUAL_DIR.value}
     if _TRAIN_CLASSIFIER.value:
-        _train_classifier(configurables.dataset(**data))
+        _train_classifier(configuration.dataset(**data))
         if not path:
             return 0
     loaded, z, labels = commands.load_generator(_NAMED, path, _SAMPLES.value)
     if _OUTPUT_RANGE.value is not None:
         data["output_range"] = commands.output_range(_OUTPUT_RANGE.value)
-    chosen = configurables.choose(z, labels=labels, inception=bool(_INCEPTION.value), **data)
-    output = _output(records, path)
+    chosen = configuration.choose(z, labels=labels, inception=bool(_INCEPTION.value), **data)
+    output = _output(path)
     about = commands.about_latents(_NAMED, loaded) | {"samples": _SAMPLES.value}
     row, left_out = evaluation.evaluate(loaded.generate, chosen, about=about, bar=_Bar)
     for message in left_out:
@@ -75,18 +78,18 @@ def _evaluate(configurables):
         return _fail("nothing could be scored")
     print(evaluation.table(row))
     output.parent.mkdir(parents=True, exist_ok=True)
-    records.append_line(output, row)
+    append_line(output, row)
     print(f"added to {output}")
     return 0
 
 
-def _files(configurables, records, path):
+def _files(configuration, path):
     """The gin files: those named, and before them the configuration of a run directory, which must be data alone."""
-    config = records.RunDirectory(path).config if path else None
+    config = RunDirectory(path).config if path else None
     if _WORKDIR.value and not config.exists():
         raise ValueError(f"{path} is no run directory: it has no {config.name}")
     if config and config.exists() and not _NAMED.trust.value:
-        configurables.refuse_code(config)
+        configuration.refuse_code(config)
     return [str(config), *_GIN_FILE.value] if config and config.exists() else _GIN_FILE.value
 
 
@@ -97,9 +100,9 @@ def _train_classifier(data):
     print(f"classifier of {found.name}: {found.accuracy:.2%} right on held-out images, sha256 {found.digest}")
 
 
-def _output(records, path):
+def _output(path):
     """The file that the row goes to; raises ValueError where that is a directory."""
-    run = records.RunDirectory(path)
+    run = RunDirectory(path)
     default = run.scores if run.run.exists() else pathlib.Path("analysis") / run.path.resolve().stem / "scores.jsonl"
     output = pathlib.Path(_OUTPUT.value or default)
     if output.is_dir():

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from tfjc import checks
+from tfjc.support import checks
 
 
 class Loss(NamedTuple):

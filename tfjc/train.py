@@ -6,7 +6,7 @@ import sys
 
 from absl import flags, logging
 
-from tfjc import commands
+from tfjc.runs import commands
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow reads it when it is imported, below
 
@@ -46,13 +46,13 @@ def main(argv):
     if not _GIN_FILE.value:
         return _fail("--gin_file is needed, for example --gin_file=gin/digits_jc.gin")
     logging.set_verbosity(logging.WARNING)
-    from tfjc import configurables, sessions, strategies
+    from tfjc.runs import configuration, devices, sessions
 
     try:
-        configurables.parse(_GIN_FILE.value, [*_GIN_BINDINGS.value, *commands.inception_binding(_INCEPTION.value)])
-        strategies.prepare(_JIT.value, precision=_PRECISION.value)
-        with strategies.create(_STRATEGY.value, _TPU.value).scope():
-            configurables.train_and_evaluate(
+        configuration.parse(_GIN_FILE.value, [*_GIN_BINDINGS.value, *commands.inception_binding(_INCEPTION.value)])
+        devices.prepare(_JIT.value, precision=_PRECISION.value)
+        with devices.create(_STRATEGY.value, _TPU.value).scope():
+            configuration.train_and_evaluate(
                 workdir=_WORKDIR.value or f"runs/{pathlib.Path(_GIN_FILE.value[-1]).stem}_seed{_SEED.value}",
                 seed=_SEED.value,
                 data_dir=_DATA_DIR.value,
@@ -61,12 +61,12 @@ def main(argv):
                 force=_FORCE.value,
                 dry_run=_DRY_RUN.value,
             )
-    except configurables.ConfigError as error:
+    except configuration.ConfigError as error:
         return _fail(error)
     except (ValueError, TypeError, OSError) as error:  # what fails later than set-up is raised as something else
-        return _fail(configurables.explain(error))
+        return _fail(configuration.explain(error))
     except (FloatingPointError, sessions.DiskFull, sessions.WorkerLost) as error:
-        print(f"tfjc.train: {configurables.explain(error)}", file=sys.stderr)
+        print(f"tfjc.train: {configuration.explain(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("\ninterrupted; the same command goes on from the last checkpoint, if there is one", file=sys.stderr)

@@ -3,7 +3,7 @@
     tools/run python tools/release_fixture.py
 
 To be run once for each release. The run is two evaluations of a tiny clamped DCGAN on scikit-learn's digits, with what
-its generator makes of five latents in `expected.npz`. tests/test_upgrades.py loads what is there.
+its generator makes of five latents in `expected.npz`. tests/saving/test_upgrades.py loads what is there.
 """
 
 import pathlib
@@ -16,7 +16,7 @@ import zipfile
 import numpy as np
 
 import tfjc
-from tfjc import export
+from tfjc.saving import export
 
 ROOT = pathlib.Path(__file__).parent.parent
 BINDINGS = {

@@ -6,8 +6,10 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from tfjc import architectures, callbacks, checkpoints, evaluators, models
+from tfjc import architectures, callbacks, evaluators, models
 from tfjc.callbacks.samples import draw, grid
+from tfjc.runs import saver
+from tfjc.saving import checkpoints
 
 IMAGES = np.random.default_rng(0).integers(0, 256, size=(32, 8, 8, 1)).astype(np.uint8)
 Z = tf.random.stateless_normal([5, 3], [1, 1])
@@ -122,12 +124,12 @@ def test_checkpoints_bring_everything_back(tmp_path):
         return [np.array(v) for v in [*model.variables, *optimizers]]
 
     model = make()
-    keeper = callbacks.Checkpoints(model, tmp_path, every=1, keep=2)
+    keeper = saver.Checkpoints(model, tmp_path, every=1, keep=2)
     assert keeper.restore() is None
     model.fit(IMAGES, batch_size=8, verbose=0, callbacks=[keeper])
     assert len(list(tmp_path.glob("*.index"))) == 2
     other = make()
-    assert callbacks.Checkpoints(other, tmp_path).restore().endswith("-4")
+    assert saver.Checkpoints(other, tmp_path).restore().endswith("-4")
     assert int(other.step) == 4
     for a, b in zip(state(model), state(other), strict=True):
         np.testing.assert_array_equal(a, b)
@@ -265,7 +267,7 @@ def test_tensorboard_tells_runs_apart_by_their_configuration(finished_run):
 @pytest.mark.parametrize("keep", [1, 3, 5])
 def test_the_newest_checkpoints_are_kept_and_no_fewer(tmp_path, keep):
     networks = architectures.dcgan((8, 8, 1), n_z=3, channels=2)
-    keeper = callbacks.Checkpoints(models.GAN(*networks[:2]), tmp_path, every=1, keep=keep)
+    keeper = saver.Checkpoints(models.GAN(*networks[:2]), tmp_path, every=1, keep=keep)
     for step in range(9):
         keeper.act(step, {})
     assert checkpoints.steps(tmp_path) == list(range(9))[-keep:]

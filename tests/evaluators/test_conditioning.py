@@ -8,9 +8,10 @@ import pytest
 import scipy.stats
 import tensorflow as tf
 
-from tfjc import analysis, callbacks, models, noise, penalties
-from tfjc.evaluators import ConditioningEvaluator
+from tfjc import callbacks, models, penalties
+from tfjc.evaluators import ConditioningEvaluator, analysis
 from tfjc.penalties import JacobianClamping
+from tfjc.support import noise
 
 Z = tf.random.stateless_normal([20, 3], [1, 1])
 STRETCH = tf.constant([[10.0, 0.0, 0.0], [0.0, 2.0, 0.0], [0.0, 0.0, 0.1]])

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfjc import datasets, evaluators, noise, scores
-from tfjc.evaluators import tfgan
+from tfjc import datasets, evaluators
+from tfjc.evaluators import scores, tfgan
+from tfjc.support import noise
 
 RANDOM = np.random.default_rng(0)
 REAL = datasets.Dataset("mine", RANDOM.uniform(-1, 1, size=(90, 4, 4, 1)).astype(np.float32), np.arange(90) % 3)

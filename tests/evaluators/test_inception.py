@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfjc import callbacks, datasets, evaluators, noise
+from tfjc import callbacks, datasets, evaluators
 from tfjc.evaluators import tfgan
+from tfjc.support import noise
 
 RANDOM = np.random.default_rng(0)
 REAL = datasets.Dataset("mine", RANDOM.integers(0, 256, size=(12, 20, 20, 3)).astype(np.uint8))

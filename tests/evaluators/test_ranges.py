@@ -200,7 +200,7 @@ def test_what_the_last_operations_say(function, expected):
 
 
 def test_an_exported_generator_says_its_range_too(tmp_path):
-    from tfjc import loading
+    from tfjc.saving import loading
 
     model = keras_model(keras.layers.Activation("sigmoid"))
     model.export(tmp_path / "m", verbose=False)

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from models.test_order import optimised
 
-from tfjc import jacobian, layers
+from tfjc import geometry, layers
 
 X = tf.constant([-np.inf, -2.0, -1e-45, -0.0, 0.0, 1e-45, 3.0, np.inf, np.nan])
 
@@ -35,7 +35,7 @@ def test_the_engine_takes_its_jacobian(method):
     """J of rectified Az: dᵢ·Aᵢⱼ with dᵢ = 1 where (Az)ᵢ > 0, else 0.25 (slopes are float32)."""
     a, z = np.random.default_rng(0).normal(size=(5, 3)), np.random.default_rng(1).normal(size=(4, 3))
     layer = layers.LeakyReLU(0.25, dtype="float64")
-    found = jacobian.jacobian(lambda z: layer(tf.matmul(z, a, transpose_b=True)), tf.constant(z), method=method)
+    found = geometry.jacobian(lambda z: layer(tf.matmul(z, a, transpose_b=True)), tf.constant(z), method=method)
     expected = np.where(z @ a.T > 0, 1.0, 0.25)[:, :, None] * a
     np.testing.assert_allclose(found, expected, rtol=1e-12)
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfjc import jacobian, layers
+from tfjc import geometry, layers
 
 
 def upsampled(size, **options):
@@ -138,7 +138,7 @@ def test_a_file_and_a_jacobian_of_it(kind, tmp_path):
     z = tf.random.stateless_normal([3, 4], [1, 2])
     np.testing.assert_array_equal(again(z), model(z))
     np.testing.assert_allclose(
-        jacobian.jacobian(again, z), jacobian.jacobian(model, z, method="batch_jacobian"), rtol=1e-5, atol=1e-6
+        geometry.jacobian(again, z), geometry.jacobian(model, z, method="batch_jacobian"), rtol=1e-5, atol=1e-6
     )
 
 

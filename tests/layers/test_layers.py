@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfjc import jacobian
+from tfjc import geometry
 from tfjc.layers import Preconditioning, SpectralNormalization, kernel_matrix, modified_condition_number, polynomial
 
 TABLE = {  # s → g(s) of levels 1 to 4 (FACTS 7)
@@ -306,7 +306,7 @@ def test_the_gradient_penalty_goes_through():
         value = penalty(linear, x)
     assert float(value) == pytest.approx(3, rel=1e-5)
     np.testing.assert_allclose(tape.gradient(value, linear.layer.kernel.value), 0, atol=1e-5)
-    wide, x = jacobian.in_float64(network()), tf.cast(X, "float64")
+    wide, x = geometry.in_float64(network()), tf.cast(X, "float64")
     kernel = wide.get_layer("inner").get_layer("first").layer.kernel
     with tf.GradientTape() as tape:
         value = tf.function(penalty)(wide, x)
@@ -326,9 +326,9 @@ def test_the_pullback_and_batch_jacobian_agree_through_wrapped_layers():
     x = keras.layers.Reshape([3, 3, 2])(SpectralNormalization(keras.layers.Dense(18))(z))
     generator = keras.Model(z, Preconditioning(transposed(activation="tanh"), 2)(x))
     latents = tf.random.stateless_normal([5, 4], [1, 1])
-    reference = jacobian.jacobian(generator, latents, method="batch_jacobian")
-    np.testing.assert_allclose(jacobian.jacobian(generator, latents), reference, atol=1e-5)
-    wide = jacobian.jacobian(jacobian.in_float64(generator), tf.cast(latents, tf.float64))
+    reference = geometry.jacobian(generator, latents, method="batch_jacobian")
+    np.testing.assert_allclose(geometry.jacobian(generator, latents), reference, atol=1e-5)
+    wide = geometry.jacobian(geometry.in_float64(generator), tf.cast(latents, tf.float64))
     np.testing.assert_allclose(wide, reference, atol=1e-5)
 
 

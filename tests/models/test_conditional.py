@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfjc import architectures, datasets, layers, losses, models, numerics
+from tfjc import architectures, datasets, layers, losses, models
 from tfjc.penalties import JacobianClamping
+from tfjc.support.images import dequantised, to_images
 
 IMAGES = np.random.default_rng(0).integers(0, 256, size=(48, 16, 16, 1)).astype(np.uint8)
 LABELS = np.arange(48) % 3
@@ -58,7 +59,7 @@ def test_the_critics_update_classifies_real_images_alone():
     """Without an adversarial loss, the critic's gradient is that of the cross-entropy on real images."""
     model = gan(loss=NOTHING, class_weights=(0.5, 0.0))
     model.compile(keras.optimizers.SGD(0.1), keras.optimizers.SGD(0.1), jit_compile=False)
-    real, before = numerics.to_images(IMAGES[:12]), [v.numpy() for v in model.critic.trainable_variables]
+    real, before = to_images(IMAGES[:12]), [v.numpy() for v in model.critic.trainable_variables]
     with tf.GradientTape() as tape:
         logits = model.critic(real)[1]
         probabilities = tf.nn.log_softmax(logits)
@@ -111,13 +112,13 @@ def test_the_generators_batch_is_a_multiple_of_the_critics(monkeypatch):
 def test_dequantised_images_fill_the_steps_between_grey_levels():
     """v/128 − 1 + U(0, 1/128): each level's interval is [v/128 − 1, (v + 1)/128 − 1), its middle the mean."""
     levels = tf.repeat(tf.constant([[0], [100], [255]], tf.uint8), 20_000, axis=1)
-    found = numerics.dequantised(levels, [1, 2]).numpy()
+    found = dequantised(levels, [1, 2]).numpy()
     low = np.array([[0], [100], [255]]) / 128 - 1
     assert (found >= low).all()
     assert (found < low + 1 / 128 + 1e-6).all()
     np.testing.assert_allclose(found.mean(axis=1), low[:, 0] + 1 / 256, atol=5 * (1 / 128) / np.sqrt(12 * 20_000))
     with pytest.raises(ValueError, match=r"whole numbers 0 to 255 \(uint8\), found float32"):
-        numerics.dequantised(tf.zeros([2, 2]), [1, 2])
+        dequantised(tf.zeros([2, 2]), [1, 2])
 
 
 def test_the_averaged_generator_is_the_running_mean_of_the_weights():

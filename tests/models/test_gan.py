@@ -5,9 +5,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfjc import architectures, losses, models, noise, numerics
+from tfjc import architectures, losses, models
 from tfjc.models.gan import one_pass
 from tfjc.penalties import GradientPenalty, JacobianClamping
+from tfjc.support import noise
+from tfjc.support.images import to_images
 
 IMAGES = np.random.default_rng(0).integers(0, 256, size=(48, 8, 8, 1)).astype(np.uint8)
 STEEP = JacobianClamping(lambda_min=5.0, lambda_max=20.0)  # holds every fresh generator
@@ -138,7 +140,7 @@ def test_d_steps_updates_the_critic_on_each_part_of_the_batch():
 def test_wasserstein_with_gradient_penalty_pulls_the_slope_to_one():
     model = gan(batch_norm=False, loss="wasserstein", critic_penalties=[GradientPenalty(10.0)], d_steps=2)
     model.compile(keras.optimizers.Adam(1e-5), keras.optimizers.Adam(1e-3))
-    real, fake = numerics.to_images(IMAGES[:16]), model.generator(model.prior.sample(16, seed=[1, 1]))
+    real, fake = to_images(IMAGES[:16]), model.generator(model.prior.sample(16, seed=[1, 1]))
     before = tf.reduce_mean(GradientPenalty(1.0)(model.critic, real, fake, [1, 1]))
     model.fit(IMAGES, batch_size=8, epochs=80, verbose=0)
     after = tf.reduce_mean(GradientPenalty(1.0)(model.critic, real, fake, [1, 1]))

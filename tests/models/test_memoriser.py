@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfjc import architectures, datasets, experiment, models
+from tfjc import architectures, datasets, models
 from tfjc.callbacks import Scores
+from tfjc.runs import experiment
 
 IMAGES = np.random.default_rng(0).integers(0, 256, size=(48, 8, 8, 1)).astype(np.uint8)
 

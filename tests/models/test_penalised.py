@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfjc import architectures, layers, losses, models, noise, penalties
-from tfjc.callbacks import Checkpoints
+from tfjc import architectures, layers, losses, models, penalties
 from tfjc.models.gan import one_pass
+from tfjc.runs.saver import Checkpoints
+from tfjc.support import noise
 
 IMAGES = np.random.default_rng(0).integers(0, 256, size=(48, 8, 8, 1)).astype(np.uint8)
 KINDS = {

@@ -7,7 +7,8 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 from scipy import stats
 
-from tfjc import architectures, models, noise
+from tfjc import architectures, models
+from tfjc.support import noise
 
 IMAGES = np.random.default_rng(0).integers(0, 2, size=(48, 8, 8, 1)).astype(np.uint8) * 255
 SEED = [3, 4]

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfjc import callbacks, models
+from tfjc import models
 from tfjc.models._watch import Watch
+from tfjc.runs import saver
 
 IMAGES = np.random.default_rng(0).integers(0, 256, size=(64, 4)).astype(np.uint8)
 FORWARD, BACKWARD = 1.0, 2.0
@@ -147,11 +148,11 @@ def test_no_checkpoint_holds_what_is_not_finite(tmp_path, where):
         "moving statistic": model.generator.non_trainable_variables[1],
         "optimiser": model.critic_optimizer.variables[-1],
     }[where]
-    saver = callbacks.Checkpoints(model, tmp_path)
-    saver.act(0, {})
+    keeper = saver.Checkpoints(model, tmp_path)
+    keeper.act(0, {})
     found.assign(tf.fill(found.shape, np.inf))
     with pytest.raises(models.Diverged, match=f"at step 0: {found.path} is not finite"):
-        saver.act(1, {})
+        keeper.act(1, {})
     assert [path.name for path in tmp_path.glob("*.index")] == ["ckpt-0.index"]
 
 

@@ -7,8 +7,7 @@ import scipy.special
 import scipy.stats
 import study_rules
 
-from tfjc import statistics
-from tfjc.study import _claims, _configuration, _read, _rules
+from tfjc.study import _claims, _configuration, _read, _rules, statistics
 
 LOWERS = "clamping lowers the log-condition number"
 SCORE = "log-condition number correlates with classifier_score"

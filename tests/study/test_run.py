@@ -13,8 +13,8 @@ import forks
 from conftest import ROOT
 from processes import children, is_alive
 
-from tfjc import records
 from tfjc.study import _plan, _schedule
+from tfjc.support.run_directory import RunDirectory
 
 ARMS = "study.arms = {'plain': ['gaussian_ring.gin'], 'wide': ['gaussian_ring.gin', 'mlp.width = 64']}"
 BINDINGS = """study.bindings = [
@@ -107,7 +107,7 @@ def process_of_a_run(workdir, killed):
     """The process of a run that has recorded something and goes on; none of `killed`."""
     for path in workdir.glob("runs/*/*/.lock"):
         owner = re.match(r"process (\d+) ", path.read_text())
-        rows = records.RunDirectory(path.parent).read_metrics()
+        rows = RunDirectory(path.parent).read_metrics()
         if owner and int(owner[1]) not in killed and rows and rows[-1]["step"] > 0:
             return int(owner[1])
     return None

@@ -4,10 +4,10 @@ from typing import NamedTuple
 
 import keras
 import tensorflow as tf
-import tensorflow_probability as tfp
 
-from tfjc import checks, layers, noise
-from tfjc.jacobian import inputs
+from tfjc import layers
+from tfjc.geometry import inputs
+from tfjc.support import checks, noise
 
 WEIGHTS = noise.Stream.GENERATOR_WEIGHTS, noise.Stream.CRITIC_WEIGHTS  # of which each layer takes the next seed
 
@@ -21,7 +21,7 @@ class Networks(NamedTuple):
 
     generator: keras.Model
     critic: keras.Model
-    prior: tfp.distributions.Distribution
+    prior: object
     num_classes: int | None = None
 
 
@@ -77,4 +77,6 @@ def check_room(what, *kernels):
 def standard_normal(n_z):
     """The prior N(0, I) over latents [n_z]; raises ValueError for no latents."""
     checks.fits(f"n_z = {n_z}", 4 * checks.integer("n_z", n_z, minimum=1))
+    import tensorflow_probability as tfp  # slow to import, and not needed to watch a generator
+
     return tfp.distributions.MultivariateNormalDiag(loc=tf.zeros(n_z))

@@ -2,8 +2,9 @@
 
 import keras
 
-from tfjc import checks, layers
+from tfjc import layers
 from tfjc.architectures._networks import square
+from tfjc.support import checks
 
 
 class Blocks:

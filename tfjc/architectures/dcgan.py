@@ -4,7 +4,6 @@ import itertools
 
 import keras
 
-from tfjc import checks, noise
 from tfjc.architectures._networks import (
     WEIGHTS,
     Networks,
@@ -15,6 +14,7 @@ from tfjc.architectures._networks import (
     standard_normal,
 )
 from tfjc.layers import Conv2D, Conv2DTranspose, LeakyReLU
+from tfjc.support import checks, noise
 
 
 def dcgan(image_shape, *, n_z=64, channels=64, batch_norm=True, seed=0):

@@ -4,8 +4,8 @@ import math
 
 import keras
 
-from tfjc import checks, noise
 from tfjc.architectures._networks import WEIGHTS, Networks, check_room, output_dtype, standard_normal
+from tfjc.support import checks, noise
 
 
 def mlp(image_shape, *, n_z=2, width=128, depth=2, seed=0):

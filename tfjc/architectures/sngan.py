@@ -4,7 +4,7 @@ import itertools
 
 import keras
 
-from tfjc import checks, layers, noise
+from tfjc import layers
 from tfjc.architectures._networks import (
     WEIGHTS,
     Networks,
@@ -14,6 +14,7 @@ from tfjc.architectures._networks import (
     standard_normal,
 )
 from tfjc.architectures._resnet import Blocks
+from tfjc.support import checks, noise
 
 _NORMALISE = {"critic": (False, True), "generator": (True, False), "both": (True, True), "none": (False, False)}
 _CNN_SIZES = {32: 4, 48: 6}  # pixels of the image, and of the smallest map

@@ -2,7 +2,7 @@
 
 import keras
 
-from tfjc import checks, layers, noise
+from tfjc import layers
 from tfjc.architectures._networks import (
     WEIGHTS,
     Networks,
@@ -12,6 +12,7 @@ from tfjc.architectures._networks import (
     standard_normal,
 )
 from tfjc.architectures._resnet import Blocks, classes, halvings
+from tfjc.support import checks, noise
 
 
 def wgangp_resnet(image_shape, *, num_classes=10, n_z=128, channels=128, seed=0):

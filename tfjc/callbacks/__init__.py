@@ -1,12 +1,8 @@
-"""Keras callbacks: conditioning, spectra of weights, samples and scores, which work in anybody's `fit`; Lyapunov
-exponents, records and checkpoints of `tfjc.models`."""
+"""Keras callbacks for anybody's `fit`: conditioning, samples, scores and the spectra of weights."""
 
-from tfjc.callbacks.checkpoints import Checkpoints
 from tfjc.callbacks.conditioning import Conditioning
-from tfjc.callbacks.lyapunov import Lyapunov
-from tfjc.callbacks.recorder import Recorder
 from tfjc.callbacks.samples import Samples
 from tfjc.callbacks.scores import Scores
 from tfjc.callbacks.weight_spectra import WeightSpectra
 
-__all__ = ["Checkpoints", "Conditioning", "Lyapunov", "Recorder", "Samples", "Scores", "WeightSpectra"]
+__all__ = ["Conditioning", "Samples", "Scores", "WeightSpectra"]

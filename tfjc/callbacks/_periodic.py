@@ -6,7 +6,7 @@ import os
 import keras
 import tensorflow as tf
 
-from tfjc import checks
+from tfjc.support import checks
 
 
 @functools.cache

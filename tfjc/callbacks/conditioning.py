@@ -7,8 +7,9 @@ import sys
 import numpy as np
 import tensorflow as tf
 
-from tfjc import checks, evaluators
+from tfjc import evaluators
 from tfjc.callbacks._periodic import Periodic
+from tfjc.support import checks
 
 _COLLAPSE = (
     "the median quotient ‖G(z) − G(z')‖/‖z − z'‖ fell to {value:.3g}{bound}: images hardly change with z any more, as "

@@ -7,8 +7,10 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from tfjc import jacobian, numerics, records
+from tfjc import geometry
 from tfjc.callbacks._periodic import Periodic
+from tfjc.support.files import replacing
+from tfjc.support.images import to_uint8
 
 
 class Samples(Periodic):
@@ -34,9 +36,9 @@ class Samples(Periodic):
 
     def act(self, step, logs):
         """Draws and writes the picture."""
-        picture = draw(np.asarray(jacobian.run(self.generator, self.z, self.labels)), self._columns)
+        picture = draw(np.asarray(geometry.run(self.generator, self.z, self.labels)), self._columns)
         self.directory.mkdir(parents=True, exist_ok=True)
-        with records.replacing(self.directory / f"step_{step:08d}.png") as temporary:
+        with replacing(self.directory / f"step_{step:08d}.png") as temporary:
             picture.save(temporary, format="PNG")
         if self._writer and _is_told(step // self.every):
             tf.summary.image("samples", np.asarray(picture.convert("RGB"))[None])
@@ -54,7 +56,7 @@ def draw(samples, columns=None):
 
 def grid(images, columns=None):
     """Images [B, height, width, colours] in [−1, 1] side by side, uint8, with a pixel between; in rows of ⌈√B⌉."""
-    images = np.pad(numerics.to_uint8(images).numpy(), [(0, 0), (1, 1), (1, 1), (0, 0)], constant_values=128)
+    images = np.pad(to_uint8(images).numpy(), [(0, 0), (1, 1), (1, 1), (0, 0)], constant_values=128)
     count, height, width, colours = images.shape
     columns = int(np.ceil(np.sqrt(count))) if columns is None else columns
     rows = -(-count // columns)

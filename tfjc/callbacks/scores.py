@@ -4,8 +4,9 @@ import logging
 
 import tensorflow as tf
 
-from tfjc import evaluators, numerics
+from tfjc import evaluators
 from tfjc.callbacks._periodic import Periodic
+from tfjc.support import replicas
 
 
 class Scores(Periodic):
@@ -14,7 +15,7 @@ class Scores(Periodic):
     Each measurement is added to `history`, flat dicts with the key `step`. Besides the evaluator's own keys, such as
     `frechet_distance/mnist/penultimate/10000`, each number stands under its plain name, `frechet_distance` (the first,
     where several share one). With `log_dir` it writes scalars for TensorBoard. Distances are taken by the fast forms of
-    `tfjc.scores`.
+    `tfjc.evaluators.scores`.
 
     Where the evaluator's network is not to be had (`evaluators.Unavailable`), training goes on without these scores and
     a warning says so once; samples that are not finite (`evaluators.NotFinite`) are not scored, with a warning.
@@ -69,7 +70,7 @@ class Scores(Periodic):
             self.evaluator.prepare()
         except evaluators.Unavailable as error:
             missing = error
-        if not numerics.all_workers(missing is None):
+        if not replicas.all_workers(missing is None):
             raise missing or evaluators.Unavailable("another worker lacks its network")
 
     def _measure(self, step):

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from tfjc import checks, noise
+from tfjc.support import checks, noise
 
 
 def check_images(images):

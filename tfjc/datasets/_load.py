@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tfjc import checks, noise
 from tfjc.datasets import digits, gaussians, image_folder, prepared
 from tfjc.datasets._batches import whole_labels
+from tfjc.support import checks, noise
 
 
 @dataclasses.dataclass(frozen=True)

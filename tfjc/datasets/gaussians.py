@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tfjc import noise
+from tfjc.support import noise
 
 STANDARD_DEVIATION = 0.02
 _SAMPLES = 10_000

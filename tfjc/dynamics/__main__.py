@@ -7,7 +7,9 @@ import sys
 
 from absl import flags
 
-from tfjc import commands
+from tfjc.runs import commands
+from tfjc.support.files import write_text
+from tfjc.support.run_directory import RunDirectory
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow reads it when it is imported, below
 
@@ -25,44 +27,43 @@ def main(argv):
         return _fail(f"expected only flags, found {argv[1]!r}")
     if _ALL.value == bool(_GIN_FILE.value):
         return _fail("either --gin_file is needed, such as --gin_file=gin/dynamics/gaussian_bias.gin, or --all")
-    from tfjc import configurables
+    from tfjc.runs import configuration
 
     try:
-        for files, directory in _jobs(configurables):
-            _draw(configurables, files, directory)
-    except configurables.ConfigError as error:
+        for files, directory in _jobs(configuration):
+            _draw(configuration, files, directory)
+    except configuration.ConfigError as error:
         return _fail(error)
     except (ValueError, TypeError, OSError) as error:
-        return _fail(configurables.explain(error))
+        return _fail(configuration.explain(error))
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
         return 130
     return 0
 
 
-def _jobs(configurables):
+def _jobs(configuration):
     """(gin files, directory to write) of each figure."""
     if not _ALL.value:
         return [(_GIN_FILE.value, pathlib.Path(_WORKDIR.value or _DEFAULT / pathlib.Path(_GIN_FILE.value[-1]).stem))]
-    ours = sorted((configurables.directory() / "dynamics").glob("*.gin"))
+    ours = sorted((configuration.directory() / "dynamics").glob("*.gin"))
     parent = pathlib.Path(_WORKDIR.value or _DEFAULT)
     return [([str(path)], parent / path.stem) for path in ours]
 
 
-def _draw(configurables, files, directory):
-    from tfjc import records
+def _draw(configuration, files, directory):
     from tfjc.dynamics import drawing, portraits
 
-    configurables.parse(files, _GIN_BINDINGS.value)
-    figure = configurables.phase_portraits()
-    records.RunDirectory(directory).create()
+    configuration.parse(files, _GIN_BINDINGS.value)
+    figure = configuration.phase_portraits()
+    RunDirectory(directory).create()
     solved = []
     for panel in figure.panels:
         solved.append(portraits.solve(panel))
         print(portraits.table(solved[-1]), flush=True)
     drawing.figure(solved, directory / "portrait.png", title=figure.title, columns=figure.columns)
     text = json.dumps(portraits.record(figure, solved), indent=2)
-    records.write_text(directory / "portrait.json", text + "\n")
+    write_text(directory / "portrait.json", text + "\n")
     print(f"written: {directory / 'portrait.png'}, {directory / 'portrait.json'}", flush=True)
 
 

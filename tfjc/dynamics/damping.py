@@ -8,7 +8,7 @@ import dataclasses
 
 import numpy as np
 
-from tfjc import checks
+from tfjc.support import checks
 
 
 @dataclasses.dataclass(frozen=True)

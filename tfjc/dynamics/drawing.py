@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from tfjc import records
+from tfjc.support.files import replacing
 
 # Of each class of fixed points: colour, marker, whether it is filled.
 _MARKERS = {
@@ -37,7 +37,7 @@ def figure(solved, path, *, title="", columns=3):
         axes.set_axis_off()
     picture.suptitle(_formulas(title))
     picture.legend(handles=_legend(solved), loc="outside lower center", ncols=3 if columns > 1 else 2, frameon=False)
-    with records.replacing(path) as temporary:
+    with replacing(path) as temporary:
         picture.savefig(os.fspath(temporary), format="png", dpi=120)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from tfjc import records
+from tfjc.support.files import replacing
 
 _TITLES = {
     "field": "field ξ",
@@ -31,7 +31,7 @@ def decomposition(parts, path, names=("x", "y")):
         axes.set(xlabel=names[0], aspect="equal")
     grid[0].set_ylabel(names[1])
     figure.colorbar(shading, ax=grid, label="length", shrink=0.85)
-    with records.replacing(path) as temporary:
+    with replacing(path) as temporary:
         figure.savefig(os.fspath(temporary), format="png", dpi=120)
 
 

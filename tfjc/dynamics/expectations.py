@@ -8,7 +8,7 @@ import functools
 import numpy as np
 from scipy import special
 
-from tfjc import noise
+from tfjc.support import noise
 
 DATA_AND_LATENTS = noise.Stream.GAME_DATA, noise.Stream.GAME_LATENTS
 

@@ -6,8 +6,8 @@ import functools
 import numpy as np
 from scipy import special
 
-from tfjc import checks, noise
 from tfjc.dynamics import critics, expectations
+from tfjc.support import checks, noise
 
 PARAMETERS = ("W_d", "b_d", "W_g", "b_g")
 

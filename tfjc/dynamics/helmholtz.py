@@ -20,7 +20,7 @@ import numpy as np
 import scipy.fft
 import scipy.interpolate
 
-from tfjc import checks
+from tfjc.support import checks
 
 
 @dataclasses.dataclass(frozen=True)

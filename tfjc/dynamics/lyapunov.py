@@ -11,7 +11,7 @@ import dataclasses
 import numpy as np
 import scipy.integrate
 
-from tfjc import checks, noise
+from tfjc.support import checks, noise
 
 
 @dataclasses.dataclass(frozen=True)

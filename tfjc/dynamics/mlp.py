@@ -6,9 +6,9 @@ import functools
 import numpy as np
 from scipy import special
 
-from tfjc import checks, noise
 from tfjc.dynamics import expectations
 from tfjc.dynamics.games import parameters
+from tfjc.support import checks, noise
 
 _BLOCK = 1 << 20  # activations of one layer that are held at once: 8 MiB of float64
 _STEP = 1e-5  # of central differences: their error is of order 1e-10, from h² as from rounding over h

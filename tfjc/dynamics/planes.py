@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 from scipy import integrate, optimize
 
-from tfjc import checks
+from tfjc.support import checks
 
 _TOLERANCE = 1e-6  # relative: of eigenvalues that count as 0, and of fixed points that count as one
 _SETTLED = 1e-4  # distance to a stable fixed point, in units of the plane, at which a trajectory has arrived

@@ -6,8 +6,8 @@ import time
 import numpy as np
 
 import tfjc
-from tfjc import checks
 from tfjc.dynamics import planes
+from tfjc.support import checks
 
 
 @dataclasses.dataclass(frozen=True)

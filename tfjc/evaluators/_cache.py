@@ -8,7 +8,7 @@ import re
 
 import numpy as np
 
-from tfjc import records
+from tfjc.support.files import replacing
 
 
 def directory():
@@ -81,6 +81,6 @@ def _read(file):
 
 def _write(file, found):
     file.parent.mkdir(parents=True, exist_ok=True)
-    with records.replacing(file) as temporary, open(temporary, "wb") as stream:
+    with replacing(file) as temporary, open(temporary, "wb") as stream:
         np.savez(stream, array=found, digest=digest(found))
     return found

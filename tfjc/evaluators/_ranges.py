@@ -3,8 +3,9 @@
 import numpy as np
 import tensorflow as tf
 
-from tfjc import checks, jacobian
+from tfjc import geometry
 from tfjc.evaluators import _bounds
+from tfjc.support import checks
 
 KNOWN = ((-1.0, 1.0), (0.0, 1.0), (0.0, 255.0), (-0.5, 0.5))
 LOOK = 1000  # samples from which values alone tell [0, 1]
@@ -172,7 +173,7 @@ def from_many(seen: Seen, dark: bool) -> OutputRange:
 def bounds(generate, z, labels) -> tuple[float, float]:
     """(low, high) of G's values by the last operations of its graph; infinite where that is not known."""
     arguments = [tensor for tensor in (z, labels) if tensor is not None]
-    return _bounds.of(lambda *tensors: tf.convert_to_tensor(jacobian.run(generate, *tensors)), *arguments)
+    return _bounds.of(lambda *tensors: tf.convert_to_tensor(geometry.run(generate, *tensors)), *arguments)
 
 
 def tell(generate, z, images: np.ndarray, labels=None) -> OutputRange | None:

@@ -6,8 +6,10 @@ import functools
 import numpy as np
 import tensorflow as tf
 
-from tfjc import checks, datasets, jacobian, numerics
+from tfjc import datasets, geometry
 from tfjc.evaluators import _ranges
+from tfjc.support import checks, replicas
+from tfjc.support.images import to_images
 
 
 class Unavailable(ValueError):
@@ -99,20 +101,20 @@ def in_range(images, data, given=None):
 
 
 def _is_dark(data):
-    return numerics.to_images(data.images[:100]).numpy().min() < -0.5
+    return to_images(data.images[:100]).numpy().min() < -0.5
 
 
 def _made(generate, z, labels, batch_size):
     """Batches of G(z) as arrays of the type that G returns; of 16 bits as float32."""
-    run = functools.partial(jacobian.run, generate)
-    if numerics.is_distributed():
-        run = tf.function(numerics.split_over_replicas(run), autograph=False)
+    run = functools.partial(geometry.run, generate)
+    if replicas.is_distributed():
+        run = tf.function(replicas.split(run), autograph=False)
     for start in range(0, len(z), batch_size):
         part = slice(start, start + batch_size)
         try:
             images = run(z[part], None if labels is None else labels[part])
         except tf.errors.OpError as error:
-            raise ValueError(f"the generator fails on these latents or labels: {jacobian.summary(error)}") from error
+            raise ValueError(f"the generator fails on these latents or labels: {geometry.summary(error)}") from error
         images = tf.convert_to_tensor(images)
         yield np.asarray(tf.cast(images, tf.float32) if images.dtype.is_floating else images)
 
@@ -122,12 +124,12 @@ def shared(network):
 
     Not by those of other workers: what one has in its cache, another may have to compute.
     """
-    return numerics.split_over_replicas(network) if _mirrored() else network
+    return replicas.split(network) if _mirrored() else network
 
 
 def at_once(batch_size):
     """How many images are taken at once: `batch_size` by each replica of this process."""
-    return checks.integer("batch_size", batch_size, minimum=1) * (numerics.replicas() if _mirrored() else 1)
+    return checks.integer("batch_size", batch_size, minimum=1) * (replicas.count() if _mirrored() else 1)
 
 
 def _mirrored():

@@ -11,8 +11,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfjc import checks, noise, numerics, records
 from tfjc.evaluators import _cache, _samples
+from tfjc.support import checks, noise
+from tfjc.support.files import write_text
+from tfjc.support.images import to_images
+from tfjc.support.xla import use_xla
 
 FEATURES = 128
 _RECIPE = 1  # of `_network` and `_fit`: another number makes cached classifiers old
@@ -153,7 +156,7 @@ def _write(path, model, about):
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp.keras")  # Keras asks for the ending
     model.save(temporary)
     os.replace(temporary, path)
-    records.write_text(path.with_suffix(".json"), json.dumps(about, indent=2) + "\n")
+    write_text(path.with_suffix(".json"), json.dumps(about, indent=2) + "\n")
 
 
 def _network(image_shape, classes, seed):
@@ -182,7 +185,7 @@ def _fit(model, train, seed):
     optimizer = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(2e-3, steps))
     logits_only = keras.Model(model.input, model.outputs[0])
     cross_entropy = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    logits_only.compile(optimizer, cross_entropy, jit_compile=numerics.use_xla())
+    logits_only.compile(optimizer, cross_entropy, jit_compile=use_xla())
     logits_only.fit(_Batches(train, steps, seed), epochs=1, verbose=0, shuffle=False)
 
 
@@ -200,7 +203,7 @@ class _Batches(keras.utils.PyDataset):
         rng = noise.rng(self._seed, noise.Stream.CLASSIFIER_BATCHES, step)
         chosen = rng.integers(len(self._data.images), size=_BATCH)
         height, width = self._data.image_shape[:2]
-        images = numerics.to_images(self._data.images[chosen]).numpy()
+        images = to_images(self._data.images[chosen]).numpy()
         images = np.pad(images, [(0, 0), (_SHIFT, _SHIFT), (_SHIFT, _SHIFT), (0, 0)], mode="edge")
         down, right = rng.integers(2 * _SHIFT + 1, size=2)
         return images[:, down : down + height, right : right + width], self._data.labels[chosen]
@@ -209,6 +212,6 @@ class _Batches(keras.utils.PyDataset):
 def _accuracy(model, test):
     right = 0
     for start in range(0, len(test.images), 500):
-        logits, _ = model(numerics.to_images(test.images[start : start + 500]), training=False)
+        logits, _ = model(to_images(test.images[start : start + 500]), training=False)
         right += np.count_nonzero(np.argmax(logits, axis=1) == test.labels[start : start + 500])
     return float(right / len(test.images))

@@ -3,8 +3,9 @@
 import numpy as np
 import tensorflow as tf
 
-from tfjc import checks, jacobian, noise, numerics, penalties
-from tfjc.spectrum import spectrum
+from tfjc import geometry, penalties
+from tfjc.geometry import spectrum
+from tfjc.support import checks, noise, precision
 
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 _MEANS = ("rank", "nonzero_log_condition", "log_scale", "participation_ratio")  # recorded as means over the latents
@@ -24,7 +25,7 @@ class ConditioningEvaluator:
       clamping: `JacobianClamping` that gives ε, and the interval for the clamped fractions; the paper's by default,
         so that unclamped runs can be compared with clamped ones.
       labels: [B, ...] for a class-conditional generator, which stay with their latents.
-      chunk: as in `tfjc.jacobian.jacobian`.
+      chunk: as in `tfjc.geometry.jacobian`.
       seed: of the steps in z.
 
     Raises:
@@ -53,7 +54,7 @@ class ConditioningEvaluator:
 
         The states of noise that the generator draws are afterwards what they were before.
         """
-        with jacobian.same_noise(jacobian.inspect(generate, self.z, self.labels).states) as restart:
+        with geometry.same_noise(geometry.inspect(generate, self.z, self.labels).states) as restart:
             found = spectrum(generate, self.z, labels=self.labels, chunk=self.chunk)
             restart()
             return found, self.quotients(generate)
@@ -65,16 +66,16 @@ class ConditioningEvaluator:
         seeds, as with tf.random.normal. `NO_QUOTIENT` says so.
         """
         images = []
-        with numerics.without_tf32():
-            inspection = jacobian.inspect(generate, self.z, self.labels)
-            with jacobian.same_noise(inspection.states) as restart:
+        with precision.without_tf32():
+            inspection = geometry.inspect(generate, self.z, self.labels)
+            with geometry.same_noise(inspection.states) as restart:
                 for z in (self.z, self.z, self._z_perturbed):
                     restart()
-                    images.append(numerics.full(jacobian.call(generate, z, self.labels)))
+                    images.append(precision.full(geometry.call(generate, z, self.labels)))
         x, again, x_perturbed = images
         q = penalties.quotient(self.z, self._z_perturbed, x, x_perturbed).numpy()
         noise = penalties.quotient(self.z, self._z_perturbed, x, again).numpy()
-        rounding = 16 * inspection.epsilon * numerics.safe_norm(x).numpy() / self.clamping.epsilon
+        rounding = 16 * inspection.epsilon * precision.safe_norm(x).numpy() / self.clamping.epsilon
         return None if np.any(noise > _NEGLIGIBLE * q + rounding) else q
 
     def summary(self, spectrum, q):

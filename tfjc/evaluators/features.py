@@ -4,11 +4,12 @@ import warnings
 
 import numpy as np
 
-from tfjc import noise, numerics, scores
-from tfjc.evaluators import _cache, _ranges, _samples, tfgan
+from tfjc.evaluators import _cache, _ranges, _samples, scores, tfgan
 from tfjc.evaluators.classifier import classifier as trained_classifier
 from tfjc.evaluators.inception import Inception, check_handle
 from tfjc.evaluators.modes import mode_counts
+from tfjc.support import noise
+from tfjc.support.images import to_images
 
 _LEAST = 6  # density and coverage look at five neighbours
 
@@ -67,7 +68,8 @@ class _FeatureEvaluator:
     def __call__(self, generate, *, fast=False, progress=None):
         """The scores of the samples G(z), as a flat dict.
 
-        `fast` takes Fréchet and kernel distance by `tfjc.scores` instead of TF-GAN: equal to rounding, and sooner.
+        `fast` takes Fréchet and kernel distance by `tfjc.evaluators.scores` instead of TF-GAN. They are equal to
+        rounding and take less time.
         Raises ValueError for images unlike the dataset's, not finite (`NotFinite`), or of a range that is not known.
         """
         self.prepare()
@@ -86,7 +88,7 @@ class _FeatureEvaluator:
 
     def _batches(self, images):
         for start in range(0, len(images), self.batch_size):
-            yield numerics.to_images(images[start : start + self.batch_size]).numpy()
+            yield to_images(images[start : start + self.batch_size]).numpy()
 
     def _score(self, batches, fast, progress):
         logits, features = self._run(batches, progress)

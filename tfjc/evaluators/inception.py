@@ -8,9 +8,9 @@ import socket
 
 import tensorflow as tf
 
-from tfjc import checks
 from tfjc.evaluators import _cache, _samples, tfgan
 from tfjc.evaluators._samples import Unavailable
+from tfjc.support import checks
 
 _SIZE = 299
 

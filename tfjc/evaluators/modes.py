@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from tfjc import datasets, scores
-from tfjc.evaluators import _ranges, _samples
+from tfjc import datasets
+from tfjc.evaluators import _ranges, _samples, scores
 from tfjc.evaluators.classifier import classifier
 
 PAPER_COUNT = 360  # samples of Odena et al. 2018, section 3

@@ -13,7 +13,7 @@ import warnings
 import numpy as np
 import tensorflow as tf
 
-from tfjc import scores
+from tfjc.evaluators import scores
 from tfjc.evaluators._samples import Unavailable
 
 INCEPTION = "https://tfhub.dev/tensorflow/tfgan/eval/inception/1"
@@ -103,7 +103,7 @@ def kernel_distance(real, fake):
     """TF-GAN's kernel distance of features [N, d] and [M, d], in float64: KID, with k(x, y) = (xᵀy/d + 1)³.
 
     The unbiased estimate over all pairs. TF-GAN would take the mean over blocks of more than 10,240 features, in which
-    the order matters: those are left to `tfjc.scores`, which is the same number otherwise.
+    the order matters: those are left to `tfjc.evaluators.scores`, which is the same number otherwise.
     Source: Bińkowski et al. 2018, section 4.
     """
     real, fake = scores.features("real", real, 2), scores.features("fake", fake, 2)

@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from tfjc import checks
+from tfjc.support import checks
 
 
 @keras.saving.register_keras_serializable(package="tfjc")

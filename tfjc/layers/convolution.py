@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from tfjc import numerics
+from tfjc.support.convolutions import MOST_SUB_PIXEL_CHANNELS, strided_convolution, sub_pixel
 
 
 class _Resampling(keras.layers.Conv2D):
@@ -71,14 +71,14 @@ class PooledConv2D(_Resampling):
 class Conv2DTranspose(keras.layers.Conv2DTranspose):
     """Keras's transposed convolution; to up to 4 channels, images, as a sub-pixel convolution, on CPUs the faster one.
 
-    That is a convolution of the unscaled input to all s×s pixels at once (Shi et al. 2016), `numerics.sub_pixel`.
+    That is a convolution of the unscaled input to all s×s pixels at once (Shi et al. 2016), `sub_pixel`.
     """
 
     def call(self, inputs):
         """The transposed convolution, with bias and activation."""
         if not _is_sub_pixel(self, inputs, self.filters) or self.output_padding is not None:
             return super().call(inputs)
-        outputs = numerics.sub_pixel(inputs, tf.convert_to_tensor(self.kernel), self.strides[0])
+        outputs = sub_pixel(inputs, tf.convert_to_tensor(self.kernel), self.strides[0])
         outputs = tf.nn.bias_add(outputs, tf.convert_to_tensor(self.bias)) if self.use_bias else outputs
         return outputs if self.activation is None else self.activation(outputs)
 
@@ -96,7 +96,7 @@ class Conv2D(keras.layers.Conv2D):
         divides = all(size is not None and size % s == 0 for size in sizes)
         if not divides or self.groups != 1 or not _is_sub_pixel(self, inputs, inputs.shape[-1]):
             return super().convolution_op(inputs, kernel)
-        return numerics.strided_convolution(inputs, tf.convert_to_tensor(kernel), s)
+        return strided_convolution(inputs, tf.convert_to_tensor(kernel), s)
 
 
 def _is_sub_pixel(layer, inputs, channels):
@@ -104,7 +104,7 @@ def _is_sub_pixel(layer, inputs, channels):
     (s, t), dilations = layer.strides, set(layer.dilation_rate)
     usual = (layer.padding, layer.data_format, dilations) == ("same", "channels_last", {1}) and s == t > 1
     some = inputs.shape[0] != 0  # TensorFlow's convolution of none has too few channels
-    return usual and some and channels <= numerics.MOST_SUB_PIXEL_CHANNELS
+    return usual and some and channels <= MOST_SUB_PIXEL_CHANNELS
 
 
 def _summed(kernel):

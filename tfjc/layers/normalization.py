@@ -3,8 +3,9 @@
 import keras
 import tensorflow as tf
 
-from tfjc import checks, numerics
 from tfjc.layers._fused import batch_normalization
+from tfjc.support import checks, replicas
+from tfjc.support.xla import within_xla
 
 
 @keras.saving.register_keras_serializable(package="tfjc")
@@ -36,16 +37,16 @@ class BatchNormalization(keras.layers.BatchNormalization):
         """
         shape = inputs.shape
         fits = shape.rank == 4 and self.axis in (-1, 3) and shape[-1] is not None and inputs.dtype != tf.float64
-        return fits and not self.renorm and numerics.replicas() == 1 and not numerics.within_xla()
+        return fits and not self.renorm and replicas.count() == 1 and not within_xla()
 
     def _moments(self, inputs, mask):
         if mask is not None:
             return super()._moments(inputs, mask)
-        mean = numerics.mean_over_replicas(tf.reduce_mean(inputs, self._reduction_axes))
+        mean = replicas.mean(tf.reduce_mean(inputs, self._reduction_axes))
         shape = [1 if axis in self._reduction_axes else -1 for axis in range(inputs.shape.rank)]
         constant = tf.stop_gradient(mean)
         squared = tf.math.squared_difference(inputs, tf.reshape(constant, shape))
-        about_constant = numerics.mean_over_replicas(tf.reduce_mean(squared, self._reduction_axes))
+        about_constant = replicas.mean(tf.reduce_mean(squared, self._reduction_axes))
         return mean, about_constant - tf.square(mean - constant)
 
 

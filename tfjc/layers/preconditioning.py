@@ -6,8 +6,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfjc import checks
 from tfjc.layers.spectral import SpectralNormalization, to_kernel, to_matrix
+from tfjc.support import checks
 
 # a₀, a₁, ... of each level: g(s) = s·(a₀ + a₁s² + a₂s⁴ + ...). The authors' table; how it was fitted they do not say.
 _COEFFICIENTS = (

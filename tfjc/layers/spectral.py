@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from tfjc import noise
+from tfjc.support import noise
 
 # Where a kernel has its output channels: [in, out], [k, k, in, out] and [k, k, out, in].
 _OUTPUT_AXIS = {keras.layers.Dense: 1, keras.layers.Conv2D: 3, keras.layers.Conv2DTranspose: 2}

@@ -4,7 +4,8 @@ import warnings
 
 import keras
 
-from tfjc import layers, numerics
+from tfjc import layers
+from tfjc.support import replicas
 
 
 def noise_states(network):
@@ -23,7 +24,7 @@ def warn_of_replicas(networks):
     found = _layers(networks)
     apart = [layer.name for layer in found if _is_keras_normalization(layer) and not layer.synchronized]
     noisy = [layer.name for layer in found if getattr(layer, "seed_generator", None) is not None]
-    count = numerics.replicas()
+    count = replicas.count()
     if count > 1 and apart:
         warnings.warn(
             f"each of {count} replicas normalises its own part of a batch in {', '.join(apart)}: take "

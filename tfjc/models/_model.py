@@ -7,9 +7,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfjc import architectures, checks, datasets, jacobian, noise, numerics
+from tfjc import architectures, datasets, geometry
 from tfjc.models._layers import warn_of_replicas
 from tfjc.models._watch import Watch
+from tfjc.support import checks, noise, replicas
+from tfjc.support.xla import use_xla
 
 
 class GenerativeModel(keras.Model):
@@ -43,7 +45,7 @@ class GenerativeModel(keras.Model):
         self.step = self.add_weight(shape=(), dtype="int64", initializer="zeros", trainable=False, name="step")
         self.watch = Watch(generator=generator, critic=critic)
         self.image_shape = tuple(self._examples()[1].shape[1:])
-        self.replicas = numerics.replicas()
+        self.replicas = replicas.count()
         warn_of_replicas([generator, critic])
 
     def _ready(self, names):
@@ -53,7 +55,7 @@ class GenerativeModel(keras.Model):
         self.compile()
 
     def compile(self, generator_optimizer=None, critic_optimizer=None, *, jit_compile=None, **options):
-        """Sets the optimisers, `default_optimizer` where none is given, and XLA, which `numerics.use_xla` decides.
+        """Sets the optimisers, `default_optimizer` where none is given, and XLA, which `xla.use_xla` decides.
 
         Raises ValueError for one optimiser given for both networks, for Keras's own `optimizer` and `loss`, and for XLA
         or several steps an execution with several replicas.
@@ -71,7 +73,7 @@ class GenerativeModel(keras.Model):
                 f"Keras's loop over several steps cannot hold steps of several replicas, found steps_per_execution = "
                 f"{options['steps_per_execution']} with {self.replicas} replicas"
             )
-        jit_compile = numerics.use_xla() if jit_compile is None else jit_compile
+        jit_compile = use_xla() if jit_compile is None else jit_compile
         super().compile(**{"optimizer": None, "jit_compile": jit_compile, **options})
         self.generator_optimizer = self._optimizer(generator_optimizer, self.generator)
         if self.critic is not None:
@@ -223,7 +225,7 @@ class GenerativeModel(keras.Model):
     def _latents(self, batch_size, update):
         """Latents of the prior [B, n_z], `update` being the number of the update within the step."""
         seed = self._seed(noise.Stream.TRAINING_LATENTS, update)
-        return numerics.rows(lambda shape: self.prior.sample(shape[0], seed=seed), [batch_size])
+        return replicas.rows(lambda shape: self.prior.sample(shape[0], seed=seed), [batch_size])
 
     def _labels(self, batch_size, update):
         """Labels drawn uniformly for a conditional generator, None for others."""
@@ -231,7 +233,7 @@ class GenerativeModel(keras.Model):
             return None
         seed = self._seed(noise.Stream.TRAINING_LABELS, update)
         draw = functools.partial(tf.random.stateless_uniform, seed=seed, maxval=self.num_classes, dtype=tf.int32)
-        return numerics.rows(draw, [batch_size])
+        return replicas.rows(draw, [batch_size])
 
     def _seed(self, stream, *indices):
         """The seed of what this step draws from a stream; `indices` tell several draws of it apart."""
@@ -247,7 +249,7 @@ class GenerativeModel(keras.Model):
         gradients = [g if g is None else tf.convert_to_tensor(g) for g in gradients]
         if self.replicas > 1:  # the optimiser adds them up
             if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):  # it looks at the first replica's alone
-                gradients = numerics.mean_over_replicas(gradients)
+                gradients = replicas.mean(gradients)
             gradients = [g if g is None else g / self.replicas for g in gradients]
         optimizer.apply(_together(gradients), variables)
         self.watch.look_at_update(optimizer, gradients, variables)
@@ -274,13 +276,13 @@ class GenerativeModel(keras.Model):
     def _infer(self, z):
         """Images of two latents in inference mode, of the first and the last class."""
         if self.num_classes is None:
-            return jacobian.run(self.generator, z)
+            return geometry.run(self.generator, z)
         try:
-            return jacobian.run(self.generator, z, tf.constant([0, self.num_classes - 1]))
+            return geometry.run(self.generator, z, tf.constant([0, self.num_classes - 1]))
         except tf.errors.InvalidArgumentError as error:
             raise ValueError(
                 f"the generator does not take labels 0 to {self.num_classes - 1} (num_classes = {self.num_classes}): "
-                f"{jacobian.summary(error)}"
+                f"{geometry.summary(error)}"
             ) from error
 
     def _check_labelled(self):

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfjc import numerics
+from tfjc.support import precision
 
 
 class Diverged(FloatingPointError):
@@ -38,7 +38,7 @@ class Watch:
 
     def look(self, named):
         """Adds pairs (name, tensor), of any of a step's tensors; what is found in the first is told."""
-        self._seen().extend((name, tf.reduce_sum(numerics.full(tensor))) for name, tensor in named)
+        self._seen().extend((name, tf.reduce_sum(precision.full(tensor))) for name, tensor in named)
 
     def look_at_update(self, optimizer, gradients, variables):
         """Adds the gradients that an optimiser was given, and the weights that it made of them."""

@@ -2,9 +2,10 @@
 
 import tensorflow as tf
 
-from tfjc import checks, jacobian, numerics
+from tfjc import geometry
 from tfjc.models._model import images_of
 from tfjc.models.gan import GAN
+from tfjc.support import checks, replicas
 
 ADJUSTMENTS = ("consensus", "symplectic")
 
@@ -80,7 +81,7 @@ class DampedGAN(GAN):
         with tf.GradientTape(persistent=True) as second:
             gradients, measured = self._gradients(images, labels)
         # u ↦ Hᵀu is linear in u, so its own pullback is g ↦ Hg: two backward passes give both products.
-        u = [tf.identity(g) for g in numerics.mean_over_replicas(gradients)]
+        u = [tf.identity(g) for g in replicas.mean(gradients)]
         with tf.GradientTape(watch_accessed_variables=False) as third:
             third.watch(u)
             transposed = second.gradient(gradients, variables, output_gradients=u, unconnected_gradients="zero")
@@ -99,7 +100,7 @@ class DampedGAN(GAN):
             critic_objective, critic_measured = self._critic_objective(images, labels, fake, update=0)
             generator_objective, generator_measured = self._generator_objective(batch_size, update=1)
         players = (generator_objective, self.generator), (critic_objective, self.critic)
-        with jacobian.twice_differentiable():
+        with geometry.twice_differentiable():
             gradients = [
                 tf.convert_to_tensor(gradient)
                 for objective, network in players

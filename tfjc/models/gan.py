@@ -8,17 +8,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfjc import checks, jacobian, losses, noise, numerics
+from tfjc import geometry, losses
 from tfjc.layers import SpectralNormalization
 from tfjc.models._layers import noise_states, normalises, warn_of_second_derivatives
-from tfjc.models._model import (
-    GenerativeModel,
-    check_network,
-    images_of,
-    labels_of,
-    objective,
-    total,
-)
+from tfjc.models._model import GenerativeModel, check_network, images_of, labels_of, objective, total
+from tfjc.support import checks, noise, precision
+from tfjc.support.images import dequantised, to_images
 
 _CLASS_WEIGHTS = (1.0, 0.1)  # of improved_wgan_training's gan_cifar_resnet.py
 
@@ -201,8 +196,8 @@ class GAN(GenerativeModel):
     def _images(self, images):
         """A batch as float32 in [−1, 1]."""
         if self.dequantise:
-            return numerics.dequantised(images, self._seed(noise.Stream.DEQUANTISATION), parts=self.d_steps)
-        return numerics.to_images(images)
+            return dequantised(images, self._seed(noise.Stream.DEQUANTISATION), parts=self.d_steps)
+        return to_images(images)
 
     def _given_labels(self, data):
         """Labels int32 [B] of a batch, also where they come as [B, 1]."""
@@ -215,8 +210,8 @@ class GAN(GenerativeModel):
         """(logits, class logits or None) of the critic in training mode, in full precision."""
         outputs = self.critic(images, training=True)
         if self.class_weights is None:
-            return numerics.full(outputs), None
-        return numerics.full(outputs[0]), numerics.full(outputs[1])
+            return precision.full(outputs), None
+        return precision.full(outputs[0]), precision.full(outputs[1])
 
     def _logits(self, images, training=True):
         return self._judge(images)[0]
@@ -284,11 +279,11 @@ class GAN(GenerativeModel):
         """Whether the generator, in training mode, gives the same images for the same z twice in `one_pass`."""
         z, labels = self._examples()[0], None if self.num_classes is None else tf.constant([0, self.num_classes - 1])
         before = [(variable, variable.numpy()) for variable in self.generator.non_trainable_variables]
-        first, second = (numerics.full(x) for x in one_pass(self.generator, [z, z], labels))
+        first, second = (precision.full(x) for x in one_pass(self.generator, [z, z], labels))
         for variable, value in before:  # moving statistics and the states of noise
             variable.assign(value)
         apart, size = (tf.norm(tf.reshape(x, [-1])).numpy() for x in (first - second, first))
-        least = max(1e-3, 4.0 * jacobian.inspect(self.generator, z, labels).epsilon)
+        least = max(1e-3, 4.0 * geometry.inspect(self.generator, z, labels).epsilon)
         return not apart > least * size  # what is not finite is no noise
 
 

@@ -5,8 +5,9 @@ import functools
 import numpy as np
 import tensorflow as tf
 
-from tfjc import checks, noise, numerics
 from tfjc.models._model import GenerativeModel, images_of, labels_of, objective
+from tfjc.support import checks, noise, precision
+from tfjc.support.images import to_images
 
 
 class Memoriser(GenerativeModel):
@@ -68,12 +69,12 @@ class Memoriser(GenerativeModel):
 
     def train_step(self, data):
         """One update by the mean of ‖G(z) − x‖² over a batch of pairs (x, z)."""
-        images, z = numerics.to_images(images_of(data)), labels_of(data)
+        images, z = to_images(images_of(data)), labels_of(data)
         if z is None or z.shape.rank != 2:
             raise ValueError("a memoriser is trained on pairs (images, latents [B, n_z]), as `memory` makes them")
         with tf.control_dependencies([images]):
             with tf.GradientTape() as tape:
-                x = numerics.full(self.generator(z, training=True))
+                x = precision.full(self.generator(z, training=True))
                 missed = x - tf.cast(images, x.dtype)
                 loss = tf.reduce_mean(tf.reduce_sum(tf.square(missed), axis=list(range(1, missed.shape.rank))))
                 minimised = self.generator_optimizer.scale_loss(objective(self.generator, loss, []))

@@ -3,10 +3,10 @@
 import functools
 
 import tensorflow as tf
-import tensorflow_probability as tfp
 
-from tfjc import checks, noise, numerics
 from tfjc.models._model import GenerativeModel, images_of, objective
+from tfjc.support import checks, noise, precision, replicas
+from tfjc.support.images import to_images
 
 LIKELIHOODS = ("bernoulli", "gaussian")
 _LEAST = 1e-6  # of a pixel's probability and its complement: float32's tanh is ±1 from 9 on
@@ -55,7 +55,7 @@ class VAE(GenerativeModel):
 
     def train_step(self, data):
         """One update of decoder and encoder together, by the gradient of −ELBO, the batch's mean."""
-        images = numerics.to_images(images_of(data))
+        images = to_images(images_of(data))
         with tf.control_dependencies([images]):
             with tf.GradientTape() as tape:
                 terms = self.terms(images, self._seed(noise.Stream.POSTERIOR_SEED), training=True)
@@ -83,31 +83,31 @@ class VAE(GenerativeModel):
 
     def elbo(self, images, seed):
         """ELBO of each image in nats, [B], in inference mode, from one sample of q; `seed` int[2]."""
-        log_likelihood, kl = self.terms(numerics.to_images(images), seed)
+        log_likelihood, kl = self.terms(to_images(images), seed)
         return log_likelihood - self.beta * tf.cast(kl, log_likelihood.dtype)
 
     def terms(self, images, seed, training=False):
         """(ln p(x|z) at a sample z of q(z|x), KL(q(z|x) ‖ p(z))) of each image, [B] each, in nats."""
         posterior = self.posterior(images, training)
         draw = functools.partial(tf.random.stateless_normal, seed=noise.seed(seed, noise.Stream.POSTERIOR))
-        drawn = numerics.rows(draw, tf.shape(posterior.mean()))
+        drawn = replicas.rows(draw, tf.shape(posterior.mean()))
         z = posterior.mean() + posterior.stddev() * tf.cast(drawn, posterior.dtype)
-        return self.log_likelihood(images, z, training), tfp.distributions.kl_divergence(posterior, self.prior)
+        return self.log_likelihood(images, z, training), _distributions().kl_divergence(posterior, self.prior)
 
     def posterior(self, images, training=False):
         """q(z|x), a TensorFlow Probability distribution over [B] latents [n_z]."""
         mean, log_variance = (tf.cast(x, self.prior.dtype) for x in self.critic(images, training=training))
-        return tfp.distributions.MultivariateNormalDiag(mean, tf.exp(0.5 * log_variance))
+        return _distributions().MultivariateNormalDiag(mean, tf.exp(0.5 * log_variance))
 
     def log_likelihood(self, images, z, training=False):
         """ln p(x|z) of each image at its latent, summed over pixels and colours: [B]."""
-        decoded = numerics.full(self.generator(z, training=training))
+        decoded = precision.full(self.generator(z, training=training))
         images = tf.cast(images, decoded.dtype)
         if self.likelihood == "gaussian":
-            logs = tfp.distributions.Normal(decoded, self.sigma).log_prob(images)
+            logs = _distributions().Normal(decoded, self.sigma).log_prob(images)
         else:
             probabilities = tf.clip_by_value(0.5 * (decoded + 1.0), _LEAST, 1.0 - _LEAST)
-            pixels = tfp.distributions.Bernoulli(probs=probabilities, dtype=decoded.dtype)
+            pixels = _distributions().Bernoulli(probs=probabilities, dtype=decoded.dtype)
             logs = pixels.log_prob(0.5 * (images + 1.0))
         return tf.reduce_sum(logs, axis=list(range(1, images.shape.rank)))
 
@@ -120,6 +120,13 @@ class VAE(GenerativeModel):
         if found != [expected, expected]:
             raise ValueError(f"the encoder must return [mean, log-variance], {expected} each for B = 2, found {found}")
         try:
-            tfp.distributions.kl_divergence(self.posterior(images), self.prior)
+            _distributions().kl_divergence(self.posterior(images), self.prior)
         except NotImplementedError as error:
             raise ValueError(f"a VAE needs a prior with a closed-form KL divergence, found {self.prior!r}") from error
+
+
+def _distributions():
+    """TensorFlow Probability's distributions; slow to import, and only VAEs need them."""
+    import tensorflow_probability as tfp
+
+    return tfp.distributions

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from tfjc import checks, noise, numerics
+from tfjc.support import checks, noise, precision, replicas
 
 LEAST_STEP = 1e-6  # of z in float32 hardly anything is left of smaller ones
 
@@ -12,8 +12,8 @@ def quotient(z, z_perturbed, x, x_perturbed):
 
     Its gradient is finite, and 0, where G(z) = G(z').
     """
-    moved = numerics.safe_norm(numerics.full(x) - numerics.full(x_perturbed))
-    return moved / tf.cast(numerics.safe_norm(z - z_perturbed), moved.dtype)
+    moved = precision.safe_norm(precision.full(x) - precision.full(x_perturbed))
+    return moved / tf.cast(precision.safe_norm(z - z_perturbed), moved.dtype)
 
 
 class JacobianClamping:
@@ -40,7 +40,7 @@ class JacobianClamping:
     def perturb(self, z, seed):
         """z' = z + ε·δ/‖δ‖, δ ~ N(0, I) per sample: [B, n_z]."""
         seed = noise.seed(seed, noise.Stream.CLAMPING)
-        return z + self.epsilon * numerics.unit_directions(tf.shape(z), seed, z.dtype)
+        return z + self.epsilon * replicas.unit_directions(tf.shape(z), seed, z.dtype)
 
     def __call__(self, z, z_perturbed, x, x_perturbed):
         """The penalty L of each sample, [B]."""

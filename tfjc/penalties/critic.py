@@ -4,7 +4,8 @@ import functools
 
 import tensorflow as tf
 
-from tfjc import checks, jacobian, noise, numerics
+from tfjc import geometry
+from tfjc.support import checks, noise, precision, replicas
 
 
 class GradientPenalty:
@@ -19,13 +20,13 @@ class GradientPenalty:
 
     def __call__(self, critic, real, fake, seed):
         """The penalty of each pair of a real and a generated image, [B]."""
-        fake = numerics.full(fake)
+        fake = precision.full(fake)
         real = tf.cast(real, fake.dtype)
         seed = noise.seed(seed, noise.Stream.INTERPOLATION)
         draw = functools.partial(tf.random.stateless_uniform, seed=seed, dtype=fake.dtype)
-        alpha = numerics.rows(draw, [tf.shape(real)[0]] + [1] * (real.shape.rank - 1))
+        alpha = replicas.rows(draw, [tf.shape(real)[0]] + [1] * (real.shape.rank - 1))
         between = real + alpha * (fake - real)
-        slope = numerics.safe_norm(_gradient(critic, between))
+        slope = precision.safe_norm(_gradient(critic, between))
         return self.weight * tf.square(slope - 1.0)
 
 
@@ -41,7 +42,7 @@ class R1:
 
     def __call__(self, critic, real, fake, seed):
         """The penalty of each real image, [B]."""
-        gradient = _gradient(critic, numerics.full(real))
+        gradient = _gradient(critic, precision.full(real))
         return 0.5 * self.gamma * tf.reduce_sum(tf.square(gradient), axis=list(range(1, gradient.shape.rank)))
 
 
@@ -50,8 +51,8 @@ def _gradient(critic, images):
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(images)
         logits = critic(images, training=True)
-    with jacobian.twice_differentiable():
+    with geometry.twice_differentiable():
         gradient = tape.gradient(logits, images)
     if gradient is None:
         raise ValueError("the critic's logits do not depend on its images by anything that has a gradient")
-    return numerics.full(gradient)
+    return precision.full(gradient)

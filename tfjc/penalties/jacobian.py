@@ -6,8 +6,9 @@ import math
 import keras
 import tensorflow as tf
 
-from tfjc import checks, jacobian, noise, numerics
+from tfjc import geometry
 from tfjc.penalties.clamping import LEAST_STEP
+from tfjc.support import checks, noise, precision, replicas
 
 
 class PathLength:
@@ -42,7 +43,7 @@ class PathLength:
         """The penalty of each latent, [B]; brings the running mean on by a step."""
         lengths = self.lengths(generate, z, seed)
         before = tf.cast(self.mean, lengths.dtype)
-        mean = before + self.decay * (numerics.mean_over_replicas(tf.reduce_mean(lengths)) - before)
+        mean = before + self.decay * (replicas.mean(tf.reduce_mean(lengths)) - before)
         self.mean.assign(tf.stop_gradient(mean))
         return self.weight * tf.square(lengths - mean)
 
@@ -50,15 +51,15 @@ class PathLength:
         """‖J_zᵀy‖ of each latent, [B], for a y of its own; H·W counts the pixels of all colours as one."""
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(z)
-            x = numerics.full(generate(z))
+            x = precision.full(generate(z))
         seed = noise.seed(seed, noise.Stream.PATH_LENGTH)
-        y = numerics.rows(functools.partial(tf.random.stateless_normal, seed=seed, dtype=x.dtype), tf.shape(x))
+        y = replicas.rows(functools.partial(tf.random.stateless_normal, seed=seed, dtype=x.dtype), tf.shape(x))
         y /= math.sqrt(math.prod(x.shape[1:-1]))
-        with jacobian.twice_differentiable():
+        with geometry.twice_differentiable():
             pulled = tape.gradient(x, z, output_gradients=y)
         if pulled is None:
             raise ValueError("the generator's images do not depend on its latents by anything that has a gradient")
-        return numerics.safe_norm(pulled)
+        return precision.safe_norm(pulled)
 
     def measure(self, generate, z, seed):
         """The running mean a."""
@@ -97,7 +98,7 @@ class OroJaR:
     def __call__(self, z, z_perturbed, x, x_perturbed):
         """What each latent adds to the penalty, [B], for images x and the two x'; the mean over B is the penalty."""
         first, second = (
-            numerics.safe_norm(numerics.full(x_k) - numerics.full(x)) / self.epsilon for x_k in x_perturbed
+            precision.safe_norm(precision.full(x_k) - precision.full(x)) / self.epsilon for x_k in x_perturbed
         )
         penalties = self.weight * 0.5 * tf.square(tf.square(first) - tf.square(second))
         return penalties if self.reduction == "mean" else penalties * _shares_of_the_maximum(penalties)
@@ -112,7 +113,7 @@ def _shares_of_the_maximum(values):
 
     s is the size of that batch where its first maximum is, and 0 elsewhere.
     """
-    everybody = tf.stop_gradient(numerics.gather_over_replicas(values))
+    everybody = tf.stop_gradient(replicas.gather(values))
     count = tf.size(everybody)
     shares = tf.one_hot(tf.argmax(everybody), count, on_value=tf.cast(count, values.dtype), dtype=values.dtype)
     context = tf.distribute.get_replica_context()
@@ -123,4 +124,4 @@ def _shares_of_the_maximum(values):
 def _signs(shape, seed, dtype):
     """Entries −1 and 1 with even chances."""
     draw = functools.partial(tf.random.stateless_uniform, seed=seed, minval=0, maxval=2, dtype=tf.int32)
-    return tf.cast(2 * numerics.rows(draw, shape) - 1, dtype)
+    return tf.cast(2 * replicas.rows(draw, shape) - 1, dtype)

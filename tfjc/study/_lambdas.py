@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from tfjc import checks, noise, statistics
-from tfjc.study import _read
+from tfjc.study import _read, statistics
+from tfjc.support import checks, noise
 
 
 def best_runs(runs, score):

@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from tfjc import statistics
-from tfjc.study import _read, _rules
+from tfjc.study import _read, _rules, statistics
 
 _NO_GANS = ("VAE", "Memoriser")  # models to which the claims on GANs do not apply
 CONDITIONS = ("median_log_condition", "mean_log_condition", "infinite_latents")

@@ -9,7 +9,9 @@ import sys
 
 import gin
 
-from tfjc import checks, records
+from tfjc.support import checks
+from tfjc.support.files import write_text
+from tfjc.support.run_directory import RunDirectory, refuse_foreign
 
 _MOST_SEEDS = 100_000
 
@@ -39,7 +41,7 @@ class Run:
 
     arm: str
     seed: int
-    directory: records.RunDirectory
+    directory: RunDirectory
 
     @property
     def name(self):
@@ -150,8 +152,8 @@ class StudyDirectory:
 
     def create(self):
         """Makes the directory if it is not there; raises ValueError where it holds other files, or cannot be made."""
-        records.refuse_foreign(self.path, self.study.name, "study")
-        records.RunDirectory(self.path).create()
+        refuse_foreign(self.path, self.study.name, "study")
+        RunDirectory(self.path).create()
         return self
 
     def begin(self, study):
@@ -165,14 +167,14 @@ class StudyDirectory:
                 )
             study = dataclasses.replace(study, seeds=tuple(dict.fromkeys((*before.seeds, *study.seeds))))
         self.path.mkdir(parents=True, exist_ok=True)
-        records.write_text(self.study, json.dumps(study.as_dict(), indent=2) + "\n")
+        write_text(self.study, json.dumps(study.as_dict(), indent=2) + "\n")
         self.runs.mkdir(exist_ok=True)
         return study
 
     def list_runs(self, study):
         """Every `Run` of the study: all arms with the first seed, then with the second, and so on."""
         return [
-            Run(arm, seed, records.RunDirectory(self.runs / arm / f"seed_{seed:03d}"))
+            Run(arm, seed, RunDirectory(self.runs / arm / f"seed_{seed:03d}"))
             for seed in study.seeds
             for arm in study.arms
         ]

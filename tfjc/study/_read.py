@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
-from tfjc import records
 from tfjc.study import _configuration
+from tfjc.support.files import is_score
 
 _PLAIN = (
     *("median_log_condition", "mean_log_condition", "infinite_latents", "rank", "nonzero_log_condition", "log_scale"),
@@ -84,7 +84,7 @@ def read(directory, study):
 def scores(recorded):
     """The plain names of the scores that any run recorded, in the order of their lines."""
     keys = [key for run in recorded for row in run.rows for key in row if not isinstance(row[key], list)]
-    return list(dict.fromkeys(key.partition("/")[0] for key in filter(records.is_score, keys)))
+    return list(dict.fromkeys(key.partition("/")[0] for key in filter(is_score, keys)))
 
 
 def results(recorded):

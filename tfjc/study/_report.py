@@ -6,8 +6,8 @@ import itertools
 import json
 import math
 
-from tfjc import records
 from tfjc.study import _claims, _figures, _html, _numbers, _read
+from tfjc.support.files import replacing, write_text
 
 _STATUSES = ("finished", "diverged", "failed", "interrupted", "running", "waiting")
 _CIRCUMSTANCES = ("tfjc", "commit", "device", "python", "tensorflow", "keras", "numpy")
@@ -43,8 +43,8 @@ def write_tables(folder, study, recorded, figures, rng):
     found = _statistics(numbers)
     _write_csv(folder / "results.csv", rows)
     result = {"study": study.as_dict(), "runs": rows, **found, "claims": [dataclasses.asdict(c) for c in claims]}
-    records.write_text(folder / "results.json", json.dumps(result, indent=1) + "\n")
-    records.write_text(folder / "report.html", _page(study, recorded, rows, numbers, found, claims, figures))
+    write_text(folder / "results.json", json.dumps(result, indent=1) + "\n")
+    write_text(folder / "report.html", _page(study, recorded, rows, numbers, found, claims, figures))
     return claims
 
 
@@ -106,13 +106,13 @@ def _draw(recorded, arms, folder):
     drawn = {name: pair for name, pair in drawn.items() if pair[0] is not None}
     for name, (figure, _) in drawn.items():
         for kind in ("png", "svg"):
-            with records.replacing(folder / f"{name}.{kind}") as temporary:
+            with replacing(folder / f"{name}.{kind}") as temporary:
                 figure.savefig(temporary, format=kind, dpi=110)
     return {name: ((folder / f"{name}.png").read_bytes(), caption) for name, (_, caption) in drawn.items()}
 
 
 def _write_csv(path, rows):
-    with records.replacing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as stream:
+    with replacing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, fieldnames=list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)

@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from tfjc import statistics
+from tfjc.study import statistics
 
 LEAST = {  # runs of an arm; of each arm where two are compared
     "median": 6,  # 5 on one side of a value are met once in 16 times where each side is as likely

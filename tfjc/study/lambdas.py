@@ -2,8 +2,10 @@
 
 from absl import flags
 
-from tfjc import checks, commands, records
+from tfjc.runs import commands
 from tfjc.study import _lambdas, _plan, _read
+from tfjc.support import checks
+from tfjc.support.files import write_text
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "The study's directory.")
 _ARM = flags.DEFINE_string("arm", None, "The arm without clamping; the first such by default.")
@@ -45,7 +47,7 @@ def _set():
     if why:
         print(f"the runs do not separate by {score} ({why}): * is the better half, and the interval is what is usual")
     text = f"JacobianClamping.lambda_min = {low:.3g}\nJacobianClamping.lambda_max = {high:.3g}\n"
-    records.write_text(directory.path / "lambdas.gin", text)
+    write_text(directory.path / "lambdas.gin", text)
     print(f"{text}written to {directory.path / 'lambdas.gin'}")
 
 

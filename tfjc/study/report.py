@@ -2,8 +2,9 @@
 
 from absl import flags
 
-from tfjc import commands, noise
+from tfjc.runs import commands
 from tfjc.study import _plan, _report
+from tfjc.support import noise
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "The study's directory.")
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of the simulated test for two clusters.", lower_bound=0)

@@ -5,8 +5,9 @@ import sys
 
 from absl import flags
 
-from tfjc import commands, records
+from tfjc.runs import commands
 from tfjc.study import _local, _plan, _schedule
+from tfjc.support.run_directory import lock
 
 _GIN_FILE = flags.DEFINE_string("gin_file", None, "The study: a path, or one of ours by name.")
 _GIN_BINDINGS = flags.DEFINE_multi_string("gin_bindings", [], "A gin binding that overrides the file; repeatable.")
@@ -37,7 +38,7 @@ def main(argv):
     try:
         study = _plan.parse(_GIN_FILE.value, _GIN_BINDINGS.value)
         directory = _plan.StudyDirectory(_WORKDIR.value or f"studies/{pathlib.Path(_GIN_FILE.value).stem}")
-        with records.lock(directory.create().path):
+        with lock(directory.create().path):
             return _run(directory.begin(study), directory)
     except (ValueError, OSError) as error:
         return _fail(error)

@@ -7,10 +7,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-import tfjc.spectrum
-from tfjc import jacobian, numerics, penalties
+import tfjc.geometry
+from tfjc import geometry, penalties
 from tfjc.architectures.dcgan import dcgan
 from tfjc.models import GAN
+from tfjc.support.xla import use_xla
 
 tf.config.experimental.enable_tensor_float_32_execution(False)  # 1e-7 in all frameworks, or ratios mean nothing
 
@@ -110,7 +111,7 @@ class Network:
             return _awaited(_graph(self.model), z)
         if name == "batch_jacobian":
             return _awaited(_graph(self._batch_jacobian), self.z)
-        return _awaited(lambda z: jacobian.jacobian(self.model, z, method=name), self.z)
+        return _awaited(lambda z: geometry.jacobian(self.model, z, method=name), self.z)
 
     def _batch_jacobian(self, z):
         with tf.GradientTape() as tape:
@@ -121,7 +122,7 @@ class Network:
 
 
 def _graph(function):
-    return tf.function(lambda z: function(z), jit_compile=numerics.use_xla(), autograph=False)
+    return tf.function(lambda z: function(z), jit_compile=use_xla(), autograph=False)
 
 
 def _awaited(function, *arguments):
@@ -157,7 +158,7 @@ def spectrum():
     """What that training measures every 500 steps, the spectra of 64 latents, as a call, and its FLOPs."""
     networks = dcgan((28, 28, 1), n_z=64, channels=24)
     z = networks.prior.sample(64, seed=[0, 0])
-    return lambda: tfjc.spectrum.spectrum(networks.generator, z), 2 * 64 * 64 * macs(networks.generator)
+    return lambda: tfjc.geometry.spectrum(networks.generator, z), 2 * 64 * 64 * macs(networks.generator)
 
 
 def _gpus():

@@ -9,8 +9,12 @@ import numpy as np
 import tensorflow as tf
 from _training import BATCH, CHECKED
 
-from tfjc import architectures, callbacks, datasets, models, noise, numerics, penalties, records
-from tfjc.noise import Stream
+from tfjc import architectures, callbacks, datasets, models, penalties
+from tfjc.runs import recorder, saver
+from tfjc.support import noise, replicas
+from tfjc.support.noise import Stream
+from tfjc.support.run_directory import RunDirectory
+from tfjc.support.xla import use_xla
 
 tf.config.experimental.enable_op_determinism()  # as in every run
 
@@ -30,7 +34,7 @@ class Training:
         self.gan.compile(*(keras.optimizers.Adam(rate, beta_1, beta_2, epsilon) for _ in range(2)))
         self.data = _data(case)
         batch = next(iter(self._batches()))
-        self._step = tf.function(lambda: self.gan.train_step(batch), autograph=False, jit_compile=numerics.use_xla())
+        self._step = tf.function(lambda: self.gan.train_step(batch), autograph=False, jit_compile=use_xla())
         self._example, self._callbacks = batch, None
 
     def _batches(self):
@@ -55,7 +59,7 @@ class Training:
         drawn = {"critic_z": [gan._latents(BATCH, k) for k in range(count)]}
         drawn["generator_z"] = gan._latents(self.case.generator_batch, count)
         seed = noise.seed(gan._seed(Stream.GENERATOR_PENALTY, 0), Stream.CLAMPING)
-        drawn["directions"] = numerics.unit_directions(drawn["generator_z"].shape, seed)
+        drawn["directions"] = replicas.unit_directions(drawn["generator_z"].shape, seed)
         if not self.case.is_dcgan:
             given = [gan._seed(Stream.CRITIC_PENALTY, k, 0) for k in range(count)]
             seeds = [noise.seed(seed, Stream.INTERPOLATION) for seed in given]
@@ -113,15 +117,15 @@ def _kernels(network):
 
 def _callbacks(gan):
     """Those of `experiment.train_and_evaluate` at its defaults, which act at the end of each `fit` only."""
-    run, every = records.RunDirectory(pathlib.Path(tempfile.mkdtemp())), 10**9
+    run, every = RunDirectory(pathlib.Path(tempfile.mkdtemp())), 10**9
     labels = None if gan.num_classes is None else tf.range(64) % gan.num_classes
     z = gan.prior.sample(64, seed=[0, 1])
     clamping = next(iter(gan.generator_penalties), None)
     options = {"log_dir": run.tensorboard, "labels": labels}
     conditioning = callbacks.Conditioning(gan.generator, z, every, clamping=clamping, **options)
     samples = callbacks.Samples(gan.generator, z, run.samples, every, **options)
-    checkpoints = callbacks.Checkpoints(gan, run.checkpoints, every)
-    return [conditioning, samples, callbacks.Recorder(run, conditioning, every), checkpoints]
+    checkpoints = saver.Checkpoints(gan, run.checkpoints, every)
+    return [conditioning, samples, recorder.Recorder(run, conditioning, every), checkpoints]
 
 
 class _Clock(keras.callbacks.Callback):

@@ -21,8 +21,8 @@ import numpy as np
 import scipy.linalg
 import tensorflow as tf
 
-from tfjc import datasets, evaluators, scores
-from tfjc.evaluators import tfgan
+from tfjc import datasets, evaluators
+from tfjc.evaluators import scores, tfgan
 
 COLUMNS = ["what", "reference", "value", "TF-GAN, relative difference", "fast form, relative difference"]
 TIMES = ["what", "how", "fastest of 2 [s]", "÷ fast form"]

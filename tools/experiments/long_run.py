@@ -17,7 +17,7 @@ import numpy as np
 import psutil
 import scipy.stats
 
-from tfjc import records
+from tfjc.support.run_directory import RunDirectory
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 BINDINGS = {
@@ -97,7 +97,7 @@ def main():
     if arguments.steps < 2 * PARTS * arguments.eval_every:
         parser.error(f"expected at least {2 * PARTS} evaluations, found {arguments.steps // arguments.eval_every}")
     process = start(arguments.workdir, arguments.steps, arguments.eval_every)
-    seen = watch(process, records.RunDirectory(arguments.workdir))
+    seen = watch(process, RunDirectory(arguments.workdir))
     table(seen)
     steps, resident = (np.array([row[column] for row in seen], np.float64) for column in (0, 1))
     bytes_a_step, error = slope(steps, resident)

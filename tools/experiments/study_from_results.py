@@ -12,8 +12,10 @@ import json
 import pathlib
 import sys
 
-from tfjc import configurables, noise, records
+from tfjc.runs import configuration
 from tfjc.study import _figures, _plan, _read, _report
+from tfjc.support import noise
+from tfjc.support.run_directory import RunDirectory
 
 _OLD = {  # captions of the figures that stay as they are
     "curves": "Over training, one colour a run (Odena et al. 2018, figures 1, 5, 6, 12, 13).",
@@ -29,8 +31,8 @@ def bindings(study, arm):
     """The resolved bindings of an arm."""
     parts = [*study.arms[arm], *study.bindings]
     files = [part for part in parts if part.endswith(".gin")]
-    configurables.parse(files, [part for part in parts if not part.endswith(".gin")])
-    return configurables.bindings()
+    configuration.parse(files, [part for part in parts if not part.endswith(".gin")])
+    return configuration.bindings()
 
 
 def recorded(row, configured):
@@ -40,7 +42,7 @@ def recorded(row, configured):
     scores = [name for name in numbers if name not in (*_NO_SCORES, "mean_log_condition")]
     keys = {f"{name}/{configured['dataset.name']}": numbers[name] for name in scores}
     record = {"step": int(row["step"]), **numbers, **keys, "quotient_quantiles": quantiles}
-    run = _plan.Run(row["arm"], int(row["seed"]), records.RunDirectory("gone"))
+    run = _plan.Run(row["arm"], int(row["seed"]), RunDirectory("gone"))
     return _read.Recorded(run, {"status": row["status"], "bindings": configured}, [record])
 
 

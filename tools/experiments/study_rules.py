@@ -10,8 +10,7 @@ import math
 
 import numpy as np
 
-from tfjc import statistics
-from tfjc.study import _rules
+from tfjc.study import _rules, statistics
 
 SIZES = (3, 5, 6, 10, 20)
 

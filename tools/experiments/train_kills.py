@@ -20,7 +20,7 @@ import time
 
 import numpy as np
 
-from tfjc import records
+from tfjc.support.run_directory import RunDirectory
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 BINDINGS = {
@@ -133,7 +133,7 @@ def _variables(run):
     """Every variable in the newest checkpoint: weights, optimisers' state, step."""
     import tensorflow as tf
 
-    from tfjc import checkpoints
+    from tfjc.saving import checkpoints
 
     path = checkpoints.path(run.checkpoints, checkpoints.find(run.checkpoints)[0])
     reader = tf.train.load_checkpoint(path)
@@ -176,7 +176,7 @@ def main():
     with tempfile.TemporaryDirectory() as temporary:
         directory = pathlib.Path(arguments.workdir or temporary)
         os.makedirs(directory, exist_ok=True)
-        quiet, noisy = (records.RunDirectory(directory / name) for name in ("quiet", "noisy"))
+        quiet, noisy = (RunDirectory(directory / name) for name in ("quiet", "noisy"))
         print(f"undisturbed: exit status {start(quiet.path, BINDINGS).wait()}", flush=True)
         print(f"disturbed: exit status {disturbed(noisy, chance, aims, BINDINGS)}", flush=True)
         found = differences(quiet, noisy)

@@ -1,0 +1,68 @@
+"""Gin files of every kind train: two steps of tiny networks."""
+
+import re
+
+import gin
+import pytest
+import tensorflow as tf
+from short_runs import train
+
+from tfjc.runs import configuration
+from tfjc.saving import export
+
+FILES = sorted(path.stem for path in configuration.directory().glob("*.gin"))
+
+
+def kind(name):
+    """The bindings of a file that say what is built and how it is trained, without numbers and without its data."""
+    configuration.parse([name], [])
+    lines = [line for line in gin.config_str().splitlines() if line and not line.startswith(("#", "dataset."))]
+    return "\n".join(sorted(re.sub(r"(?<![\w.])-?\d[\d.e+-]*", "0", line) for line in lines))
+
+
+KINDS = {}
+for _name in FILES:
+    KINDS.setdefault(kind(_name), []).append(_name)
+# One of each kind; test_configurables.py has what a clamped file adds to its twin.
+TRAINED = [names[0] for names in KINDS.values() if not names[0].endswith("_jc")]
+
+
+def test_every_file_trains_or_is_like_one_that_does():
+    """A clamped file is of the kind of its twin, but for the clamp's bindings."""
+    for name in FILES:
+        plain = name.removesuffix("_jc")
+        assert any(plain in names and names[0] in TRAINED for names in KINDS.values()), name
+    assert {"digits", "gaussian_ring", "lsun_sngan", "mnist_nobn"} <= set(TRAINED)
+
+
+@pytest.fixture
+def eager(monkeypatch):
+    """Without tracing, and without exports, which are tested elsewhere: both take longer than the steps."""
+    monkeypatch.setattr(export, "export_generator", lambda *arguments, **options: None)
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_a_gin_file_of_every_kind_trains(name, tmp_path, eager):
+    """Two steps of it, on digits where its own data are not embedded."""
+    embedded = name.startswith(("digits", "gaussian"))
+    data = [] if embedded else ["dataset.name = 'digits'", "Memoriser.pairs = 2000"]
+    data += [f"dataset.size = {size}" for start, size in (("cifar10", 32), ("stl10", 48)) if name.startswith(start)]
+    data += ["train_and_evaluate.batch_size = 2"] * name.startswith("lsun")  # 256 × 256
+    data += ["train_and_evaluate.eval_latents = 1"]
+    data += ["GAN.d_steps = 1"] * (not embedded)  # for time's sake; digits_wgangp keeps its five
+    run = train(tmp_path / "run", "train_and_evaluate.steps = 2", *data, gin_file=name)
+    rows = run.read_metrics()
+    assert [row["step"] for row in rows] == [0, 2]
+    measured = [any(key.startswith("weights/critic/conv_1/") for key in row) for row in rows]
+    assert measured == [name.endswith(("sngan", "sngan_cnn", "pcgan", "pcgan_adaptive")), False]  # every 1,000 steps
+    levels = {value for key, value in rows[0].items() if key.endswith("/level")}
+    assert bool(levels) == name.startswith("cifar10_pcgan")
+
+
+def test_the_gallery_has_every_file():
+    """By name; a clamped one by its twin's, where it does what that does."""
+    page = (configuration.directory().parent / "docs" / "gallery.md").read_text()
+    assert [name for name in FILES if name.removesuffix("_jc") not in page] == []

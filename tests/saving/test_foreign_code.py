@@ -1,0 +1,131 @@
+"""Files of Keras models: what names foreign code is refused before Keras reads it."""
+
+import io
+import json
+import zipfile
+
+import h5py
+import keras
+import pytest
+
+from tfjc import layers
+from tfjc.saving.loading import _foreign_code
+
+
+def written(tmp_path, config, kind="keras"):
+    """A file of a model with a configuration and no weights."""
+    path, text = tmp_path / f"model.{kind}", json.dumps(config)
+    if kind == "keras":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("config.json", text)
+    elif kind == "h5":
+        with h5py.File(path, "w") as file:
+            file.attrs["model_config"] = text
+    else:
+        path.write_text(text)
+    return path
+
+
+def sequential(*entries, **more):
+    return {"module": "keras", "class_name": "Sequential", "config": {"layers": list(entries)}, **more}
+
+
+def dense(**config):
+    return {"module": "keras.layers", "class_name": "Dense", "config": {"units": 2, **config}}
+
+
+LAMBDA = {"class_name": "Lambda", "config": {"function": ["4wEAAAA=", None, None]}}
+CALL = {"module": "os", "class_name": "function", "config": "system", "registered_name": "system"}
+PAYLOADS = {
+    "Lambda": sequential({"module": "keras.layers", **LAMBDA}),
+    "Lambda of Keras 2": {"class_name": "Sequential", "config": [LAMBDA]},
+    "Lambda deep inside": sequential(sequential(dense(), {"config": {"layer": {"module": "keras.layers", **LAMBDA}}})),
+    "a lambda for an activation": sequential(dense(activation={"class_name": "__lambda__", "config": {"value": "x"}})),
+    "TFSMLayer": sequential({"module": "keras.layers", "class_name": "TFSMLayer", "config": {"filepath": "/tmp/x"}}),
+    "a type from any module": sequential({"class_name": "__typespec__", "spec_name": "system", "module": "os"}),
+    "os.system": sequential(dense(activation=CALL)),
+    "os.system as a class": sequential({"module": "os", "class_name": "system", "config": {"command": "id"}}),
+    "a function of Keras's": sequential({"module": "keras.utils", "class_name": "get_file", "config": {"origin": "x"}}),
+    "a function by its module": sequential(
+        {"module": "keras.utils", "class_name": "function", "config": "get_file", "registered_name": "get_file"}
+    ),
+    "what turns safety off": sequential(
+        {"module": "keras.config", "class_name": "enable_unsafe_deserialization", "config": {}}
+    ),
+    "another module of Keras's": sequential({"module": "keras.src.saving.saving_lib", "class_name": "H5IOStore"}),
+    "a module under Keras's name": sequential({"module": "keras_evil.layers", "class_name": "Dense", "config": {}}),
+    "an unknown class": sequential({"module": "my.layers", "class_name": "Noise", "registered_name": "my>Noise"}),
+    "an unknown class of Keras 2": {"class_name": "Sequential", "config": [{"class_name": "Noise", "config": {}}]},
+}
+
+
+@pytest.mark.parametrize("kind", ["keras", "h5", "json"])
+@pytest.mark.parametrize("name", PAYLOADS)
+def test_what_could_run_code_is_refused_and_named(tmp_path, name, kind):
+    path = written(tmp_path, PAYLOADS[name], kind)
+    with pytest.raises(ValueError, match=r"(holds Python code|needs the (class|function)).*could do anything.*--trust"):
+        _foreign_code.check(path)
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class Own(keras.layers.Activation):
+    """A class that this process knows."""
+
+
+def everything(operations):
+    """A model of Keras's layers, ours, one of this process's, and, if asked for, operations on tensors."""
+    z = keras.Input([8])
+    x = keras.layers.Dense(16, activation=keras.activations.gelu, kernel_regularizer=keras.regularizers.L2(0.1))(z)
+    x = layers.SpectralNormalization(keras.layers.Dense(16, kernel_constraint="non_neg"))(x)
+    x = keras.layers.LeakyReLU(0.2)(keras.layers.BatchNormalization()(x))
+    if operations:  # Keras cannot read them back from HDF5
+        x = x * 2.0 + keras.ops.tanh(x)[:, ::-1]
+    x = keras.layers.Reshape([4, 4, 1])(Own("relu")(x))
+    x = keras.Sequential([keras.Input([4, 4, 1]), keras.layers.Conv2DTranspose(3, 3, strides=2)])(x)
+    model = keras.Model(z, keras.layers.Activation("tanh", dtype="mixed_bfloat16")(keras.layers.UpSampling2D()(x)))
+    model.compile(keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.1, 10)), loss="mse", metrics=["mae"])
+    return model
+
+
+@pytest.mark.parametrize("kind", ["keras", "h5", "json"])
+def test_models_of_keras_and_of_this_process_pass(tmp_path, kind):
+    model, path = everything(operations=kind != "h5"), tmp_path / f"model.{kind}"
+    path.write_text(model.to_json()) if kind == "json" else model.save(path)
+    _foreign_code.check(path)
+
+
+def test_all_that_keras_exports_passes(tmp_path):
+    """Every layer, but for those that call a file's code; every initializer, regularizer and activation."""
+    code = {"Lambda", "TFSMLayer", "JaxLayer", "FlaxLayer", "TorchModuleWrapper"}
+    classes = [
+        {"module": f"keras.{part}", "class_name": name, "config": {}}
+        for part in ("layers", "initializers", "regularizers", "constraints")
+        for name, value in vars(getattr(keras, part)).items()
+        if isinstance(value, type) and name not in {*code, "InputSpec"}
+    ]
+    assert len(classes) > 150
+    activations = [name for name in vars(keras.activations) if not name.startswith("_")]
+    functions = [{"module": "builtins", "class_name": "function", "config": name} for name in activations]
+    _foreign_code.check(written(tmp_path, sequential(*classes, *functions)))
+
+
+def test_weights_alone_are_told_from_a_model(tmp_path):
+    model = keras.Sequential([keras.Input([3]), keras.layers.Dense(2)])
+    model.save_weights(tmp_path / "model.weights.h5")
+    with pytest.raises(ValueError, match=r"holds weights alone, no network.*model\.load_weights.*model\.save"):
+        _foreign_code.check(tmp_path / "model.weights.h5")
+
+
+def damaged(kind):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        if kind != "no configuration":
+            archive.writestr("config.json", "{" if kind == "no JSON" else "[" * 100_000)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["no configuration", "no JSON", "nested without end"])
+def test_a_damaged_file_is_named(tmp_path, kind):
+    (tmp_path / "model.keras").write_bytes(damaged(kind))
+    with pytest.raises(ValueError, match=r"model\.keras cannot be loaded"):
+        _foreign_code.check(tmp_path / "model.keras")

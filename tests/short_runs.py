@@ -1,0 +1,32 @@
+"""Short runs, as the command line starts them."""
+
+from tfjc.runs import configuration
+from tfjc.support.run_directory import RunDirectory
+
+SHORT = [
+    "train_and_evaluate.steps = 6",
+    "train_and_evaluate.eval_every = 2",
+    "train_and_evaluate.batch_size = 16",
+    "train_and_evaluate.eval_latents = 4",
+    "train_and_evaluate.scores = []",
+    "dcgan.channels = 4",
+    "dcgan.n_z = 8",
+    "sngan_cnn.channels = 2",
+    "sngan_cnn.n_z = 8",
+    "sngan_resnet.channels = 1",
+    "sngan_resnet.n_z = 8",
+    "wgangp_resnet.channels = 4",
+    "wgangp_resnet.n_z = 8",
+]
+
+
+def train(workdir, *bindings, gin_file="digits_jc", **options):
+    """Runs a gin file, made short, in `workdir`; returns its `RunDirectory`."""
+    configuration.parse([gin_file], [*SHORT, *bindings])
+    configuration.train_and_evaluate(workdir=workdir, **options)
+    return RunDirectory(workdir)
+
+
+def without_time(run):
+    """The rows of a run's `metrics.jsonl`, time apart."""
+    return [{key: value for key, value in row.items() if key != "seconds"} for row in run.read_metrics()]

@@ -1,0 +1,262 @@
+"""What a generator is doing, measured once: spectra, quotients, directions; as records, figures and a table."""
+
+import json
+import os
+import pathlib
+import time
+
+import numpy as np
+import tensorflow as tf
+
+import tfjc
+from tfjc import evaluators, geometry
+from tfjc.geometry import eigenvectors, spectrum
+from tfjc.support import figures, precision
+from tfjc.support.files import replacing, write_text
+
+WALKS, STEPS, REACH = 4, 9, 2.0  # latents walked from, pictures of a walk, and how far it goes to either side
+_KEPT = 8  # directions at each end that spectra.npz keeps of each latent
+
+
+def analyze(generate, z, output, *, labels=None, chunk=None, seed=0, about=None, progress=None):
+    """Measures a generator at latents z and writes `analysis.json`, `spectra.npz` and figures into a directory.
+
+    - `analysis.json`: the keys of `metrics.jsonl` (see docs/architecture.md) with log-determinant, effective and stable
+      rank, the average Jacobian's log-condition number, the output's shape and range, the `scale` that σ, Q and ln det
+      M_z refer to (the generator's own, [low, high], or None where it cannot be told), and `finite_differences`: the
+      relative distance of σ_max from ‖G(z + hv) − G(z − hv)‖/2h along v_max, a check on the derivatives themselves;
+    - `spectra.npz`: z [B, n_z], singular_values [B, n_z], average_jacobian [n_z], average_metric_tensor [n_z, n_z],
+      most and least [B, n_z, ≤ 8] (directions in columns, from the most moving, and from the least);
+    - `spectra.png`: each spectrum, the log-condition numbers' histogram, the spectrum of E[J];
+    - `walks.png`: images along the directions that move the image most and least, where the output is images.
+
+    Args:
+      generate: callable z [B, n_z] → x [B, ...], or (z, labels) → x.
+      z: latents [B, n_z]; in float64 for a generator that computes in it.
+      output: directory to write.
+      labels: [B, ...] beside z.
+      chunk: as in `tfjc.geometry.jacobian`.
+      seed: of the steps in z that quotients are taken along.
+      about: dict put first into `analysis.json`.
+      progress: called with the number of latents of each block that is done.
+
+    Returns:
+      What `analysis.json` holds.
+
+    Raises:
+      ValueError: as `tfjc.geometry.jacobian`; or the generator has more latent numbers than outputs.
+    """
+    began = time.monotonic()
+    images = _look(generate, z, labels)
+    scale = evaluators.tell(generate, z, images, labels)
+    run = _make(output)
+    found = spectrum(generate, z, labels=labels, chunk=chunk, vectors=True, progress=progress)
+    result = {
+        **(about or {}),
+        "tfjc": tfjc.__version__,
+        "samples": len(z),
+        "n_z": z.shape[1],
+        "output_shape": list(images.shape[1:]),
+        "output_range": [float(images.min()), float(images.max())],
+        "scale": None if scale is None else [scale.low, scale.high],
+        **_measurements(generate, z, labels, seed, found, scale),
+        "finite_differences": _check(generate, z, labels, found),
+        "epsilon": found.epsilon,
+    }
+    _write_spectra(run / "spectra.npz", z, found)
+    figures.analysis(found, run / "spectra.png")
+    if as_pictures(images[:1]) is not None:
+        _write_walks(run / "walks.png", generate, z, labels, found, images)
+    result["seconds"] = round(time.monotonic() - began, 2)
+    write_text(run / "analysis.json", json.dumps(result, indent=2) + "\n")
+    return result
+
+
+def _look(generate, z, labels):
+    """The images at z; ValueError where this is no generator whose spectra could be measured."""
+    n_z, n_x = z.shape[1], geometry.inspect(generate, z, labels).n_x
+    if n_x < n_z:
+        raise ValueError(
+            f"expected a generator, with n_x ≥ n_z, found n_z = {n_z} and n_x = {n_x}, as classifiers have"
+        )
+    try:
+        images = np.asarray(tf.cast(geometry.run(generate, z, labels), tf.float32))
+    except tf.errors.OpError as error:
+        raise ValueError(f"the generator fails on these latents: {geometry.summary(error)}") from error
+    if not np.isfinite(images).any():
+        raise ValueError("the generator makes nothing finite: its weights have diverged")
+    return images
+
+
+def _make(output):
+    """The directory `output`, made; before anything is computed."""
+    run = pathlib.Path(output)
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"output {run} cannot be made: {error.strerror}") from error
+    if not os.access(run, os.W_OK):
+        raise ValueError(f"output {run} cannot be written")
+    return run
+
+
+def _measurements(generate, z, labels, seed, found, scale):
+    evaluator = evaluators.ConditioningEvaluator(z, labels=labels, seed=seed)
+    measured = evaluator.summary(found, evaluator.quotients(generate))
+    if scale is None or (scale.low, scale.high) != (-1.0, 1.0):  # the paper's interval [1, 20] is for images in [−1, 1]
+        measured = {name: value for name, value in measured.items() if name not in ("clamped_low", "clamped_high")}
+    beyond = {name: getattr(found, name) for name in ("log_determinant", "effective_rank", "stable_rank")}
+    return {
+        **measured,
+        **{name: float(np.mean(values)) for name, values in beyond.items()},
+        "floor": float(np.mean(found.floor)),
+        "average_jacobian_log_condition": found.average_jacobian_log_condition,
+    }
+
+
+def _check(generate, z, labels, found):
+    """Median over latents of |‖G(z + hv) − G(z − hv)‖/(2hσ_max) − 1| along v_max (eq. 5): errors of order h²."""
+    h = max(1e-2, found.epsilon ** (1 / 3))
+    step, ends = tf.cast(h * found.vectors[:, :, 0], z.dtype), []
+    with geometry.same_noise(geometry.inspect(generate, z, labels).states) as restart:
+        for sign in (1, -1):
+            restart()
+            ends.append(geometry.call(generate, z + sign * step, labels))
+    moved = precision.safe_norm(ends[0] - ends[1]).numpy() / (2 * h)
+    return float(np.median(np.abs(moved / np.where(found.sigma_max > 0, found.sigma_max, np.nan) - 1.0)))
+
+
+def _write_spectra(path, z, found):
+    kept = min(_KEPT, z.shape[1])
+    with replacing(path) as temporary, open(temporary, "wb") as stream:
+        np.savez(
+            stream,
+            z=np.asarray(z),
+            singular_values=found.singular_values,
+            average_jacobian=found.average_jacobian,
+            average_metric_tensor=found.average_metric_tensor,
+            average_vectors=eigenvectors(found.average_metric_tensor),
+            most=found.vectors[:, :, :kept],
+            least=found.vectors[:, :, : -kept - 1 : -1],
+        )
+
+
+def _write_walks(path, generate, z, labels, found, images):
+    rows, titles = [], []
+    offsets = np.linspace(-REACH, REACH, STEPS)
+    for b in range(min(WALKS, len(z))):
+        for name, k in (("most", 0), ("least", -1)):
+            along = tf.cast(np.asarray(z)[b] + offsets[:, None] * found.vectors[b, :, k], z.dtype)
+            walk = geometry.run(
+                generate, along, None if labels is None else tf.repeat(labels[b : b + 1], STEPS, axis=0)
+            )
+            rows.append(as_pictures(np.asarray(tf.cast(walk, tf.float32)), images))
+            titles.append(f"z{b} {name}\nσ = {found.singular_values[b, k]:.3g}")
+    figures.walks(np.stack(rows), titles, offsets, path)
+
+
+def as_pictures(x, reference=None):
+    """Outputs as pictures [B, height, width, 1 or 3] in [0, 1], or None where they are no images.
+
+    Images may have their colours first or last, or lack that axis; the range is taken as [−1, 1], [0, 1] or [0, 255],
+    whichever is the narrowest that holds `reference` (x by default).
+    """
+    x = x[..., None] if x.ndim == 3 else x
+    if x.ndim != 4:
+        return None
+    x = x if x.shape[-1] in (1, 3) else np.moveaxis(x, 1, -1)
+    if x.shape[-1] not in (1, 3) or min(x.shape[1:3]) < 4:
+        return None
+    low, high = scale(x if reference is None else reference)
+    return np.clip((x - low) / (high - low), 0.0, 1.0)
+
+
+def scale(x):
+    """The range that outputs are taken to be in: (−1, 1), (0, 1) or (0, 255)."""
+    if x.max() > 2.0:
+        return 0.0, 255.0
+    return (0.0, 1.0) if x.min() >= 0.0 else (-1.0, 1.0)
+
+
+def table(result):
+    """The result of `analyze` as text, a line a quantity."""
+    quantiles, n_z = result["log_condition_quantiles"], result["n_z"]
+    low, high = result["output_range"]
+    lines = {
+        "latents": f"{result['samples']} of {n_z} numbers each",
+        "output": f"{result['output_shape']}, values from {low:.3g} to {high:.3g}",
+        "scale": f"σ, Q and ln det M_z are those of outputs {_scale(result)}",
+        "mean log-condition": f"{result['mean_log_condition']:.2f}   (ln λ_max/λ_min of M_z = JᵀJ)",
+        "  median, 5 to 95 %": f"{quantiles['0.5']:.2f}, {quantiles['0.05']:.2f} to {quantiles['0.95']:.2f}",
+        "  resolved": f"{result['resolved']:.0%} of latents   (σ_min above rounding, {result['floor']:.1e})",
+        "rank of J_z": f"{result['rank']:.4g} of {n_z}   (directions that move the output by more than rounding)",
+        "  log-condition of these": f"{result['nonzero_log_condition']:.2f}   (mean of ln λ_max/λ_rank)",
+        "σ_max, σ_min": f"{result['sigma_max']:.4g}, {result['sigma_min']:.4g}   (mean)",
+        "effective rank": f"{result['effective_rank']:.1f} of {n_z}   (stable rank {result['stable_rank']:.1f}, "
+        f"participation ratio {result['participation_ratio']:.1f})",
+        "ln det M_z": f"{result['log_determinant']:.1f}   (mean; ln tr M_z/n_z {result['log_scale']:.2f})",
+        "average Jacobian": f"log-condition {result['average_jacobian_log_condition']:.2f}",
+        "quotient, 5 to 95 %": _quotient(result),
+        "finite differences": f"{result['finite_differences']:.1%} from the Jacobian's σ_max   (median)",
+        "time": f"{result['seconds']:.1f} s",
+    }
+    width = max(map(len, lines))
+    return "\n".join(f"  {name:<{width}}  {value}" for name, value in lines.items())
+
+
+def _quotient(result):
+    if "quotient_quantiles" not in result:
+        return "none, see below"
+    quantiles = result["quotient_quantiles"]
+    return f"{quantiles['0.05']:.3g} to {quantiles['0.95']:.3g}   (Q = ‖G(z) − G(z')‖/‖z − z'‖)"
+
+
+def _scale(result):
+    if result["scale"] is None:
+        return "as they are: their range cannot be told"
+    low, high = result["scale"]
+    factor = "" if (low, high) == (-1.0, 1.0) else f"; on [−1, 1] σ and Q are {2.0 / (high - low):.4g} times as large"
+    return f"in [{low:g}, {high:g}]{factor}"
+
+
+def remarks(result):
+    """What a reader should know before believing the numbers: a sentence each."""
+    if not result["sigma_max"] > 0.0:
+        yield "J_z is 0 or not finite: the output does not depend on z, or the weights have diverged."
+        return
+    yield from _on_precision(result)
+    low, high = result["output_range"]
+    if result["scale"] != [-1.0, 1.0]:
+        yield (
+            f"outputs run from {low:.3g} to {high:.3g}, not over [−1, 1]: condition numbers are the same on any scale, "
+            "but σ and Q are not (over [0, 1] they are half, over [0, 255] 127.5 times those on [−1, 1])."
+        )
+    if result["finite_differences"] > 0.1 and result["epsilon"] < 1e-4:
+        yield (
+            f"finite differences along v_max are {result['finite_differences']:.0%} off: the generator is not smooth "
+            "there, draws noise of its own, or its gradients are not those of its outputs."
+        )
+    if "no_quotient" in result:
+        yield f"no quotients: {result['no_quotient']}."
+    elif result["quotient_quantiles"]["0.5"] < 0.05 * (high - low) / 2.0:
+        yield "images hardly change with z: the generator looks collapsed."
+
+
+def _on_precision(result):
+    if result["epsilon"] > 1e-4:
+        yield (
+            f"the generator computes in 16 bits (ε = {result['epsilon']:.1g}): small σ, Q and finite differences are "
+            "rounded; --float64 tells, where it can be had."
+        )
+    infinite = result["infinite_latents"]
+    if infinite:
+        yield (
+            f"at {infinite:.0%} of the latents J_z is rank-deficient: some directions in z do nothing at all (one does "
+            f"where z is normalised). {result['rank']:.4g} of {result['n_z']} directions move the output by more than "
+            f"rounding; their log-condition number is {result['nonzero_log_condition']:.2f}."
+        )
+    if 1.0 - result["resolved"] > infinite:
+        yield (
+            f"at {1.0 - result['resolved'] - infinite:.0%} of the latents σ_min is below the rounding of the Jacobian, "
+            "and ln κ no more than a rough value; --float64 decides, where it can be had."
+        )

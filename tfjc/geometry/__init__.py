@@ -1,0 +1,38 @@
+"""The Jacobian engine: J_z = ∂G(z)/∂z of a generator and its metric tensor M_z = J_zᵀJ_z (Odena et al. 2018, §2).
+
+A generator is any callable z [B, n_z] → x [B, ...] that treats its samples independently (batch normalisation in
+inference mode); outputs are flattened to n_x. A class-conditional one takes labels [B, ...] beside z: as a second
+argument, or as the other input of a functional Keras model, whose inputs are told apart by names, types and widths.
+"""
+
+from tfjc.geometry._engine import blocks, gram, jacobian, metric_tensor
+from tfjc.geometry._float64 import in_float64
+from tfjc.geometry._generator import Frozen, call, infer, inspect, run, same_noise, summary
+from tfjc.geometry._gradients import twice_differentiable
+from tfjc.geometry._lanczos import Extremes, extremes
+from tfjc.geometry._operator import JacobianOperator, operator
+from tfjc.geometry._spectrum import Spectrum, eigenvectors, singular_values, spectrum
+
+__all__ = [
+    "Extremes",
+    "Frozen",
+    "JacobianOperator",
+    "Spectrum",
+    "blocks",
+    "call",
+    "eigenvectors",
+    "extremes",
+    "gram",
+    "in_float64",
+    "infer",
+    "inspect",
+    "jacobian",
+    "metric_tensor",
+    "operator",
+    "run",
+    "same_noise",
+    "singular_values",
+    "spectrum",
+    "summary",
+    "twice_differentiable",
+]

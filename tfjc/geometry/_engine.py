@@ -1,0 +1,286 @@
+"""Jacobians and metric tensors, block by block of samples."""
+
+import contextlib
+import functools
+import re
+import warnings
+import weakref
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfjc.geometry import _generator, _gradients, _memory
+from tfjc.geometry._methods import METHODS, UnconnectedError
+from tfjc.support import checks, precision, replicas
+from tfjc.support.xla import use_xla
+
+
+def jacobian(generator, z, *, labels=None, method="pullback", chunk=None):
+    """J_z for each latent: J[b, i, j] = ∂G(z_b)_i / ∂(z_b)_j.
+
+    Args:
+      generator: callable z [B, n_z] → x [B, ...], differentiable, of floating type.
+      z: latents [B, n_z].
+      labels: [B, ...] for a class-conditional generator, called with (z, labels).
+      method: "pullback" (n_z passes, the default), "batch_jacobian" (n_x passes, the reference) or "forward" (forward
+        accumulation on B·n_z samples). Where TensorFlow cannot take the pullback, the others are tried in this order,
+        with a warning that names the operation.
+      chunk: the most (sample, pass) pairs held at once (2 passes at least), which bounds memory; None takes what a
+        quarter of the device's free memory holds.
+
+    Returns:
+      [B, n_x, n_z] float32 (float64 for float64 latents).
+
+    Raises:
+      ValueError: z is not [B, n_z] with B ≥ 1 and floating; G fails on it, its output is not floating, lacks the batch
+        axis or depends on z without derivatives; no method can differentiate G; or an argument is out of range.
+    """
+    return tf.concat(list(blocks(generator, z, labels=labels, method=method, chunk=chunk)), axis=0)
+
+
+def metric_tensor(generator, z, *, labels=None, method="pullback", chunk=None):
+    """M_z = J_zᵀJ_z for each latent, formed in float64: [B, n_z, n_z]. Arguments and errors as `jacobian`.
+
+    In float32 the Gram matrix could not resolve ln κ(M) above ln(1/1.2e-7) ≈ 16.
+    """
+    rows = blocks(generator, z, labels=labels, method=method, chunk=chunk)
+    return tf.concat([gram(block) for block in rows], axis=0)
+
+
+_SLAB = 2**25  # elements of the matrices that are in float64 at once: 256 MiB
+
+
+def gram(matrices):
+    """AᵀA of each matrix in float64: [B, m, n] → [B, n, n]. Large matrices are cast by slabs of rows."""
+    matrices = tf.convert_to_tensor(matrices)
+    size, rows, columns = matrices.shape
+    if None in (size, rows, columns) or size * rows * columns <= _SLAB:
+        return _gram(matrices)
+    height = max(1, _SLAB // (size * columns))
+    return functools.reduce(tf.add, (_gram(matrices[:, i : i + height]) for i in range(0, rows, height)))
+
+
+def _gram(matrices):
+    matrices = tf.cast(matrices, tf.float64)
+    return tf.matmul(matrices, matrices, transpose_a=True)
+
+
+def blocks(generator, z, *, labels=None, method="pullback", chunk=None, inspection=None):
+    """The rows of `jacobian` as consecutive blocks of samples, computed one after the other.
+
+    `inspection` is what `inspect` told of the generator at these latents, for who has asked already.
+    """
+    checks.one_of("method", method, METHODS)
+    z = _generator.latents(z)
+    labels = _generator.conditions(labels, z)
+    eager = tf.executing_eagerly()
+    inspection = inspection or _generator.inspect(generator, z, labels)
+    if not eager and chunk is not None and z.shape[0] is None:
+        raise ValueError("chunk needs a known number of latents, found z with an unknown first axis")
+    # What a graph will run on is not known while it is traced.
+    sharing = replicas.count() if replicas.is_distributed() else 1  # replicas share a block's samples
+    pairs = None if not eager and chunk is None else sharing * _memory.pairs(inspection, chunk)
+    differentiate = _Differentiation(generator, method, inspection, pairs)
+    size = z.shape[0] if pairs is None else _memory.samples(*z.shape, pairs)
+    for start in range(0, z.shape[0] or 1, size or 1):
+        part = slice(start, start + size) if size else slice(None)
+        with precision.without_tf32() if eager else contextlib.nullcontext():
+            j = differentiate(z[part], None if labels is None else labels[part])
+        yield j
+
+
+_settled = weakref.WeakKeyDictionary()  # {generator: the slower method of an eager call}, for graphs: they cannot try
+
+
+class _Differentiation:
+    """J of one generator, block after block, by a method or, where TensorFlow cannot take the pullback, by the next."""
+
+    def __init__(self, generator, method, inspection, pairs):
+        self._generator, self._inspection, self._pairs = generator, inspection, pairs
+        self._kept = _generator.kept(generator)
+        self._xla = use_xla() and not (self._kept and self._kept.without_xla)
+        known = self._kept.working if self._kept else None
+        if not tf.executing_eagerly() and isinstance(generator, (keras.Model, tf.Module)):
+            known = known or _settled.get(generator)
+        self._names = [method] if method != "pullback" else [known] if known else list(METHODS)
+        self._functions, self._failures = {}, {}
+
+    def __call__(self, z, labels):
+        """J [B, n_x, n_z] of a block; ValueError with every reason where no method works."""
+        while self._names:
+            try:
+                j = self._by(self._names[0], z, labels)
+            except UnconnectedError:
+                return _zeros(self._generator, z, labels)
+            except _REFUSALS as error:
+                self._give_up(error)
+            else:
+                self._settle()
+                return j
+        raise ValueError(f"TensorFlow cannot differentiate the generator ({self._reasons()})")
+
+    def _by(self, name, z, labels):
+        eager = tf.executing_eagerly()
+        if name == "forward" and eager:
+            self._check_without_noise(z, labels)
+        if name not in self._functions:
+            self._functions[name] = _computation(METHODS[name], self._generator, self._kept, self._xla)
+        columns = (name == "batch_jacobian" and self._inspection.n_x) or z.shape[1]
+        passes = _memory.passes(z.shape[0], columns, self._pairs)
+        with _gradients.completed(), _vectorisation():
+            if self._kept and eager:
+                self._verify_once(name, z[:1], None if labels is None else labels[:1], passes)
+            check = name != "batch_jacobian" and not (self._kept and name in self._kept.whole)
+            j, defect = self._functions[name](z, labels, passes, check)
+            return self._verified(j, defect) if check else j
+
+    def _verify_once(self, name, z, labels, passes):
+        # The graph of such a generator does not change, so one check is enough.
+        if name not in self._kept.whole:
+            self._verified(*self._functions[name](z, labels, passes, True))
+            self._kept.whole.add(name)
+
+    def _verified(self, j, defect):
+        """J, unless a second derivative is missing: eagerly that raises LookupError, in a graph see `_unless`."""
+        wrong = defect > _generator.tolerance(self._inspection.epsilon)
+        missing = "a second derivative is missing somewhere: J is not that of TensorFlow's own gradient"
+        if not tf.executing_eagerly():
+            return _unless(wrong, j, f"{missing}; method='batch_jacobian' needs no second derivative")
+        if np.any(wrong):
+            raise LookupError(missing)
+        return j
+
+    def _check_without_noise(self, z, labels):
+        if self._kept and self._kept.without_noise:
+            return
+        if _generator.draws_noise(self._generator, z, labels):
+            raise ValueError("the generator draws noise of its own, another in each column")
+        if self._kept:
+            self._kept.without_noise = True
+
+    def _give_up(self, error):
+        """Goes on without XLA where that is what failed, else by the next method."""
+        if self._xla and "XLA" in str(error):
+            self._xla, self._functions = False, {}
+            if self._kept:
+                self._kept.without_xla = True
+            text = f"XLA cannot compile the generator, which is measured without: {_generator.summary(error)}"
+            warnings.warn(text, RuntimeWarning, stacklevel=5)
+        else:
+            self._failures[self._names.pop(0)] = _reason(error)
+
+    def _settle(self):
+        """Stays with the method that worked, and says so if it is not the one asked for."""
+        if self._failures:
+            if self._kept:
+                self._kept.working = self._names[0]
+            text = f"the Jacobian is taken by the slower method {self._names[0]!r} ({self._reasons()})"
+            if isinstance(self._generator, (keras.Model, tf.Module)) and tf.executing_eagerly():
+                _settled[self._generator] = self._names[0]
+            if not self._kept and tf.executing_eagerly():
+                text += "; each call traces the generator, which is no functional model of Keras's own layers"
+            warnings.warn(text, RuntimeWarning, stacklevel=5)
+        self._names, self._failures = self._names[:1], {}
+
+    def _reasons(self):
+        return "; ".join(f"{name}: {reason}" for name, reason in self._failures.items())
+
+
+# What TensorFlow raises where it lacks a derivative or cannot vectorise one. Memory that runs out is none of these.
+_REFUSALS = (
+    *(LookupError, ValueError, TypeError, NotImplementedError, AttributeError),
+    tf.errors.InvalidArgumentError,
+    tf.errors.UnimplementedError,
+    tf.errors.UnknownError,
+    tf.errors.InternalError,
+)
+
+
+def _reason(error):
+    operation = re.search(r"(?:no entry for|No pfor vectorization defined for|op type)[: ]+'?(\w+)", str(error))
+    return f"no derivative of the operation {operation[1]}" if operation else _generator.summary(error)
+
+
+@contextlib.contextmanager
+def _vectorisation():
+    """Keeps the hundreds of lines off the log that TensorFlow writes about an operation it cannot vectorise.
+
+    The error that follows them gets the name of the operation instead.
+    """
+    failed = []
+
+    def keep(record):
+        if "parallel_for" not in record.pathname:
+            return True
+        failed.extend(_VECTORISED.findall(record.getMessage()))  # the operation first, then the loops around it
+        return False
+
+    logger = tf.get_logger()
+    logger.addFilter(keep)
+    try:
+        yield
+    except _REFUSALS as error:
+        if not failed:
+            raise
+        names = " within ".join(dict.fromkeys(failed))
+        raise NotImplementedError(f"TensorFlow cannot vectorise the operation {names}") from error
+    finally:
+        logger.removeFilter(keep)
+
+
+_VECTORISED = re.compile(r"(?sm)^Got error while pfor was converting .*?^op: \"(?!\w*PartitionedCall)(\w+)")
+
+
+def _unless(wrong, j, message):
+    """`j` in a graph; where a sample is `wrong`, the graph raises InvalidArgumentError with the message.
+
+    XLA drops assertions: there the samples that are wrong are nan.
+    """
+    wrong = tf.broadcast_to(wrong, tf.shape(j)[:1])
+    with tf.control_dependencies([tf.debugging.Assert(tf.logical_not(tf.reduce_any(wrong)), [message])]):
+        return tf.where(wrong[:, None, None], tf.constant(np.nan, j.dtype), j)
+
+
+def _zeros(generator, z, labels):
+    """J = 0, which is true of a generator without a chain of derivatives only where it is constant."""
+    x = _generator.call(generator, z, labels)
+    j = tf.zeros([tf.shape(z)[0], tf.shape(x)[1], z.shape[1]], z.dtype)
+    if not tf.executing_eagerly():
+        changed = tf.reduce_any(x != _generator.call(generator, z + 1.0, labels))
+        return _unless(changed, j, _generator.NOT_DIFFERENTIABLE)
+    if not _generator.is_constant(generator, z, labels):
+        raise ValueError(_generator.NOT_DIFFERENTIABLE)
+    return j
+
+
+def _computation(function, generator, kept, xla):
+    """A method on a generator as a graph (z, labels, passes, check) → (J, defect).
+
+    Traces are kept where the generator's graph is fixed, and only as long as it lives. Any other callable is traced at
+    each call, since whatever it holds may have changed. In a strategy's scope the replicas share the samples of
+    generators whose traces are kept.
+    """
+    if not tf.executing_eagerly():
+        return functools.partial(function, generator)  # the function being traced decides, on XLA too
+    if kept:
+        # The generator is an argument of the tf.function, which keeps but a weak reference to it.
+        if (function, xla) not in kept.traces:
+            graph = _graph(function, xla)
+            kept.traces[function, xla] = graph, tf.function(functools.partial(_split, graph), autograph=False)
+        graph, split = (functools.partial(trace, generator) for trace in kept.traces[function, xla])
+        if not replicas.is_distributed():
+            return graph
+        return lambda z, labels, passes, check: (graph if check else split)(z, labels, passes, check)
+    return _graph(functools.partial(function, generator), xla)
+
+
+def _graph(function, xla):
+    graph = tf.function(function, jit_compile=xla, autograph=False)
+    graph._omit_frequent_tracing_warning = True  # each generator needs traces of its own
+    return graph
+
+
+def _split(graph, generator, z, labels, passes, check):
+    """What `graph` gives for the replicas' parts of z, put together."""
+    return replicas.split(lambda *part: graph(generator, *part, passes, check)[0])(z, labels), None

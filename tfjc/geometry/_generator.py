@@ -1,0 +1,351 @@
+"""What a generator is: how it is called, and what can be known of it before any number is computed."""
+
+import contextlib
+import functools
+import math
+import re
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from inspect import signature
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfjc.geometry import inputs
+from tfjc.support import checks, precision
+
+
+class Inspection(NamedTuple):
+    """What a trace of a generator tells: n_x, the bytes of all its activations for one sample, and its precision.
+
+    `epsilon` is the machine epsilon of the coarsest floating type that it computes in; `states` are the variables of
+    whole numbers that it reads, the states of its random numbers among them.
+    """
+
+    n_x: int
+    activation_bytes: int
+    epsilon: float
+    states: tuple = ()
+
+
+class Frozen(tf.Module):
+    """A callable whose graph never changes, whatever its weights: what is traced of it is kept."""
+
+
+class Kept:
+    """What the engine keeps of a generator as long as its Python state stays the same."""
+
+    def __init__(self, state):
+        self.state, self.inspections, self.traces, self.whole = state, {}, {}, set()
+        self.working, self.without_noise, self.without_xla = None, False, False
+
+
+_kept = weakref.WeakKeyDictionary()
+
+
+def kept(generator):
+    """The `Kept` of a `Frozen`, or of a functional or sequential Keras model whose Python state can be compared.
+
+    Such a model consists of layers and operations of Keras and of this package, whose attributes are plain values,
+    variables, and functions of TensorFlow and Keras. A new `Kept` begins when one of these changes. For any other
+    callable the result is None: a graph does not follow what a foreign class or function holds in Python.
+    """
+    state = [] if isinstance(generator, Frozen) else _model_state(generator)
+    if state is None:
+        return None
+    if generator not in _kept or _kept[generator].state != state:
+        _kept[generator] = Kept(state)
+    return _kept[generator]
+
+
+class _Foreign(Exception):
+    """An object whose Python state is not known."""
+
+
+class _Same:
+    """A reference that equals only references to the same object, however the object itself compares."""
+
+    def __init__(self, value):
+        self._value = value
+
+    def __eq__(self, other):
+        return isinstance(other, _Same) and self._value is other._value
+
+
+_PACKAGES = ("keras", "tensorflow", "tfjc")
+# What every layer has decides nothing about its output, but for two attributes.
+_BOOKKEEPING = set(vars(keras.layers.Layer())) - {"_dtype_policy", "autocast"}
+_TRAINING_ONLY = ("initializer", "regularizer", "constraint")
+
+
+def _model_state(generator):
+    """The Python state of a functional or sequential model, to be compared by ==; None where that is not known."""
+    if not (_is_known(type(generator)) and isinstance(generator, keras.Model) and getattr(generator, "inputs", None)):
+        return None
+    layers = generator._flatten_layers()
+    operations = [operation for layer in layers for operation in getattr(layer, "operations", ())]
+    try:
+        return [_operation_state(operation) for operation in (*layers, *operations)]
+    except _Foreign:
+        return None
+
+
+def _operation_state(operation):
+    if not _is_known(type(operation)):
+        raise _Foreign
+    if isinstance(operation, keras.Model):
+        return id(operation)  # its layers follow by themselves
+    attributes = {
+        name: _value_state(value)
+        for name, value in vars(operation).items()
+        if name not in _BOOKKEEPING and not name.startswith("_self_") and not name.endswith(_TRAINING_ONLY)
+    }
+    calls = [_value_state((node.arguments.args, node.arguments.kwargs)) for node in operation._inbound_nodes]
+    return id(operation), attributes, calls
+
+
+def _value_state(value):
+    if value is None or isinstance(value, (bool, int, float, complex, str, bytes, slice, np.generic)):
+        return value
+    if isinstance(value, np.ndarray):
+        return value.shape, value.dtype.str, value.tobytes()
+    if isinstance(value, dict):
+        return {key: _value_state(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_value_state(entry) for entry in value]
+    if isinstance(value, (keras.Operation, keras.KerasTensor)):
+        return id(value)  # a reference would keep the whole model alive
+    if _is_known(value if hasattr(value, "__qualname__") else type(value)):
+        return _Same(value)
+    raise _Foreign
+
+
+def _is_known(definition):
+    """Whether a class or function is defined by Keras, TensorFlow or this package."""
+    return str(definition.__module__).split(".")[0] in _PACKAGES
+
+
+def run(generator, z, labels=None):
+    """x = G(z) or G(z, labels), the one tensor that the generator returns; Keras models in inference mode.
+
+    Functional Keras models have their inputs told apart by names, types and widths (`inputs.arranged`).
+    """
+    functional = isinstance(generator, keras.Model) and getattr(generator, "inputs", None)
+    if labels is None:
+        return infer(generator, z)
+    return infer(generator, inputs.arranged(generator, z, labels)) if functional else infer(generator, z, labels)
+
+
+def infer(generator, *arguments):
+    """What the generator returns in inference mode: one tensor, also out of a list, tuple or dict that holds but one.
+
+    Raises ValueError where it returns several.
+    """
+    takes = isinstance(generator, keras.Layer) and "training" in signature(generator.call).parameters
+    return _single(generator(*arguments, **({"training": False} if takes else {})))
+
+
+def _single(output):
+    if not isinstance(output, (list, tuple, dict)):
+        return output
+    found = tf.nest.flatten(output)
+    if len(found) != 1:
+        names = f" ({', '.join(map(str, output))})" if isinstance(output, dict) else ""
+        kind = type(output).__name__
+        raise ValueError(f"the generator must return one tensor [B, ...], found a {kind} of {len(found)}{names}")
+    return found[0]
+
+
+def call(generator, z, labels=None):
+    """x = G(z) or G(z, labels), flattened: [B, n_x]; raises ValueError where the output is no batch of floats."""
+    x = run(generator, z, labels)
+    if not tf.is_tensor(x) and not isinstance(x, np.ndarray):
+        raise ValueError(f"the generator must return one tensor [B, ...], found a {type(x).__name__}")
+    x = tf.convert_to_tensor(x)
+    if not x.dtype.is_floating:
+        raise ValueError(f"the generator's output must be of floating type to be differentiated, found {x.dtype.name}")
+    if x.shape.rank is None or x.shape.rank < 1 or not z.shape[:1].is_compatible_with(x.shape[:1]):
+        raise ValueError(f"the generator must return [B, ...] for z {list(z.shape)}, found {x.shape}")
+    width = x.shape[1:].num_elements()
+    return tf.reshape(x, [tf.shape(z)[0], -1 if width is None else width])
+
+
+def latents(z):
+    """`z` as a tensor [B, n_z] of float32 or float64; raises ValueError for anything else."""
+    try:
+        z = tf.convert_to_tensor(z)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"z must be a tensor [B, n_z] of floating type, found {z!r}") from error
+    if z.shape.rank is not None and z.shape.rank > 2:
+        raise ValueError(_flat(z.shape[1:], f"z must have shape [B, n_z], found {list(z.shape)}"))
+    checks.rank("z", z, 2, "[B, n_z]")
+    if not z.dtype.is_floating:
+        raise ValueError(f"z must be of floating type, found {z.dtype.name}")
+    if z.shape[0] == 0:
+        raise ValueError("z must hold at least one latent, found none")
+    return precision.full(z)
+
+
+def _flat(shape, problem):
+    """A message with the way to measure a generator whose latents have more axes than one."""
+    axes = ", ".join(map(str, shape))
+    return (
+        f"{problem}: pass flat latents, tf.reshape(z, [len(z), -1]), and "
+        f"lambda z: generator(tf.reshape(z, [-1, {axes}])) as the generator"
+    )
+
+
+def conditions(labels, z):
+    """`labels` as a tensor [B, ...] beside z; None stays None."""
+    if labels is None:
+        return None
+    labels = tf.convert_to_tensor(labels)
+    if labels.shape.rank == 0 or not labels.shape[:1].is_compatible_with(z.shape[:1]):
+        raise ValueError(f"labels must be [B, ...] with one for each latent, found {labels.shape} for z {z.shape}")
+    return labels
+
+
+def check(generator, z, labels=None):
+    """Builds a Keras model that is not built yet, and raises ValueError where it cannot take such latents."""
+    if not callable(generator):
+        raise ValueError(f"the generator must be callable, z [B, n_z] → images, found {generator!r}")
+    shape = getattr(generator, "input_shape", None) if isinstance(generator, keras.Layer) else None
+    if isinstance(shape, tuple) and len(shape) == 2 and shape[1] not in (None, z.shape[1]):
+        raise ValueError(f"the generator takes latents [B, {shape[1]}], found z {list(z.shape)}")
+    if isinstance(shape, tuple) and len(shape) > 3 and getattr(generator, "inputs", None):
+        expected = ", ".join(["B", *map(str, shape[1:])])
+        raise ValueError(_flat(shape[1:], f"the generator takes latents [{expected}], found z {list(z.shape)}"))
+    if isinstance(generator, keras.Layer) and not generator.built:
+        _quoting(z, call, generator, z[:1], None if labels is None else labels[:1])
+
+
+def _quoting(z, function, *arguments):
+    """What `function` returns; a ValueError that says what the generator said for whatever it raises."""
+    try:
+        return function(*arguments)
+    except Exception as error:  # somebody's code can raise anything
+        raise ValueError(f"the generator does not work on z {list(z.shape)}: {summary(error)}") from error
+
+
+def inspect(generator, z, labels=None):
+    """The `Inspection` of a generator for latents z [B, n_z].
+
+    Raises ValueError where the generator does not work on them, with what it said.
+    """
+    z = latents(z)
+    labels = conditions(labels, z)
+    check(generator, z, labels)
+    memory = kept(generator)
+    if memory is None:
+        return _inspect(generator, z, labels)
+    key = (z.shape, z.dtype, labels is None or labels.shape)
+    found = memory.inspections.get(key) or _inspect(generator, z, labels)
+    if found.n_x is not None:  # within a graph the size of the output may be unknown
+        memory.inspections[key] = found
+    return found
+
+
+def _inspect(generator, z, labels):
+    arguments = [tf.TensorSpec(t.shape, t.dtype) for t in (z, labels) if t is not None]
+    function = tf.function(functools.partial(call, generator), autograph=False, jit_compile=False)
+    graph = _quoting(z, function.get_concrete_function, *arguments).graph
+    n_x = graph.outputs[0].shape[1]
+    if n_x is None:
+        n_x = _quoting(z, call, generator, z[:1], None if labels is None else labels[:1]).shape[1]
+    tensors = list(_activations(graph, z.shape[0]))
+    size = sum(math.prod(shape) * dtype.size for shape, dtype in tensors)
+    kinds = [dtype for _, dtype in tensors if dtype.is_floating] + [graph.outputs[0].dtype]
+    coarsest = max(_epsilon(dtype) for dtype in (z.dtype, *kinds))
+    return Inspection(n_x, size, coarsest, tuple(v for v in graph.variables if v.dtype.is_integer))
+
+
+def tolerance(epsilon):
+    """How far two ways to one derivative may be apart, relatively, for rounding: 1e-6 is usual in float32."""
+    return max(1e-4, 16 * epsilon)
+
+
+def _epsilon(dtype):
+    on_tpu = isinstance(tf.distribute.get_strategy(), tf.distribute.TPUStrategy)  # it multiplies float32 as bfloat16
+    if dtype == tf.bfloat16 or (on_tpu and dtype == tf.float32):
+        return 2.0**-7
+    return float(np.finfo(dtype.as_numpy_dtype).eps)
+
+
+_NO_ACTIVATION = {"ReadVariableOp", "Const", "Placeholder", "Identity", "Reshape"}
+
+
+def _activations(graph, batch):
+    """(shape of one sample, dtype) of each tensor that a graph and the functions that it calls compute by sample."""
+    definition = graph.as_graph_def(add_shapes=True)
+    for nodes in (definition.node, *(function.node_def for function in definition.library.function)):
+        for node in nodes:
+            if node.op not in _NO_ACTIVATION:
+                yield from _outputs(node, batch)
+
+
+def _outputs(node, batch):
+    kind = next((node.attr[name].type for name in ("T", "dtype", "DstT") if node.attr[name].type), None)
+    for shape in node.attr["_output_shapes"].list.shape:
+        sizes = [max(axis.size, 1) for axis in shape.dim]
+        by_sample = len(sizes) >= 2 and shape.dim[0].size in (-1, batch or -1)
+        if by_sample and kind:
+            yield sizes[1:], tf.dtypes.as_dtype(kind)
+
+
+def draws_noise(generator, z, labels=None):
+    """Whether G differs between two samples, or two calls, at the same latent: it draws noise of its own."""
+    twice = tf.repeat(z[:1], 2, axis=0), None if labels is None else tf.repeat(labels[:1], 2, axis=0)
+    first, second = call(generator, *twice), call(generator, *twice)
+    rows = np.asarray(tf.cast(tf.concat([first, second], axis=0), tf.float64))
+    largest = np.max(np.abs(rows), initial=1e-30, where=np.isfinite(rows))
+    return not np.allclose(rows, rows[:1], rtol=1e-3, atol=1e-5 * largest, equal_nan=True)
+
+
+@contextlib.contextmanager
+def same_noise(states: Iterable[tf.Variable]) -> Iterator[Callable[[], None]]:
+    """A context that gives a function which sets the states of a generator's noise to what they were at the beginning.
+
+    A generator that is called after it draws the same noise as before; the end of the context calls it too. `states`
+    are those of its `Inspection`. Noise without a state that can be set (tf.random.normal) is not held.
+    """
+    before = [(state, state.numpy()) for state in states]
+
+    def restart():
+        for state, value in before:
+            if not np.array_equal(state.numpy(), value):
+                state.assign(value)
+
+    try:
+        yield restart
+    finally:
+        restart()
+
+
+NOT_DIFFERENTIABLE = (
+    "the generator's output changes with z, but through operations without derivatives (rounding, integers, "
+    "numpy_function, ...)"
+)
+
+
+def is_constant(generator, z, labels=None):
+    """Whether G(z) is the same at other latents, too, with the same noise where G draws any."""
+    with same_noise(inspect(generator, z, labels).states) as restart:
+        here = np.asarray(tf.cast(call(generator, z, labels), tf.float64))
+        restart()
+        return np.array_equal(here, np.asarray(tf.cast(call(generator, z + 1.0, labels), tf.float64)))
+
+
+def summary(error):
+    """The first telling line of an error: not one that Keras or TensorFlow only puts around it."""
+    lines = [re.sub(r"\x1b\[\d*m|\{\{.*?\}\}", "", line).strip() for line in str(error).splitlines()]
+    wrapping = (
+        "Exception encountered when calling",
+        "Graph execution error",
+        "Detected at node",
+        'File "',
+        "Arguments",
+    )
+    telling = [line for line in lines if line and not line.startswith(wrapping)]
+    return telling[0][:300] if telling else type(error).__name__

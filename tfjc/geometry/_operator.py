@@ -1,0 +1,133 @@
+"""J_z as linear maps, without forming it: for when n_z or n_x is too large."""
+
+import functools
+
+import numpy as np
+import tensorflow as tf
+from scipy.sparse.linalg import LinearOperator
+
+from tfjc.geometry import _generator, _gradients, _lanczos
+from tfjc.geometry._methods import UnconnectedError, pull
+from tfjc.support import noise, precision
+from tfjc.support.xla import use_xla
+
+
+def operator(generator, z, *, labels=None):
+    """J_z as a `JacobianOperator` for latents z [B, n_z], or as a SciPy LinearOperator [n_x, n_z] for one z [n_z].
+
+    Arguments and errors as `tfjc.geometry.jacobian`; `labels` is then [B, ...], or one label.
+
+    Raises:
+      ValueError: also for a generator that draws noise of its own: it would be another map at each product.
+    """
+    z = tf.convert_to_tensor(z)
+    if z.shape.rank == 1:
+        return JacobianOperator(generator, z[None], None if labels is None else tf.convert_to_tensor(labels)[None])[0]
+    return JacobianOperator(generator, z, labels)
+
+
+class JacobianOperator:
+    """The maps v ↦ J_z v and u ↦ J_zᵀu at each of B latents, by automatic differentiation.
+
+    `shape` is (B, n_x, n_z); `operator[b]` is the SciPy LinearOperator [n_x, n_z] at the b-th latent.
+    """
+
+    def __init__(self, generator, z, labels=None):
+        if not tf.executing_eagerly():
+            raise ValueError("an operator holds functions of its own and cannot be made inside a tf.function")
+        self.z = _generator.latents(z)
+        self._labels = _generator.conditions(labels, self.z)
+        inspection = _generator.inspect(generator, self.z, self._labels)
+        self.shape = (self.z.shape[0], inspection.n_x, self.z.shape[1])
+        self._generator = generator
+        if _generator.draws_noise(generator, self.z, self._labels):
+            raise ValueError("the generator draws noise of its own: its Jacobian is another map at each product")
+        options = {"jit_compile": use_xla(), "autograph": False, "reduce_retracing": True}
+        self._push = tf.function(functools.partial(_push, generator), **options)
+        self._pull = tf.function(functools.partial(_pull, generator), **options)
+        self._check_adjoint(_generator.tolerance(inspection.epsilon))
+
+    def _check_adjoint(self, tolerance):
+        """⟨u, Jv⟩ = ⟨Jᵀu, v⟩ for a u and a v: they differ where TensorFlow passes over a missing second derivative."""
+        seeds = {axis: noise.seed(0, noise.Stream.ADJOINTS, axis) for axis in (2, 1)}
+        v, u = (
+            tf.random.stateless_normal([len(self), self.shape[axis]], seed, dtype=self.z.dtype)
+            for axis, seed in seeds.items()
+        )
+        pushed, pulled = self.matvec(v), self.rmatvec(u)
+        difference = np.abs(np.sum(u * pushed, axis=1) - np.sum(pulled * v, axis=1))
+        if np.any(difference > tolerance * (precision.safe_norm(pushed) + precision.safe_norm(pulled))):
+            raise ValueError("TensorFlow cannot differentiate the generator twice: Jv is not the adjoint of Jᵀu")
+
+    def matvec(self, v):
+        """J_z v at each latent: v [B, n_z] → [B, n_x]."""
+        return self._apply(self._push, self._vectors("v", v, 2), self.z, self._labels)
+
+    def rmatvec(self, u):
+        """J_zᵀu at each latent: u [B, n_x] → [B, n_z]."""
+        return self._apply(self._pull, self._vectors("u", u, 1), self.z, self._labels)
+
+    def extremes(self, k=6, *, krylov=None, seed=0):
+        """The `Extremes` of J at each latent, stacked: values [B, k]; arguments and errors as `extremes`."""
+        found = [_lanczos.extremes(self[index], k, krylov=krylov, seed=seed) for index in range(len(self))]
+        return _lanczos.Extremes(*(np.stack(field) for field in zip(*found, strict=True)))
+
+    def __len__(self):
+        return self.shape[0]
+
+    def __getitem__(self, index):
+        """The SciPy LinearOperator [n_x, n_z] at one latent; products with k columns run G on k copies of it."""
+        index = range(len(self))[index]
+
+        def product(function, columns):
+            rows = tf.convert_to_tensor(columns.T, self.z.dtype)
+            labels = None if self._labels is None else tf.repeat(self._labels[index : index + 1], len(rows), axis=0)
+            z = tf.repeat(self.z[index : index + 1], len(rows), axis=0)
+            return self._apply(function, rows, z, labels).numpy().T
+
+        push, pull = (functools.partial(product, function) for function in (self._push, self._pull))
+        return LinearOperator(
+            self.shape[1:],
+            matvec=lambda v: push(v.reshape(-1, 1))[:, 0],
+            rmatvec=lambda u: pull(u.reshape(-1, 1))[:, 0],
+            matmat=push,
+            rmatmat=pull,
+            dtype=self.z.dtype.as_numpy_dtype,
+        )
+
+    def _vectors(self, name, vectors, axis):
+        vectors = tf.cast(vectors, self.z.dtype)
+        expected = [self.shape[0], self.shape[axis]]
+        if vectors.shape != expected:
+            raise ValueError(f"{name} must have shape {expected}, found {list(vectors.shape)}")
+        return vectors
+
+    def _apply(self, function, vectors, z, labels):
+        try:
+            with _gradients.completed(), precision.without_tf32():
+                return function(vectors, z, labels)
+        except UnconnectedError:
+            if not _generator.is_constant(self._generator, z, labels):
+                raise ValueError(_generator.NOT_DIFFERENTIABLE) from None
+            width = self.shape[1] if function is self._push else self.shape[2]
+            return tf.zeros([vectors.shape[0], width], self.z.dtype)
+        except (LookupError, tf.errors.OpError) as error:
+            if isinstance(error, tf.errors.ResourceExhaustedError):
+                raise
+            reason = _generator.summary(error)
+            without = "tfjc.geometry.jacobian(..., method='batch_jacobian') does without"
+            raise ValueError(f"TensorFlow cannot differentiate the generator twice ({reason}); {without}") from error
+
+
+def _pull(generator, u, z, labels):
+    return tf.cast(pull(generator, z, labels, lambda u: None, u)[0], z.dtype)
+
+
+def _push(generator, v, z, labels):
+    """Jv as the gradient of ⟨Jᵀu, v⟩ with respect to u."""
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        pulled, u = pull(generator, z, labels, tape.watch)
+    pushed = tape.gradient(pulled, u, output_gradients=tf.cast(v, pulled.dtype))
+    if pushed is None:
+        raise LookupError("the generator's gradient has itself no gradient")
+    return tf.cast(pushed, z.dtype)

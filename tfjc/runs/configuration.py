@@ -1,0 +1,310 @@
+"""The one page where names meet gin. Nothing else imports gin."""
+
+import inspect
+import logging
+import pathlib
+import re
+import tokenize
+
+import gin
+import keras
+
+from tfjc import architectures, datasets, evaluators, models, penalties
+from tfjc.support import checks
+from tfjc.evaluators import evaluation
+from tfjc.runs import experiment
+from tfjc.dynamics import games, mlp, portraits
+
+_CONFIGURABLES = {
+    "train_and_evaluate": experiment.train_and_evaluate,
+    "evaluate": evaluation.choose,
+    "dataset": datasets.load,
+    "dcgan": architectures.dcgan,
+    "dcgan_vae": architectures.dcgan_vae,
+    "mlp": architectures.mlp,
+    "wgangp_resnet": architectures.wgangp_resnet,
+    "sngan_cnn": architectures.sngan_cnn,
+    "sngan_resnet": architectures.sngan_resnet,
+    "GAN": models.GAN,
+    "DampedGAN": models.DampedGAN,
+    "VAE": models.VAE,
+    "Memoriser": models.Memoriser,
+    "JacobianClamping": penalties.JacobianClamping,
+    "PathLength": penalties.PathLength,
+    "OroJaR": penalties.OroJaR,
+    "GradientPenalty": penalties.GradientPenalty,
+    "R1": penalties.R1,
+    "Adam": keras.optimizers.Adam,
+    "PolynomialDecay": keras.optimizers.schedules.PolynomialDecay,
+    "InceptionEvaluator": evaluators.InceptionEvaluator,
+    "ClassifierEvaluator": evaluators.ClassifierEvaluator,
+    "MissingModes": evaluators.MissingModes,
+    "Figure": portraits.Figure,
+    "Portrait": portraits.Portrait,
+    "OneParameterGAN": games.OneParameterGAN,
+    "Clamped": games.Clamped,
+    "Averaged": games.Averaged,
+    "BilinearGame": games.BilinearGame,
+    "DiracGAN": games.DiracGAN,
+    "MLPGAN": mlp.MLPGAN,
+    "RandomCut": mlp.RandomCut,
+}
+
+# What the caller supplies is not for gin files: there it would be dropped without a word.
+_SUPPLIED = {
+    "train_and_evaluate": [
+        "workdir",
+        "seed",
+        "data_dir",
+        "manual_dir",
+        "resume",
+        "force",
+        "dry_run",
+        "config",
+        "bindings",
+    ],
+    "evaluate": ["z", "labels", "data_dir", "manual_dir", "inception", "configured"],
+    "dataset": ["data_dir", "manual_dir"],
+    "dcgan": ["image_shape", "seed"],
+    "dcgan_vae": ["image_shape", "seed"],
+    "mlp": ["image_shape", "seed"],
+    "wgangp_resnet": ["image_shape", "seed"],
+    "sngan_cnn": ["image_shape", "seed"],
+    "sngan_resnet": ["image_shape", "seed"],
+    "GAN": ["generator", "critic", "num_classes", "prior", "seed", "name"],
+    "DampedGAN": ["generator", "critic", "num_classes", "prior", "seed", "name"],
+    "Memoriser": ["generator", "critic", "prior", "seed", "name"],
+    "VAE": ["generator", "encoder", "prior", "seed", "name"],
+    "InceptionEvaluator": ["z", "data", "labels"],
+    "ClassifierEvaluator": ["z", "data", "labels"],
+    "MissingModes": ["z", "data", "labels"],
+}
+_REGISTERED = {
+    name: gin.external_configurable(target, name, denylist=_SUPPLIED.get(name))
+    for name, target in _CONFIGURABLES.items()
+}
+
+_searched = []  # where gin looks for included files
+_MADE_BY = {"dataset": "dataset", "architecture": "dcgan", "model": "GAN"}  # configurables, where none is bound
+
+
+def train_and_evaluate(**options):
+    """`experiment.train_and_evaluate` with what is bound to it; the bindings are kept in the run directory.
+
+    Dataset, architecture and model that are not bound are the configurables `dataset`, `dcgan` and `GAN`: what is bound
+    to these holds.
+    """
+    made = {name: _REGISTERED[by] for name, by in _MADE_BY.items() if not _is_bound(f"train_and_evaluate.{name}")}
+    if "dataset" in made and "dataset" not in options:
+        made["dataset"] = dataset
+    return _REGISTERED["train_and_evaluate"](**{"config": texts, "bindings": bindings(), **made, **options})
+
+
+def dataset(**where):
+    """`datasets.load` with what is bound to `dataset`."""
+    _check_named()
+    return _REGISTERED["dataset"](**where)
+
+
+def _check_named():
+    if _bound("dataset.name") is None:
+        example = "--gin_bindings=\"dataset.name = 'mnist'\""
+        raise ConfigError(f"the dataset is not named: --gin_file=gin/digits.gin, for example, or {example}")
+
+
+def choose(*args, **kwargs):
+    """`evaluation.choose` with what is bound to `evaluate`, or else to `train_and_evaluate`, as dataset and scores."""
+    for name in ("dataset", "scores"):
+        if _bound(f"evaluate.{name}") is None and _bound(f"train_and_evaluate.{name}") is not None:
+            gin.bind_parameter(f"evaluate.{name}", _bound(f"train_and_evaluate.{name}"))
+    if _bound("evaluate.dataset") is None:
+        kwargs["dataset"] = dataset
+    kwargs["configured"] = {target: _REGISTERED[name] for name, target in _CONFIGURABLES.items()}
+    return _REGISTERED["evaluate"](*args, **kwargs)
+
+
+def phase_portraits():
+    """The `portraits.Figure` that is bound; raises ConfigError where none is."""
+    if _bound("Figure.panels") is None:
+        raise ConfigError("nothing to draw is named: --gin_file=gin/dynamics/gaussian_bias.gin, for example")
+    return _REGISTERED["Figure"]()
+
+
+def _bound(parameter):
+    """The value bound to a parameter, None where there is none."""
+    return gin.query_parameter(parameter) if _is_bound(parameter) else None
+
+
+def _is_bound(parameter):
+    try:
+        gin.query_parameter(parameter)
+    except ValueError:
+        return False
+    return True
+
+
+class ConfigError(ValueError):
+    """A gin file or binding that cannot be used: gin's message and the nearest valid names."""
+
+
+def directory():
+    """The directory of our gin files: `gin/` of the checkout, or the copy installed with the package."""
+    package = pathlib.Path(__file__).parents[1]
+    checkout = package.parent / "gin"
+    return checkout if (checkout / "digits.gin").exists() else package / "gin_files"
+
+
+def find(name):
+    """The gin file called `name`: a path, or one of ours by name, with or without `gin/` and `.gin`.
+
+    Raises ConfigError naming the nearest of ours where there is none.
+    """
+    short = name.removeprefix("gin/").removesuffix(".gin") + ".gin"
+    for candidate in (pathlib.Path(name), directory() / short):
+        if candidate.is_file():
+            return candidate
+    ours = [path.relative_to(directory()).as_posix() for path in directory().rglob("*.gin")]
+    raise ConfigError(checks.unknown("gin file", name, [f"gin/{path}" for path in ours]))
+
+
+def parse(files, bindings):
+    """Reads gin files and then bindings into the configuration, anew; raises ConfigError for a mistake in them.
+
+    Files that these include are looked for beside them, then among ours.
+    """
+    gin.clear_config()
+    paths = [find(name) for name in files]
+    for path in paths:
+        try:
+            path.read_text(encoding="utf-8")
+        except ValueError as error:
+            raise ConfigError(f"{path} cannot be read as text: {error}") from error
+    for place in (*(str(path.parent) for path in paths), str(directory())):
+        if place not in _searched:
+            gin.add_config_file_search_path(place)
+            _searched.append(place)
+    logging.disable(logging.ERROR)  # gin logs an error for every place where an included file is not
+    try:
+        gin.parse_config_files_and_bindings([str(path) for path in paths], list(bindings), finalize_config=False)
+    except RecursionError as error:
+        raise ConfigError(f"a gin file includes itself: {', '.join(map(str, paths))}") from error
+    except (ValueError, OSError, SyntaxError, RuntimeError, ImportError, tokenize.TokenError) as error:
+        raise ConfigError(explain(error)) from error
+    finally:
+        logging.disable(logging.NOTSET)
+    _refuse_idle_macros(bindings)
+    _refuse_empty_macros()
+
+
+def refuse_code(path):
+    """Raises ConfigError where a run's configuration does more than bind values.
+
+    An import runs a module's code, and an included file could hold one. `config.gin` of a run has neither, unless the
+    gin files of that run had imports.
+    """
+    code = (gin.config_parser.ImportStatement, gin.config_parser.IncludeStatement)
+    try:
+        statements = list(gin.config_parser.ConfigParser(path.read_text(encoding="utf-8"), _Names()))
+    except (ValueError, SyntaxError, tokenize.TokenError) as error:
+        raise ConfigError(f"{path} is damaged: {explain(error)}") from error
+    for statement in statements:
+        if isinstance(statement, code):
+            line = statement.location.line_content.strip()
+            raise ConfigError(
+                f"{path} holds {line!r}, which can run code. If you trust whoever made the run, say so (--trust)"
+            )
+
+
+def _refuse_empty_macros():
+    """Raises ConfigError for a %name that nothing is bound to."""
+    for name in re.findall(r"[\s,\[(:]%(\w+)", gin.config_str()):
+        try:
+            gin.query_parameter(f"{name}/macro.value")
+        except ValueError:
+            raise ConfigError(f"%{name} stands for a value that is bound to {name}, found none") from None
+
+
+def _refuse_idle_macros(bindings):
+    """Raises ConfigError for a binding without a configurable's name: gin takes it as a macro, and nothing uses it."""
+    for binding in bindings:
+        name = re.match(r"\s*(\w+)\s*=", binding)
+        if name and f"%{name[1]}" not in gin.config_str():
+            parameters = [(p, f"{c}.{p}") for c, f in _CONFIGURABLES.items() for p in inspect.signature(f).parameters]
+            near = [full for close in checks.nearest(name[1], dict(parameters)) for p, full in parameters if p == close]
+            raise ConfigError(f"{name[1]!r} names no configurable's parameter; nearest: {', '.join(near) or 'none'}")
+
+
+def texts():
+    """The resolved configuration and, of it, what has been used so far: {file name in a run directory: text}."""
+    return {"config.gin": gin.config_str(), "operative_config.gin": gin.operative_config_str()}
+
+
+def bindings():
+    """The configuration that `config.gin` prints, as data of JSON's types: {"scope/configurable.parameter": value}.
+
+    Macros are what they stand for, references to configurables are their names with scopes, and tuples are lists.
+    """
+    found, macros = {}, {}
+    for statement in gin.config_parser.ConfigParser(gin.config_str(), _Names()):
+        if isinstance(statement, gin.config_parser.BindingStatement):
+            scope, selector, parameter, value, _ = statement
+            name = "/".join(part for part in (scope, selector) if part)
+            if parameter:
+                found[f"{name}.{parameter}"] = value
+            else:
+                macros[name] = value
+    return {name: _as_json(value, macros) for name, value in found.items()}
+
+
+class _Names(gin.config_parser.ParserDelegate):
+    """Makes names of references and macros, and looks nothing up: no code is imported."""
+
+    def configurable_reference(self, scoped_configurable_name, evaluate):
+        return scoped_configurable_name
+
+    def macro(self, macro_name):
+        return _Macro(macro_name)
+
+
+class _Macro(str):
+    """The name of a macro."""
+
+
+def _as_json(value, macros, within=()):
+    """A bound value as JSON has it; a macro that stands for itself stays a name."""
+    if isinstance(value, _Macro):
+        known = value in macros and value not in within
+        return _as_json(macros[value], macros, (*within, value)) if known else f"%{value}"
+    if isinstance(value, dict):
+        return {str(_as_json(key, macros, within)): _as_json(part, macros, within) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_as_json(part, macros, within) for part in value]
+    return value if value is None or isinstance(value, (bool, int, float, str)) else repr(value)
+
+
+def explain(error):
+    """gin's message, without Python's addresses, and the valid names nearest to what it found wrong."""
+    message = re.sub(r" \(<(function|class) .*?>\)|\n *In call to configurable 'train_and_evaluate'", "", str(error))
+    message = re.sub(r"malformed node or string.*\n", "", message).strip()
+    token = re.search(r"Failed to parse token '(.+?)'", message)
+    if token:
+        return f"{message}\n{token[1]} is no value: a string needs quotes ('{token[1]}'), a configurable an @"
+    name = re.search(r"No configurable matching (?:reference )?'@?([\w./]+)", message)
+    if name:
+        return f"{message}\n{checks.unknown('configurable', name[1].rpartition('/')[2], _CONFIGURABLES)}"
+    supplied = re.search(r"Configurable '(\w+)' has denylisted kwarg '(\w+)'", message)
+    if supplied:
+        return f"{message}\n{supplied[2]} is not for gin files: a flag (--help lists them) or the run itself sets it"
+    parameter = re.search(r"Configurable '(\w+)' doesn't have a parameter named '(\w+)'", message)
+    kind, name = parameter.groups() if parameter else _refused_by_keras(message)
+    if kind in _CONFIGURABLES:
+        valid = set(inspect.signature(_CONFIGURABLES[kind]).parameters) - set(_SUPPLIED.get(kind, []))
+        return f"{message}\n{checks.unknown(f'parameter of {kind}', name, valid)}"
+    return message
+
+
+def _refused_by_keras(message):
+    """(configurable, parameter) that Keras did not know: its optimisers take any name and refuse it when made."""
+    name = re.search(r"not recognized: \{'(\w+)'", message)
+    kind = re.search(r"configurable '(\w+)'", message)
+    return (kind[1], name[1]) if kind and name else (None, None)

@@ -1,0 +1,15 @@
+"""Anybody's generator from a file: SavedModels, .keras files and our run directories, as a callable of flat latents."""
+
+from tfjc.saving.loading._drawing import draw_labels, draw_latents, num_classes
+from tfjc.saving.loading._files import load
+from tfjc.saving.loading._loaded import Loaded, in_float64, with_labels_at
+
+__all__ = [
+    "Loaded",
+    "draw_labels",
+    "draw_latents",
+    "in_float64",
+    "load",
+    "num_classes",
+    "with_labels_at",
+]

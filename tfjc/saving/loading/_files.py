@@ -1,0 +1,173 @@
+"""Generators from files: SavedModels, `.keras` files and our run directories."""
+
+import pathlib
+import re
+import zipfile
+
+import keras
+import tensorflow as tf
+
+import tfjc.layers  # noqa: F401  which makes our layers known to Keras
+from tfjc import geometry
+from tfjc.geometry import inputs as model_inputs
+from tfjc.saving import checkpoints
+from tfjc.saving.loading import _foreign_code
+from tfjc.saving.loading._loaded import Loaded, loaded
+from tfjc.support import checks
+from tfjc.support.run_directory import RunDirectory
+
+
+def load(path, *, step=None, signature=None, latent=None, labels=None, latent_shape=None, trust=False) -> Loaded:
+    """Loads a generator of one latent, with or without labels, as `Loaded`.
+
+    Args:
+      path: a SavedModel directory, a `.keras` (or `.h5`) file, or one of our run directories.
+      step: of a run directory, which checkpoint; the newest by default.
+      signature: of a SavedModel, which one; "serving_default", or the only one, by default.
+      latent, labels: names of the inputs that take z and labels, where names, types and widths do not tell.
+      latent_shape: shape of one latent, where the model does not say.
+      trust: whether to load a `.keras` or `.h5` file, or a run, whose networks need code that is not Keras's own; that
+        code can do anything.
+
+    Raises:
+      ValueError: there is no such file, it is damaged, or it is not a generator of one latent; with what was found.
+    """
+    path, named = pathlib.Path(path), {"latent": latent, "labels": labels, "latent_shape": latent_shape}
+    if not path.exists():
+        siblings = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+        near = checks.nearest(path.name, siblings)
+        raise ValueError(f"model {path} does not exist" + (f"; nearest: {', '.join(near)}" if near else ""))
+    run = RunDirectory(path)
+    if step is not None and not run.run.exists():
+        raise ValueError(f"step is for run directories, and {path} is none: it has no run.json")
+    if signature is not None and not (path / "saved_model.pb").exists():
+        raise ValueError(f"signature is for SavedModels, and {path} is none")
+    if run.run.exists() and (step is not None or run.generator.exists() or not run.saved_model.exists()):
+        found = _from_keras(*_restored(run, step, trust), **named)
+        return found._replace(num_classes=run.read_run().get("num_classes"))
+    if run.run.exists():  # of version 0.1.0 or older
+        path = run.saved_model
+    if (path / "saved_model.pb").exists():
+        return _from_saved_model(path, signature, **named)
+    if path.suffix in (".keras", ".h5"):
+        if path.suffix == ".keras" and not zipfile.is_zipfile(path):
+            raise ValueError(f"{path} cannot be loaded: it is no zip archive, as .keras files are; is it cut off?")
+        if not trust:
+            _foreign_code.check(path)
+        model = _reading(path, lambda: keras.models.load_model(path, compile=False, safe_mode=not trust))
+        return _from_keras(model, str(path), **named)
+    raise ValueError(
+        f"{path} is no model: expected a SavedModel directory (with saved_model.pb), a .keras file or a run directory "
+        f"(with run.json), found a {'directory without these' if path.is_dir() else 'file of another kind'}"
+    )
+
+
+def _reading(path, read):
+    """What `read` returns; ValueError naming the file for whatever it raises."""
+    try:
+        return read()
+    except Exception as error:  # a damaged or foreign file can raise anything
+        if "Could not locate" in str(error):
+            missing = re.search(r"Could not locate (\w+ '\w+')", str(error))
+            raise ValueError(
+                f"{path} needs {missing[1] if missing else 'code'} of its maker's, which is not here: where that is, "
+                "export the model as a SavedModel (model.export('DIR')) and give that directory"
+            ) from error
+        raise ValueError(f"{path} cannot be loaded: {geometry.summary(error)}") from error
+
+
+def _restored(run, step, trust):
+    """(the generator of a run at a step, its description)."""
+    step = _checkpoint(run, step)
+    if not run.generator.exists():
+        raise ValueError(f"{run.path} has no {run.generator.name}: its networks cannot be made again")
+    if not trust:
+        _foreign_code.check(run.generator)
+    model = _reading(run.generator, lambda: keras.models.model_from_json(run.generator.read_text(encoding="utf-8")))
+    path = checkpoints.path(run.checkpoints, step)
+    checkpoint = tf.train.Checkpoint(model=tf.train.Checkpoint(**{_evaluated(path): model}))
+    _reading(path, lambda: checkpoint.restore(path).expect_partial().assert_existing_objects_matched())
+    return model, f"{run.path} at step {step}"
+
+
+def _checkpoint(run, step):
+    """The step of the newest whole checkpoint of a run, or `step`, whose checkpoint must be there and whole."""
+    steps = checkpoints.steps(run.checkpoints)
+    if not steps:
+        raise ValueError(f"{run.path} holds no checkpoint yet")
+    if step is None:
+        return checkpoints.find(run.checkpoints)[0]
+    if step not in steps:
+        raise ValueError(f"{run.path} holds no checkpoint of step {step}; it has {', '.join(map(str, steps))}")
+    wrong = checkpoints.damage(run.checkpoints, step)
+    if wrong:
+        raise ValueError(f"the checkpoint of step {step} in {run.path} is damaged: {wrong}")
+    return step
+
+
+def _evaluated(path):
+    """Which of a checkpoint's generators is the one to measure: the averaged one where there is one."""
+    names = [name for name, _ in tf.train.list_variables(path)]
+    averaged = any(name.startswith("model/averaged_generator/") for name in names)
+    return "averaged_generator" if averaged else "generator"
+
+
+def _from_keras(model, source, **named):
+    if not isinstance(model, keras.Model):
+        raise ValueError(f"{source} holds a {type(model).__name__}, expected a Keras model")
+    if not getattr(model, "inputs", None):
+        return _subclassed(model, source, named["latent_shape"])
+    if len(model.outputs) != 1:
+        found = ", ".join(f"{tensor.name} {list(tensor.shape)}" for tensor in model.outputs)
+        raise ValueError(f"{source} must return one tensor of images, found {found}")
+
+    def apply(values):
+        return geometry.infer(model, model_inputs.arguments(model, values))
+
+    found = loaded(apply, model_inputs.of(model), source, **named)
+    plain = len(model.inputs) == 1 and len(found.latent_shape) == 1
+    return found._replace(generate=model, model=model) if plain else found
+
+
+def _subclassed(model, source, latent_shape):
+    shape = getattr(model, "input_shape", None) if model.built else None
+    if isinstance(shape, tuple) and latent_shape is None and None not in shape[1:]:
+        latent_shape = shape[1:]
+    if latent_shape is None:
+        raise ValueError(f"{source} does not tell the shape of its latent: name it (--latent_shape)")
+    z = model_inputs.Input("z", tuple(latent_shape), tf.float32)
+    found = loaded(lambda values: geometry.infer(model, values["z"]), [z], source)
+    return found._replace(generate=model, model=model) if len(latent_shape) == 1 else found
+
+
+def _from_saved_model(path, signature, **named):
+    archive = _reading(path, lambda: tf.saved_model.load(str(path)))
+    signatures = dict(archive.signatures)
+    if not signatures:
+        raise ValueError(f"{path} has no signatures: export its generator with one (Keras: model.export)")
+    default = "serving_default" if len(signatures) > 1 else next(iter(signatures))
+    signature = checks.one_of("signature", default if signature is None else signature, signatures)
+    function = signatures[signature]
+    specs = function.structured_input_signature[1]
+    inputs = [model_inputs.Input(name, _shape(spec), spec.dtype) for name, spec in sorted(specs.items())]
+    outputs = sorted(function.structured_outputs)
+    if len(outputs) != 1:
+        found = ", ".join(outputs) or "nothing"
+        raise ValueError(f"signature {signature!r} of {path} must return one tensor of images, found {found}")
+    found = loaded(lambda values: function(**values)[outputs[0]], inputs, str(path), **named)
+    return found._replace(generate=_Module(found.generate, archive))
+
+
+def _shape(spec):
+    return (None,) if spec.shape.rank is None else tuple(spec.shape[1:])
+
+
+class _Module(geometry.Frozen):
+    """A function of a SavedModel, with the archive that it belongs to: the engine keeps its traces by module."""
+
+    def __init__(self, function, archive):
+        super().__init__()
+        self._function, self._archive = function, archive
+
+    def __call__(self, *arguments):
+        return self._function(*arguments)

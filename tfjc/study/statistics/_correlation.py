@@ -1,0 +1,106 @@
+"""Correlation of pairs, in one group and within several."""
+
+import dataclasses
+import math
+
+import numpy as np
+import scipy.stats
+
+from tfjc.study.statistics import _values
+
+
+@dataclasses.dataclass(frozen=True)
+class Correlation:
+    """Pairs: Spearman's correlation with its interval, and Pearson's where all pairs are finite."""
+
+    counts: _values.Counts
+    spearman: float
+    low: float
+    high: float
+    pearson: float
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Pooled:
+    """Spearman's correlation within groups, pooled, with its interval.
+
+    Attributes:
+      spearman, low, high: the pooled correlation and the ends of its interval.
+      weight: Σ (n − 3) over the groups that have a correlation.
+      groups: the `Correlation` of each group, in order.
+      reason: why there is no pooled correlation.
+    """
+
+    spearman: float
+    low: float
+    high: float
+    weight: int
+    groups: tuple[Correlation, ...]
+    reason: str
+
+
+def correlation(x, y, *, confidence: float = 0.95) -> Correlation:
+    """Spearman's correlation of pairs x[i], y[i]; needs 3 pairs that differ, an interval needs 4.
+
+    The interval is tanh(z ± q·√((1 + r²/2)/(n − 3))), z = atanh r, q the Gaussian quantile (Bonett and Wright 2000).
+    r = ±1 has no z: it is taken as the next value there is, ±(1 − 12/(n³ − n)), and the interval then reaches ±1.
+    Raises ValueError also for x and y of two lengths.
+    """
+    confidence = _values.share("confidence", confidence)
+    x, y = _values.array("x", x), _values.array("y", y)
+    if len(x) != len(y):
+        raise ValueError(f"x and y must be as many, found {len(x)} and {len(y)}")
+    counts, present = _values.counted(x, y)
+    x, y = x[present], y[present]
+    reason = _values.too_few("a correlation", 3, "pairs", len(x)) or _values.constant(x=x, y=y)
+    if reason:
+        return Correlation(counts, math.nan, math.nan, math.nan, math.nan, reason)
+    r = _product_moment(scipy.stats.rankdata(x), scipy.stats.rankdata(y))
+    few = _values.too_few("an interval", 4, "pairs", len(x))
+    low, high = (math.nan, math.nan) if few else _interval(_fisher(r, len(x)), len(x) - 3, confidence)
+    perfect = abs(r) > 1.0 - 1e-9
+    return Correlation(
+        counts,
+        r,
+        min(low, r) if perfect else low,
+        max(high, r) if perfect else high,
+        math.nan if counts.infinite else _product_moment(x, y),
+        few,
+    )
+
+
+def pooled_correlation(groups, *, confidence: float = 0.95) -> Pooled:
+    """Spearman's correlation within groups of pairs [(x, y)]: a difference between groups does not enter.
+
+    Each group has ranks and a correlation r of its own. The pooled one is tanh z̄, z̄ the mean of atanh r with weights
+    n − 3 (Fisher 1921), and its interval is tanh(z̄ ± q·√((1 + tanh²z̄/2)/Σ(n − 3))), as in `correlation`. Groups of
+    fewer than 4 pairs, and groups in which x or y are all equal, have no weight.
+    """
+    found = tuple(correlation(x, y, confidence=confidence) for x, y in groups)
+    sizes = [group.counts.finite + group.counts.infinite for group in found]
+    weighted = [(_fisher(g.spearman, n), n - 3) for g, n in zip(found, sizes, strict=True) if not g.reason]
+    if not weighted:
+        reason = "a pooled correlation needs a group of at least 4 pairs that differ, found none"
+        return Pooled(math.nan, math.nan, math.nan, 0, found, reason)
+    weight = sum(w for _, w in weighted)
+    z = sum(z * w for z, w in weighted) / weight
+    r = found[0].spearman if len(found) == 1 else math.tanh(z)
+    low, high = _interval(z, weight, confidence)
+    return Pooled(r, min(low, r), max(high, r), weight, found, "")
+
+
+def _product_moment(x, y):
+    x, y = (part - np.mean(part) for part in (x, y))
+    return float(np.clip(np.sum(x * y) / math.sqrt(np.sum(x**2) * np.sum(y**2)), -1.0, 1.0))
+
+
+def _fisher(r, n):
+    """atanh r, a perfect order being taken as the next value there is."""
+    most = 1.0 - 12.0 / (n**3 - n)
+    return math.atanh(max(-most, min(most, r)))
+
+
+def _interval(z, weight, confidence):
+    width = scipy.stats.norm.ppf((1.0 + confidence) / 2.0) * math.sqrt((1.0 + math.tanh(z) ** 2 / 2.0) / weight)
+    return math.tanh(z - width), math.tanh(z + width)

@@ -1,0 +1,118 @@
+"""Figures drawn from records alone, without TensorFlow."""
+
+import os
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from tfjc.support.files import is_score, replacing
+
+
+def conditioning(rows, path):
+    """Draws the log-condition number at each fixed latent and its mean, and the quotient's quantiles, over training.
+
+    `rows` are those of `metrics.jsonl`; the picture (PNG, 120 dpi) goes to `path`. Odena et al. 2018, figures 1 and 2.
+    """
+    steps = [row["step"] for row in rows]
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    left.plot(steps, [row["log_condition"] for row in rows], color="tab:blue", alpha=0.15, linewidth=0.8)
+    left.plot(steps, [row["mean_log_condition"] for row in rows], color="black", label="mean (while all are finite)")
+    left.set(xlabel="step", ylabel="ln κ(M_z)", title="Log-condition number at each fixed z")
+    left.legend()
+    names = "0.05", "0.25", "0.5", "0.75", "0.95"
+    quantiles = {q: [row.get("quotient_quantiles", {}).get(q, np.nan) for row in rows] for q in names}
+    right.fill_between(steps, quantiles["0.05"], quantiles["0.95"], alpha=0.2, color="tab:orange", label="5–95 %")
+    right.fill_between(steps, quantiles["0.25"], quantiles["0.75"], alpha=0.4, color="tab:orange", label="25–75 %")
+    right.plot(steps, quantiles["0.5"], color="black", label="median")
+    right.set(xlabel="step", ylabel="Q = ‖G(z) − G(z')‖ / ‖z − z'‖", title="Quotient", ylim=(0, None))
+    right.legend()
+    _save(figure, path)
+
+
+def scores(rows, path):
+    """Draws every score of `metrics.jsonl` over training, an axes each (PNG, 120 dpi); nothing where there are none."""
+    keys = {key for row in rows for key, value in row.items() if not isinstance(value, list)}
+    names = sorted(filter(is_score, keys))
+    if not names:
+        return
+    columns = min(3, len(names))
+    lines = -(-len(names) // columns)
+    figure = Figure(figsize=(4.6 * columns, 2.8 * lines), layout="constrained")
+    grid = figure.subplots(lines, columns, squeeze=False).flat
+    for name, axes in zip(names, grid, strict=False):  # names first: zip would take one axes too many
+        taken = [(row["step"], row[name]) for row in rows if name in row]
+        axes.plot(*zip(*taken, strict=True), color="black", marker=".")
+        values = [value for _, value in taken]
+        if min(values) > 0 and max(values) > 50 * min(values):
+            axes.set_yscale("log")
+        axes.set_title(name, fontsize=9)
+        axes.set_xlabel("step")
+    for axes in list(grid):
+        axes.set_axis_off()
+    _save(figure, path)
+
+
+def _save(figure, path):
+    with replacing(path) as temporary:
+        figure.savefig(os.fspath(temporary), format="png", dpi=120)
+
+
+def spectra(axes, singular_values, average_jacobian):
+    """Draws each latent's singular values [B, n_z] and those of E[J] in log scale on `axes`, and returns these.
+
+    Odena et al. 2018, figures 3 and 4. Zeros are left out.
+    """
+    index = range(1, singular_values.shape[1] + 1)
+    singular_values, average_jacobian = (np.where(v > 0, v, np.nan) for v in (singular_values, average_jacobian))
+    axes.set_yscale("log")
+    axes.plot(index, singular_values.T, color="tab:blue", alpha=0.25, linewidth=0.8)
+    axes.plot(index, average_jacobian, color="black", label="average Jacobian E[J]")
+    axes.set(xlabel="index k", ylabel="singular value σ_k of J_z", title=f"Spectra at {len(singular_values)} latents")
+    axes.legend()
+    return axes
+
+
+def analysis(spectrum, path):
+    """Draws a `Spectrum` as a picture (PNG, 120 dpi): all spectra, the log-condition numbers, the spectrum of E[J]."""
+    figure = Figure(figsize=(15, 4.2), layout="constrained")
+    left, middle, right = figure.subplots(1, 3)
+    spectra(left, spectrum.singular_values, spectrum.average_jacobian)
+    if np.mean(spectrum.floor) > 0:
+        left.axhline(np.mean(spectrum.floor), color="tab:red", linestyle=":", linewidth=0.8, label="rounding (mean)")
+    left.legend()
+    _log_condition_histogram(middle, spectrum)
+    average = np.where(spectrum.average_jacobian > 0, spectrum.average_jacobian, np.nan)
+    right.set_yscale("log")
+    right.plot(range(1, len(average) + 1), average, "k.-", markersize=3)
+    right.set(xlabel="index k", ylabel="singular value of E[J_z]", title="Spectrum of the average Jacobian")
+    _save(figure, path)
+
+
+def _log_condition_histogram(axes, spectrum):
+    values = spectrum.log_condition
+    finite = np.isfinite(values)
+    sure, flagged = values[finite & spectrum.resolved], values[finite & ~spectrum.resolved]
+    axes.hist(
+        [sure, flagged], bins=20, stacked=True, color=["tab:blue", "tab:red"], label=["resolved", "below rounding"]
+    )
+    without = f", {np.sum(~finite)} infinite" if not finite.all() else ""
+    mean = f"mean {np.mean(values[finite]):.2f}" if finite.any() else "none finite"
+    axes.set(xlabel="ln κ(M_z)", ylabel="latents", title=f"Log-condition number: {mean}{without}")
+    axes.legend()
+
+
+def walks(rows, titles, offsets, path):
+    """Draws walks in z as strips of images: rows [R, steps, height, width, colours] in [0, 1], titled, at `offsets`."""
+    count, steps, height, width = rows.shape[:4]
+    figure = Figure(figsize=(1.6 + 1.1 * steps, 0.4 + 1.1 * count * height / width), layout="constrained")
+    grid = figure.subplots(count, steps, squeeze=False)
+    for axes in grid.flat:
+        axes.set(xticks=[], yticks=[])
+    for row, (images, title) in enumerate(zip(rows, titles, strict=True)):
+        grid[row, 0].set_ylabel(title, rotation=0, ha="right", va="center")
+        for axes, image in zip(grid[row], images, strict=True):
+            axes.imshow(image, cmap="gray", vmin=0.0, vmax=1.0)
+    for axes, offset in zip(grid[0], offsets, strict=True):
+        axes.set_title(f"{offset:+.1f}")
+    _save(figure, path)
