@@ -2,7 +2,7 @@
 
 import os
 import pathlib
-import sys
+from collections.abc import Sequence
 
 from absl import flags
 
@@ -19,23 +19,14 @@ _FLOAT64 = flags.DEFINE_boolean("float64", False, "Compute all in float64: the r
 _MANY = 2048  # latent numbers from which a full spectrum takes minutes
 
 
-def main(argv):
+def main(argv: Sequence[str]) -> int:
     """Analyses the generator that the flags name; returns the exit status, 2 for whatever cannot be analysed."""
-    if len(argv) > 1:
-        return _fail(f"expected only flags, found {argv[1]!r}")
-    if not _NAMED.model.value:
-        return _fail("--model is needed: a SavedModel directory, a .keras file, or a run directory")
-    try:
-        _analyze()
-    except (ValueError, OSError) as error:
-        return _fail(error)
-    except KeyboardInterrupt:
-        print("\ninterrupted", file=sys.stderr)
-        return 130
-    return 0
+    return commands.status("analyze", _analyze, argv)
 
 
 def _analyze():
+    if not _NAMED.model.value:
+        raise ValueError("--model is needed: a SavedModel directory, a .keras file, or a run directory")
     from tqdm import tqdm
 
     from tfjc.evaluators import analysis
@@ -63,9 +54,10 @@ def _analyze():
     print(f"written: {', '.join(sorted(str(path) for path in output.iterdir()))}")
 
 
-def _fail(message):
-    return commands.fail("analyze", message)
+def run() -> None:
+    """Starts the command line."""
+    commands.start("analyze", main)
 
 
 if __name__ == "__main__":
-    commands.start("analyze", main)
+    run()

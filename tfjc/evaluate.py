@@ -3,6 +3,7 @@
 import os
 import pathlib
 import sys
+from collections.abc import Sequence
 
 from absl import flags, logging
 
@@ -29,26 +30,21 @@ _OUTPUT = flags.DEFINE_string(
 )
 
 
-def main(argv):
+def main(argv: Sequence[str]) -> int:
     """Scores what the flags name; returns the exit status, 2 for whatever cannot be scored."""
-    if len(argv) > 1:
-        return _fail(f"expected only flags, found {argv[1]!r}")
+    return commands.status("evaluate", _start, argv)
+
+
+def _start():
     if _WORKDIR.value and _NAMED.model.value:
-        return _fail("--workdir and --model both name a generator: give one of them")
+        raise ValueError("--workdir and --model both name a generator: give one of them")
     if not (_WORKDIR.value or _NAMED.model.value or _TRAIN_CLASSIFIER.value):
-        return _fail("--workdir (a run directory) or --model (a SavedModel directory or .keras file) is needed")
+        raise ValueError("--workdir (a run directory) or --model (a SavedModel directory or .keras file) is needed")
     logging.set_verbosity(logging.WARNING)
     from tfjc.runs import configuration
 
-    try:
-        return _evaluate(configuration)
-    except configuration.ConfigError as error:
-        return _fail(error)
-    except (ValueError, TypeError, OSError) as error:
-        return _fail(configuration.explain(error))
-    except KeyboardInterrupt:
-        print("\ninterrupted", file=sys.stderr)
-        return 130
+    with configuration.explained():
+        _evaluate(configuration)
 
 
 def _evaluate(configuration):
@@ -64,7 +60,7 @@ def _evaluate(configuration):
     if _TRAIN_CLASSIFIER.value:
         _train_classifier(configuration.dataset(**data))
         if not path:
-            return 0
+            return
     loaded, z, labels = commands.load_generator(_NAMED, path, _SAMPLES.value)
     if _OUTPUT_RANGE.value is not None:
         data["output_range"] = commands.output_range(_OUTPUT_RANGE.value)
@@ -75,12 +71,11 @@ def _evaluate(configuration):
     for message in left_out:
         print(f"note: {message}", file=sys.stderr)
     if not row["evaluators"]:
-        return _fail("nothing could be scored")
+        raise ValueError("nothing could be scored")
     print(evaluation.table(row))
     output.parent.mkdir(parents=True, exist_ok=True)
     append_line(output, row)
     print(f"added to {output}")
-    return 0
 
 
 def _files(configuration, path):
@@ -131,9 +126,10 @@ class _Bar:
             self._shown.close()
 
 
-def _fail(message):
-    return commands.fail("evaluate", message)
+def run() -> None:
+    """Starts the command line."""
+    commands.start("evaluate", main)
 
 
 if __name__ == "__main__":
-    commands.start("evaluate", main)
+    run()

@@ -3,6 +3,7 @@
 import os
 import pathlib
 import sys
+from collections.abc import Sequence
 
 from absl import flags, logging
 
@@ -36,47 +37,50 @@ _PRECISION = flags.DEFINE_enum(
 _JIT = flags.DEFINE_enum("jit_compile", "auto", ["auto", "on", "off"], "XLA; auto: on for GPU and TPU, off for CPU.")
 
 
-def main(argv):
+def main(argv: Sequence[str]) -> int:
     """Runs the experiment that the flags name; returns the exit status.
 
     That is 2 for a mistake in how it was called, and 1 for a training that diverged, filled the disk or lost a worker.
     """
-    if len(argv) > 1:
-        return _fail(f"expected only flags, found {argv[1]!r}")
+    interrupted = "interrupted; the same command goes on from the last checkpoint, if there is one"
+    return commands.status("train", _start, argv, interrupted)
+
+
+def _start():
     if not _GIN_FILE.value:
-        return _fail("--gin_file is needed, for example --gin_file=gin/digits_jc.gin")
+        raise ValueError("--gin_file is needed, for example --gin_file=gin/digits_jc.gin")
     logging.set_verbosity(logging.WARNING)
-    from tfjc.runs import configuration, devices, sessions
+    from tfjc.runs import configuration, sessions
 
     try:
-        configuration.parse(_GIN_FILE.value, [*_GIN_BINDINGS.value, *commands.inception_binding(_INCEPTION.value)])
-        devices.prepare(_JIT.value, precision=_PRECISION.value)
-        with devices.create(_STRATEGY.value, _TPU.value).scope():
-            configuration.train_and_evaluate(
-                workdir=_WORKDIR.value or f"runs/{pathlib.Path(_GIN_FILE.value[-1]).stem}_seed{_SEED.value}",
-                seed=_SEED.value,
-                data_dir=_DATA_DIR.value,
-                manual_dir=_MANUAL_DIR.value,
-                resume=_RESUME.value,
-                force=_FORCE.value,
-                dry_run=_DRY_RUN.value,
-            )
-    except configuration.ConfigError as error:
-        return _fail(error)
-    except (ValueError, TypeError, OSError) as error:  # what fails later than set-up is raised as something else
-        return _fail(configuration.explain(error))
+        with configuration.explained():
+            _train(configuration)
     except (FloatingPointError, sessions.DiskFull, sessions.WorkerLost) as error:
         print(f"tfjc.train: {configuration.explain(error)}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("\ninterrupted; the same command goes on from the last checkpoint, if there is one", file=sys.stderr)
-        return 130
-    return 0
 
 
-def _fail(message):
-    return commands.fail("train", message)
+def _train(configuration):
+    from tfjc.runs import devices
+
+    configuration.parse(_GIN_FILE.value, [*_GIN_BINDINGS.value, *commands.inception_binding(_INCEPTION.value)])
+    devices.prepare(_JIT.value, precision=_PRECISION.value)
+    with devices.create(_STRATEGY.value, _TPU.value).scope():
+        configuration.train_and_evaluate(
+            workdir=_WORKDIR.value or f"runs/{pathlib.Path(_GIN_FILE.value[-1]).stem}_seed{_SEED.value}",
+            seed=_SEED.value,
+            data_dir=_DATA_DIR.value,
+            manual_dir=_MANUAL_DIR.value,
+            resume=_RESUME.value,
+            force=_FORCE.value,
+            dry_run=_DRY_RUN.value,
+        )
+
+
+def run() -> None:
+    """Starts the command line."""
+    commands.start("train", main)
 
 
 if __name__ == "__main__":
-    commands.start("train", main)
+    run()

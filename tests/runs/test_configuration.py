@@ -14,10 +14,11 @@ import pytest
 from tfjc.runs import configuration
 from tfjc.runs.configuration import ConfigError
 from tfjc.study import _configuration
+from tfjc.support import gin_files
 
 ROOT = pathlib.Path(__file__).parents[2]
-FILES = sorted(path.stem for path in configuration.directory().glob("*.gin"))
-DYNAMICS = sorted(f"dynamics/{path.stem}" for path in (configuration.directory() / "dynamics").glob("*.gin"))
+FILES = sorted(path.stem for path in gin_files.directory().glob("*.gin"))
+DYNAMICS = sorted(f"dynamics/{path.stem}" for path in (gin_files.directory() / "dynamics").glob("*.gin"))
 
 
 @pytest.mark.parametrize("name", DYNAMICS)
@@ -37,7 +38,7 @@ def test_a_file_for_training_names_nothing_to_draw():
 def test_every_gin_file_opens_with_what_it_is(name):
     """Section, command, runtime and expected number, as the design asks."""
     command = "dynamics" if name in DYNAMICS else "train"
-    header = (configuration.directory() / f"{name}.gin").read_text().split("\n\n")[0]
+    header = (gin_files.directory() / f"{name}.gin").read_text().split("\n\n")[0]
     assert all(line.startswith("#") for line in header.splitlines())
     assert f"python -m tfjc.{command} --gin_file=gin/{name}.gin" in header
     assert re.search(r"^# Takes (about )?[\d.]+ (seconds|minutes|hours) ", header, re.MULTILINE)
@@ -63,7 +64,7 @@ def test_a_clamped_experiment_differs_from_its_twin_by_the_clamp_alone(name):
 @pytest.mark.parametrize("name", ["gin/digits_jc.gin", "digits_jc.gin", "digits_jc", "gin/digits_jc"])
 def test_our_files_are_found_by_name_from_anywhere(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert configuration.find(name) == configuration.directory() / "digits_jc.gin"
+    assert gin_files.find(name) == gin_files.directory() / "digits_jc.gin"
     configuration.parse([name], [])  # which includes digits.gin
 
 
@@ -123,7 +124,10 @@ def test_a_macro_that_is_used_is_fine():
 def test_an_installed_package_finds_its_gin_files(tmp_path):
     """`pip install .` brings gin/ along as tfjc/gin_files, where `directory` looks outside of a checkout."""
     checkout = tmp_path / "checkout"
-    shutil.copytree(ROOT, checkout, ignore=shutil.ignore_patterns(".*", "runs", "tests", "build", "*.egg-info"))
+    for folder in ("tfjc", "gin"):
+        shutil.copytree(ROOT / folder, checkout / folder)
+    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, checkout)
     pip = [
         sys.executable,
         "-m",
@@ -137,7 +141,8 @@ def test_an_installed_package_finds_its_gin_files(tmp_path):
     ]
     subprocess.run([*pip, str(checkout)], check=True, capture_output=True)
     (tmp_path / "elsewhere").mkdir()
-    code = "from tfjc.runs import configuration as c; c.parse(['gin/mnist_small_jc.gin'], []); print(c.find('digits'))"
+    code = "from tfjc.runs import configuration; configuration.parse(['gin/mnist_small_jc.gin'], [])"
+    code += "; from tfjc.support import gin_files; print(gin_files.find('digits'))"
     environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site")}
     done = forks.run([sys.executable, "-c", code], cwd=tmp_path / "elsewhere", env=environment)
     assert done.stdout.strip() == str(tmp_path / "site" / "tfjc" / "gin_files" / "digits.gin"), done.stderr
@@ -146,7 +151,7 @@ def test_an_installed_package_finds_its_gin_files(tmp_path):
 def test_a_neighbour_comes_before_ours_of_the_same_name(tmp_path):
     """A copied pair: mine/digits_jc.gin includes mine/digits.gin. In a process of its own, as the command line is."""
     for name in ("digits.gin", "digits_jc.gin"):
-        shutil.copy(configuration.directory() / name, tmp_path)
+        shutil.copy(gin_files.directory() / name, tmp_path)
     with open(tmp_path / "digits.gin", "a") as stream:
         stream.write("dcgan.channels = 7\n")
     code = f"from tfjc.runs import configuration as c; c.parse(['{tmp_path}/digits_jc.gin'], []); print(c.texts())"

@@ -9,8 +9,9 @@ from short_runs import train
 
 from tfjc.runs import configuration
 from tfjc.saving import export
+from tfjc.support import gin_files
 
-FILES = sorted(path.stem for path in configuration.directory().glob("*.gin"))
+FILES = sorted(path.stem for path in gin_files.directory().glob("*.gin"))
 
 
 def kind(name):
@@ -64,5 +65,5 @@ def test_a_gin_file_of_every_kind_trains(name, tmp_path, eager):
 
 def test_the_gallery_has_every_file():
     """By name; a clamped one by its twin's, where it does what that does."""
-    page = (configuration.directory().parent / "docs" / "gallery.md").read_text()
+    page = (gin_files.directory().parent / "docs" / "gallery.md").read_text()
     assert [name for name in FILES if name.removesuffix("_jc") not in page] == []

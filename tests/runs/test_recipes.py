@@ -5,8 +5,9 @@ import pytest
 
 from tfjc import models
 from tfjc.runs import configuration
+from tfjc.support import gin_files
 
-FILES = sorted(path.stem for path in configuration.directory().glob("*.gin"))
+FILES = sorted(path.stem for path in gin_files.directory().glob("*.gin"))
 DECAYING = [name for name in FILES if "sngan" in name or "pcgan" in name or "wgangp" in name]
 NETWORKS = ("generator", "critic")
 

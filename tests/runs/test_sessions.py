@@ -9,7 +9,6 @@ import tensorflow as tf
 
 from tfjc.runs import sessions
 from tfjc.support import run_directory
-from tfjc.support import run_directory
 from tfjc.support.run_directory import RunDirectory
 
 CONFIG = {"config.gin": "# a comment\nAdam.learning_rate = 0.1\ntrain_and_evaluate.steps = 5\n"}

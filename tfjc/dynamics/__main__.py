@@ -3,11 +3,12 @@
 import json
 import os
 import pathlib
-import sys
+from collections.abc import Sequence
 
 from absl import flags
 
 from tfjc.runs import commands
+from tfjc.support import gin_files
 from tfjc.support.files import write_text
 from tfjc.support.run_directory import RunDirectory
 
@@ -21,32 +22,26 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "The directory to write; runs/dy
 _DEFAULT = pathlib.Path("runs") / "dynamics"
 
 
-def main(argv):
+def main(argv: Sequence[str]) -> int:
     """Computes and draws what the flags name; returns the exit status, 2 for whatever cannot be drawn."""
-    if len(argv) > 1:
-        return _fail(f"expected only flags, found {argv[1]!r}")
+    return commands.status("dynamics", _start, argv)
+
+
+def _start():
     if _ALL.value == bool(_GIN_FILE.value):
-        return _fail("either --gin_file is needed, such as --gin_file=gin/dynamics/gaussian_bias.gin, or --all")
+        raise ValueError("either --gin_file is needed, such as --gin_file=gin/dynamics/gaussian_bias.gin, or --all")
     from tfjc.runs import configuration
 
-    try:
+    with configuration.explained():
         for files, directory in _jobs(configuration):
             _draw(configuration, files, directory)
-    except configuration.ConfigError as error:
-        return _fail(error)
-    except (ValueError, TypeError, OSError) as error:
-        return _fail(configuration.explain(error))
-    except KeyboardInterrupt:
-        print("\ninterrupted", file=sys.stderr)
-        return 130
-    return 0
 
 
 def _jobs(configuration):
     """(gin files, directory to write) of each figure."""
     if not _ALL.value:
         return [(_GIN_FILE.value, pathlib.Path(_WORKDIR.value or _DEFAULT / pathlib.Path(_GIN_FILE.value[-1]).stem))]
-    ours = sorted((configuration.directory() / "dynamics").glob("*.gin"))
+    ours = sorted((gin_files.directory() / "dynamics").glob("*.gin"))
     parent = pathlib.Path(_WORKDIR.value or _DEFAULT)
     return [([str(path)], parent / path.stem) for path in ours]
 
@@ -67,9 +62,10 @@ def _draw(configuration, files, directory):
     print(f"written: {directory / 'portrait.png'}, {directory / 'portrait.json'}", flush=True)
 
 
-def _fail(message):
-    return commands.fail("dynamics", message)
+def run() -> None:
+    """Starts the command line."""
+    commands.start("dynamics", main)
 
 
 if __name__ == "__main__":
-    commands.start("dynamics", main)
+    run()

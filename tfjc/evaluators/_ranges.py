@@ -143,7 +143,7 @@ def from_values(seen: Seen) -> OutputRange | None:
 def from_operations(bounds: tuple[float, float]) -> OutputRange | None:
     """The known range that the last operations of a generator say, or None."""
     known = _known(bounds)
-    return known and OutputRange(*known, "operations")
+    return None if known is None else OutputRange(known[0], known[1], "operations")
 
 
 def _known(bounds):

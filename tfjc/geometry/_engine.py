@@ -90,7 +90,8 @@ def blocks(generator, z, *, labels=None, method="pullback", chunk=None, inspecti
         yield j
 
 
-_settled = weakref.WeakKeyDictionary()  # {generator: the slower method of an eager call}, for graphs: they cannot try
+# {generator: the slower method that an eager call found}: graphs cannot try
+_settled: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
 
 class _Differentiation:

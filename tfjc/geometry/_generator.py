@@ -42,7 +42,7 @@ class Kept:
         self.working, self.without_noise, self.without_xla = None, False, False
 
 
-_kept = weakref.WeakKeyDictionary()
+_kept: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
 
 def kept(generator):

@@ -24,7 +24,8 @@ import tensorflow as tf
 
 from tfjc.support.convolutions import MOST_SUB_PIXEL_CHANNELS, sub_pixel
 
-_lock, _held = threading.Lock(), {}  # {operation: (how often it is held, entry, TensorFlow's own gradient)}
+_lock = threading.Lock()
+_held: dict[str, tuple] = {}  # {operation: (how often it is held, entry, TensorFlow's own gradient)}
 
 
 def completed():

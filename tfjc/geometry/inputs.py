@@ -108,13 +108,13 @@ def arranged(model: keras.Model, z: tf.Tensor, labels: tf.Tensor) -> Any:
     orders = [pair for pair in _orders(inputs) if _fits(z, pair[0]) and _fits(labels, pair[1])]
     if len(orders) != 1 or _is_contradicted(*orders[0]):
         remedy = "pass a function that calls it: lambda z, labels: generator([labels, z])"
-        first, second = tell_apart(inputs, "the generator", remedy=remedy)
-        if (first, second) not in orders:
+        told = [entry for entry in tell_apart(inputs, "the generator", remedy=remedy) if entry is not None]
+        if tuple(told) not in orders:
             raise ValueError(
-                f"the generator takes the latents {described([first])} and the labels {described([second])}, found z "
+                f"the generator takes the latents {described(told[:1])} and the labels {described(told[1:])}, found z "
                 f"{list(z.shape)} and labels {list(labels.shape)}"
             )
-        orders = [(first, second)]
+        orders = [tuple(told)]
     (first, second), *_ = orders
     return arguments(model, {first.name: z, second.name: labels})
 

@@ -1,29 +1,52 @@
-"""What the command lines share: how one is started and ends for a mistake, and the flags that name a generator."""
+"""What the command lines share: how one starts and ends, and the flags that name a generator."""
 
 import sys
 import types
+from collections.abc import Callable, Sequence
 
 from absl import app, flags
 
 from tfjc.support import checks
 
 
-def fail(command, message):
-    """Prints why `python -m tfjc.COMMAND` was called wrongly; returns the exit status for that, 2."""
-    print(f"tfjc.{command}: {message}", file=sys.stderr)
-    return 2
+def status(command: str, work: Callable[[], int | None], argv: Sequence[str], interrupted: str = "interrupted") -> int:
+    """Does the `work` of `python -m tfjc.COMMAND`; returns the exit status of the process.
+
+    The status is what `work` returns (None counts as 0), 2 for a mistake in how the command was called, and 130 after
+    Ctrl-C. `work` raises ValueError or OSError for a mistake; the message goes to stderr.
+
+    Args:
+      command: name of the command, for messages.
+      work: reads the flags and does everything.
+      argv: the words of the command line that are no flags: its name alone is right.
+      interrupted: printed after Ctrl-C.
+    """
+    try:
+        if len(argv) > 1:
+            raise ValueError(f"expected only flags, found {argv[1]!r}")
+        return work() or 0
+    except (ValueError, OSError) as error:
+        return _fail(command, error)
+    except KeyboardInterrupt:
+        print(f"\n{interrupted}", file=sys.stderr)
+        return 130
 
 
-def start(command, main):
-    """Runs `main(argv)` with the flags parsed; ends the process with what it returns, 2 for wrong flags."""
+def start(command: str, main: Callable[[Sequence[str]], int]) -> None:
+    """Parses the flags, runs `main(argv)` and ends the process with what it returns, or with 2 for wrong flags."""
 
     def parse(argv):
         try:
             return flags.FLAGS(argv)
         except flags.Error as error:
-            sys.exit(fail(command, str(error)))
+            sys.exit(_fail(command, error))
 
     app.run(main, flags_parser=parse)
+
+
+def _fail(command, error):
+    print(f"tfjc.{command}: {error}", file=sys.stderr)
+    return 2
 
 
 def inception_binding(inception):

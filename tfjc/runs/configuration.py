@@ -1,19 +1,20 @@
 """The one page where names meet gin. Nothing else imports gin."""
 
+import contextlib
 import inspect
 import logging
-import pathlib
 import re
 import tokenize
+from collections.abc import Iterator
 
 import gin
 import keras
 
 from tfjc import architectures, datasets, evaluators, models, penalties
-from tfjc.support import checks
+from tfjc.dynamics import games, mlp, portraits
 from tfjc.evaluators import evaluation
 from tfjc.runs import experiment
-from tfjc.dynamics import games, mlp, portraits
+from tfjc.support import checks, gin_files
 
 _CONFIGURABLES = {
     "train_and_evaluate": experiment.train_and_evaluate,
@@ -84,7 +85,7 @@ _REGISTERED = {
     for name, target in _CONFIGURABLES.items()
 }
 
-_searched = []  # where gin looks for included files
+_searched: list[str] = []  # where gin looks for included files
 _MADE_BY = {"dataset": "dataset", "architecture": "dcgan", "model": "GAN"}  # configurables, where none is bound
 
 
@@ -147,39 +148,20 @@ class ConfigError(ValueError):
     """A gin file or binding that cannot be used: gin's message and the nearest valid names."""
 
 
-def directory():
-    """The directory of our gin files: `gin/` of the checkout, or the copy installed with the package."""
-    package = pathlib.Path(__file__).parents[1]
-    checkout = package.parent / "gin"
-    return checkout if (checkout / "digits.gin").exists() else package / "gin_files"
-
-
-def find(name):
-    """The gin file called `name`: a path, or one of ours by name, with or without `gin/` and `.gin`.
-
-    Raises ConfigError naming the nearest of ours where there is none.
-    """
-    short = name.removeprefix("gin/").removesuffix(".gin") + ".gin"
-    for candidate in (pathlib.Path(name), directory() / short):
-        if candidate.is_file():
-            return candidate
-    ours = [path.relative_to(directory()).as_posix() for path in directory().rglob("*.gin")]
-    raise ConfigError(checks.unknown("gin file", name, [f"gin/{path}" for path in ours]))
-
-
 def parse(files, bindings):
     """Reads gin files and then bindings into the configuration, anew; raises ConfigError for a mistake in them.
 
     Files that these include are looked for beside them, then among ours.
     """
     gin.clear_config()
-    paths = [find(name) for name in files]
+    with explained():
+        paths = [gin_files.find(name) for name in files]
     for path in paths:
         try:
             path.read_text(encoding="utf-8")
         except ValueError as error:
             raise ConfigError(f"{path} cannot be read as text: {error}") from error
-    for place in (*(str(path.parent) for path in paths), str(directory())):
+    for place in (*(str(path.parent) for path in paths), str(gin_files.directory())):
         if place not in _searched:
             gin.add_config_file_search_path(place)
             _searched.append(place)
@@ -280,6 +262,17 @@ def _as_json(value, macros, within=()):
     if isinstance(value, (list, tuple)):
         return [_as_json(part, macros, within) for part in value]
     return value if value is None or isinstance(value, (bool, int, float, str)) else repr(value)
+
+
+@contextlib.contextmanager
+def explained() -> Iterator[None]:
+    """A context that raises mistakes of a configuration as ConfigError, with gin's message and the nearest names."""
+    try:
+        yield
+    except ConfigError:
+        raise
+    except (ValueError, TypeError, OSError) as error:
+        raise ConfigError(explain(error)) from error
 
 
 def explain(error):

@@ -10,8 +10,8 @@ import numpy as np
 import tensorflow as tf
 
 import tfjc
-from tfjc.support.xla import use_xla
 from tfjc.runs import devices
+from tfjc.support.xla import use_xla
 
 
 def describe():

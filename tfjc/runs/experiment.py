@@ -12,12 +12,12 @@ import numpy as np
 import tensorflow as tf
 
 from tfjc import architectures, callbacks, datasets, models
-from tfjc.runs import recorder, saver, sessions, devices
-from tfjc.support import checks, figures, noise
-from tfjc.saving import export
-from tfjc.support.run_directory import RunDirectory
-from tfjc.support.files import is_score, write_text
 from tfjc.layers import SpectralNormalization
+from tfjc.runs import devices, recorder, saver, sessions
+from tfjc.saving import export
+from tfjc.support import checks, figures, noise
+from tfjc.support.files import is_score, write_text
+from tfjc.support.run_directory import RunDirectory
 
 
 def train_and_evaluate(

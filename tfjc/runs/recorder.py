@@ -7,8 +7,8 @@ import numpy as np
 import tensorflow as tf
 from tensorboard.plugins.hparams import summary_v2 as hparams
 
-from tfjc.support.files import replacing
 from tfjc.callbacks._periodic import Periodic
+from tfjc.support.files import replacing
 
 
 class Recorder(Periodic):

@@ -4,17 +4,17 @@ import pathlib
 
 import tensorflow as tf
 
-from tfjc.saving import checkpoints
-from tfjc.support import checks
 from tfjc import geometry, models
 from tfjc.callbacks._periodic import Periodic
+from tfjc.saving import checkpoints
+from tfjc.support import checks
 
 
 class Checkpoints(Periodic):
     """Saves a model of `tfjc.models` (weights, optimisers' state, step) at every evaluation; keeps the newest `keep`.
 
-    Each is on the disk, with the SHA-256 of its files, before an older one is removed (`tfjc.saving.checkpoints`). Stands last
-    in the list of callbacks: everything recorded up to a checkpoint's step is on the disk before it is.
+    Each is on the disk, with the SHA-256 of its files, before an older one is removed (`tfjc.saving.checkpoints`).
+    It stands last in the list of callbacks, so that everything recorded up to a checkpoint's step is on the disk first.
     """
 
     def __init__(self, model, directory, every=500, *, keep=3):

@@ -11,11 +11,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfjc.saving import checkpoints
-from tfjc.runs import environment, devices
 from tfjc import geometry, models
-from tfjc.support.run_directory import RunDirectory, lock, refuse_foreign
+from tfjc.runs import devices, environment
+from tfjc.saving import checkpoints
 from tfjc.support.files import write_text
+from tfjc.support.run_directory import RunDirectory, lock, refuse_foreign
 
 _OUTCOMES = {KeyboardInterrupt: "interrupted", FloatingPointError: "diverged"}  # of what ends a run; else "failed"
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

@@ -55,7 +55,7 @@ def read(about) -> Configuration | None:
     bindings = about.get("bindings")
     if not isinstance(bindings, dict):
         return None
-    table = {}
+    table: dict[str, dict] = {}
     for key, value in bindings.items():
         owner, _, parameter = key.rpartition(".")
         *scope, name = owner.split("/")

@@ -1,7 +1,6 @@
 """What a study is: arms, seeds, and the run that each pair of them stands for."""
 
 import dataclasses
-import importlib.resources
 import json
 import pathlib
 import re
@@ -9,7 +8,7 @@ import sys
 
 import gin
 
-from tfjc.support import checks
+from tfjc.support import checks, gin_files
 from tfjc.support.files import write_text
 from tfjc.support.run_directory import RunDirectory, refuse_foreign
 
@@ -102,35 +101,16 @@ _make = gin.external_configurable(make, "study")
 
 def parse(name, bindings=()):
     """The study in a gin file, a path or one of ours by name; raises ValueError with what is wrong in it."""
+    path = gin_files.find(name, kind="study", folder="studies")
     gin.clear_config()
     try:
-        gin.parse_config_files_and_bindings([str(find(name))], list(bindings), finalize_config=False)
+        gin.parse_config_files_and_bindings([str(path)], list(bindings), finalize_config=False)
         study = _make()
     except (OSError, SyntaxError, RuntimeError, TypeError) as error:
         raise ValueError(f"{name}: {error}") from error
     for part in {part for parts in study.arms.values() for part in parts if part.endswith(".gin")}:
-        if not any((folder / part).is_file() for folder in (pathlib.Path(), directory(), directory().parent)):
-            ours = [path.relative_to(directory()).as_posix() for path in directory().rglob("*.gin")]
-            raise ValueError(checks.unknown("gin file", part, ours))
+        gin_files.find(part)
     return study
-
-
-def directory():
-    """The directory of our gin files: `gin/` of the checkout, or the copy installed with the package."""
-    checkout = pathlib.Path(__file__).parents[2] / "gin"
-    return (
-        checkout if (checkout / "studies").exists() else pathlib.Path(importlib.resources.files("tfjc")) / "gin_files"
-    )
-
-
-def find(name):
-    """The gin file of a study; raises ValueError naming the nearest of ours where there is none."""
-    short = name.removeprefix("gin/").removeprefix("studies/").removesuffix(".gin") + ".gin"
-    for candidate in (pathlib.Path(name), directory() / "studies" / short):
-        if candidate.is_file():
-            return candidate
-    ours = [f"gin/studies/{path.name}" for path in (directory() / "studies").glob("*.gin")]
-    raise ValueError(checks.unknown("study", name, ours))
 
 
 class StudyDirectory:

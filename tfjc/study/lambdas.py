@@ -1,5 +1,7 @@
 """Sets λ_min and λ_max from a study's unclamped runs: `python -m tfjc.study.lambdas --workdir=studies/mnist_nobn`."""
 
+from collections.abc import Sequence
+
 from absl import flags
 
 from tfjc.runs import commands
@@ -14,20 +16,14 @@ _LOW = flags.DEFINE_string("low", "0.05", "The recorded quantile of Q that λ_mi
 _HIGH = flags.DEFINE_string("high", "0.95", "The recorded quantile of Q that λ_max is set by.")
 
 
-def main(argv):
+def main(argv: Sequence[str]) -> int:
     """Prints the interval that the flags ask for and writes it as gin bindings; returns 2 for a mistake."""
-    if len(argv) > 1:
-        return _fail(f"expected only flags, found {argv[1]!r}")
-    if not _WORKDIR.value:
-        return _fail("--workdir is needed: the directory of a study")
-    try:
-        _set()
-    except (ValueError, OSError) as error:
-        return _fail(error)
-    return 0
+    return commands.status("study.lambdas", _set, argv)
 
 
 def _set():
+    if not _WORKDIR.value:
+        raise ValueError("--workdir is needed: the directory of a study")
     directory = _plan.StudyDirectory(_WORKDIR.value)
     study = directory.read()
     recorded = [run for run in _read.read(directory, study) if run.has_outcome]
@@ -61,9 +57,10 @@ def _arm(study, recorded):
     return _ARM.value
 
 
-def _fail(message):
-    return commands.fail("study.lambdas", message)
+def run() -> None:
+    """Starts the command line."""
+    commands.start("study.lambdas", main)
 
 
 if __name__ == "__main__":
-    commands.start("study.lambdas", main)
+    run()

@@ -1,5 +1,7 @@
 """Reports on a study, from its records alone: `python -m tfjc.study.report --workdir=studies/quick`."""
 
+from collections.abc import Sequence
+
 from absl import flags
 
 from tfjc.runs import commands
@@ -10,26 +12,25 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "The study's directory.")
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of the simulated test for two clusters.", lower_bound=0)
 
 
-def main(argv):
+def main(argv: Sequence[str]) -> int:
     """Writes the report of the study that the flags name, and prints its claims; returns 2 for a mistake."""
-    if len(argv) > 1:
-        return _fail(f"expected only flags, found {argv[1]!r}")
+    return commands.status("study.report", _write, argv)
+
+
+def _write():
     if not _WORKDIR.value:
-        return _fail("--workdir is needed: the directory of a study")
-    try:
-        directory = _plan.StudyDirectory(_WORKDIR.value)
-        claims = _report.write(directory, noise.rng(_SEED.value, noise.Stream.REPORT))
-    except (ValueError, OSError) as error:
-        return _fail(error)
+        raise ValueError("--workdir is needed: the directory of a study")
+    directory = _plan.StudyDirectory(_WORKDIR.value)
+    claims = _report.write(directory, noise.rng(_SEED.value, noise.Stream.REPORT))
     for claim in claims:
         print(f"  {claim.verdict:<13}  {claim.claim}: {claim.found}")
     print(f"written: {directory.path / 'report.html'}, results.csv, results.json and the figures beside it")
-    return 0
 
 
-def _fail(message):
-    return commands.fail("study.report", message)
+def run() -> None:
+    """Starts the command line."""
+    commands.start("study.report", main)
 
 
 if __name__ == "__main__":
-    commands.start("study.report", main)
+    run()

@@ -2,6 +2,7 @@
 
 import pathlib
 import sys
+from collections.abc import Sequence
 
 from absl import flags
 
@@ -29,19 +30,18 @@ _PASSED_ON = {
 }
 
 
-def main(argv):
+def main(argv: Sequence[str]) -> int:
     """Runs the study that the flags name; returns 0 if every run has an outcome, 1 if not, 2 for a mistake."""
-    if len(argv) > 1:
-        return _fail(f"expected only flags, found {argv[1]!r}")
+    return commands.status("study.run", _start, argv)
+
+
+def _start():
     if not _GIN_FILE.value:
-        return _fail("--gin_file is needed, for example --gin_file=gin/studies/quick.gin")
-    try:
-        study = _plan.parse(_GIN_FILE.value, _GIN_BINDINGS.value)
-        directory = _plan.StudyDirectory(_WORKDIR.value or f"studies/{pathlib.Path(_GIN_FILE.value).stem}")
-        with lock(directory.create().path):
-            return _run(directory.begin(study), directory)
-    except (ValueError, OSError) as error:
-        return _fail(error)
+        raise ValueError("--gin_file is needed, for example --gin_file=gin/studies/quick.gin")
+    study = _plan.parse(_GIN_FILE.value, _GIN_BINDINGS.value)
+    directory = _plan.StudyDirectory(_WORKDIR.value or f"studies/{pathlib.Path(_GIN_FILE.value).stem}")
+    with lock(directory.create().path):
+        return _run(directory.begin(study), directory)
 
 
 def _run(study, directory):
@@ -81,9 +81,10 @@ def _display(directory):
     return _display.display(directory.path)
 
 
-def _fail(message):
-    return commands.fail("study.run", message)
+def run() -> None:
+    """Starts the command line."""
+    commands.start("study.run", main)
 
 
 if __name__ == "__main__":
-    commands.start("study.run", main)
+    run()
