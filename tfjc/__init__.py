@@ -5,8 +5,12 @@ cheap, and programs that only read records never load TensorFlow.
 """
 
 import importlib
+import importlib.metadata
+import sys
 
 __version__ = "0.1.0"
+
+_KERAS = (3, 14)  # the oldest with the interfaces in use; pyproject.toml says the same
 
 _MODULES = (
     "architectures",
@@ -24,6 +28,26 @@ _MODULES = (
     "study",
     "support",
 )
+
+
+def _check_versions(python, keras):
+    """Raises ImportError below the oldest versions that are tested; `keras` is None where it is not installed."""
+    if python < (3, 11):
+        raise ImportError(f"tfjc needs Python 3.11 or later, found {'.'.join(map(str, python[:3]))}")
+    if keras is not None and tuple(int(part) for part in keras.split(".")[:2]) < _KERAS:
+        raise ImportError(
+            f"tfjc needs Keras {_KERAS[0]}.{_KERAS[1]} or later, found {keras}: pip install --upgrade keras"
+        )
+
+
+def _installed(name):
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+_check_versions(sys.version_info, _installed("keras"))
 
 
 def __getattr__(name):

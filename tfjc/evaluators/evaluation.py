@@ -70,7 +70,7 @@ def evaluate(generate, chosen, *, about, bar):
     Raises:
       ValueError: the samples are unlike the dataset's images, or of a range that is not known.
     """
-    now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     row, with_what, left_out = {"time": now, "tfjc": tfjc.__version__, **about}, [], []
     evaluators.tfgan.load()
     for evaluator in chosen:

@@ -26,7 +26,7 @@ def describe():
         "device": devices.describe(),
         "precision": keras.config.dtype_policy().name,
         "xla": use_xla(),
-        "started": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
 
 

@@ -153,7 +153,7 @@ def lock(directory):
             raise ValueError(f"{directory} is in use by {owner}; wait for its end, or choose another --workdir")
         if before := _read_owner(path):
             logging.getLogger("tfjc").warning("%s ended without releasing %s: its lock is stale", before, directory)
-        now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         _note_owner(stream, f"process {os.getpid()} on {socket.gethostname()} since {now}")
         try:
             yield
