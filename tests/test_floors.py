@@ -89,21 +89,6 @@ def test_needs_no_tensorflow():
     assert done.returncode == 0, done.stderr
 
 
-HEAVY = ["tensorflow_probability", "tf_keras", "tensorflow_datasets", "tensorflow_gan", "tensorflow_hub", "gin"]
-HEAVY += ["ray"]  # scikit-learn is loaded by Keras itself, where it is installed
-WATCHING = """
-import sys, tfjc
-tfjc.callbacks.Conditioning, tfjc.geometry.spectrum, tfjc.penalties.JacobianClamping, tfjc.models.GAN
-sys.exit(", ".join(sorted(set(sys.modules) & {heavy})) or 0)
-"""
-
-
-def test_whoever_watches_a_generator_needs_tensorflow_keras_numpy_and_scipy_alone():
-    code = WATCHING.format(heavy=set(HEAVY))
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-300:]
-
-
 def test_the_gin_folder_does_not_shadow_the_gin_package():
     assert not list((ROOT / "gin").rglob("__init__.py"))
 

@@ -194,7 +194,7 @@ class Witness:
 def caller():
     """The function of ours that called, or None where it was a library's."""
     for frame in reversed(traceback.extract_stack()[:-2]):
-        if frame.filename == __file__ or frame.name in ("_seed", "integers", "<genexpr>"):
+        if frame.filename == __file__ or frame.name in ("_seed", "integers", "sample", "<genexpr>"):
             continue
         path = pathlib.Path(frame.filename)
         return (path.name, frame.name) if path.is_relative_to(ROOT) else None

@@ -1,12 +1,11 @@
-"""What an architecture returns, and the latent prior."""
+"""What an architecture returns."""
 
 from typing import NamedTuple
 
 import keras
-import tensorflow as tf
 
 from tfjc import layers
-from tfjc.geometry import inputs
+from tfjc.architectures.prior import Prior
 from tfjc.support import checks, noise
 
 WEIGHTS = noise.Stream.GENERATOR_WEIGHTS, noise.Stream.CRITIC_WEIGHTS  # of which each layer takes the next seed
@@ -21,7 +20,7 @@ class Networks(NamedTuple):
 
     generator: keras.Model
     critic: keras.Model
-    prior: object
+    prior: Prior
     num_classes: int | None = None
 
 
@@ -33,29 +32,6 @@ def output_dtype():
 def batch_normalization(x):
     """Batch normalisation with decay 0.9 and ε 1e-5."""
     return layers.BatchNormalization(momentum=0.9, epsilon=1e-5)(x)
-
-
-def prior_of(generator, prior=None):
-    """`prior`, or where it is None N(0, I) of the generator's input size.
-
-    Raises ValueError where that is not [B, n_z] with n_z known, or where `prior` is no distribution.
-    """
-    example = "prior=tfjc.architectures.standard_normal(n_z)"
-    if prior is not None:
-        if not hasattr(prior, "sample"):
-            raise ValueError(f"prior must be a distribution over latents [n_z], such as {example}; found {prior!r}")
-        return prior
-    shape = getattr(generator, "input_shape", None)
-    if isinstance(shape, list) and len(shape) == 2:
-        latent, _ = inputs.tell_apart(
-            inputs.of(generator), "the generator", remedy=f"name its latents, such as {example}"
-        )
-        shape = (None, *latent.shape)
-    if not isinstance(shape, tuple) or len(shape) != 2 or shape[1] is None:
-        raise ValueError(
-            f"the generator's input is {shape}, not [B, n_z] with n_z known; name its latents, such as {example}"
-        )
-    return standard_normal(shape[1])
 
 
 def square(name, image_shape):
@@ -72,11 +48,3 @@ def check_room(what, *kernels):
     Each weight is held with its gradient and Adam's two moments.
     """
     checks.fits(what, 16 * sum(kernels))
-
-
-def standard_normal(n_z):
-    """The prior N(0, I) over latents [n_z]; raises ValueError for no latents."""
-    checks.fits(f"n_z = {n_z}", 4 * checks.integer("n_z", n_z, minimum=1))
-    import tensorflow_probability as tfp  # slow to import, and not needed to watch a generator
-
-    return tfp.distributions.MultivariateNormalDiag(loc=tf.zeros(n_z))

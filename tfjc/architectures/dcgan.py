@@ -11,8 +11,8 @@ from tfjc.architectures._networks import (
     check_room,
     output_dtype,
     square,
-    standard_normal,
 )
+from tfjc.architectures.prior import standard_normal
 from tfjc.layers import Conv2D, Conv2DTranspose, LeakyReLU
 from tfjc.support import checks, noise
 

@@ -4,7 +4,8 @@ import math
 
 import keras
 
-from tfjc.architectures._networks import WEIGHTS, Networks, check_room, output_dtype, standard_normal
+from tfjc.architectures._networks import WEIGHTS, Networks, check_room, output_dtype
+from tfjc.architectures.prior import standard_normal
 from tfjc.support import checks, noise
 
 

@@ -9,9 +9,9 @@ from tfjc.architectures._networks import (
     batch_normalization,
     check_room,
     output_dtype,
-    standard_normal,
 )
 from tfjc.architectures._resnet import Blocks, classes, halvings
+from tfjc.architectures.prior import standard_normal
 from tfjc.support import checks, noise
 
 

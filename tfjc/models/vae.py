@@ -4,6 +4,7 @@ import functools
 
 import tensorflow as tf
 
+from tfjc import architectures
 from tfjc.models._model import GenerativeModel, images_of, objective
 from tfjc.support import checks, noise, precision, replicas
 from tfjc.support.images import to_images
@@ -40,6 +41,8 @@ class VAE(GenerativeModel):
         self, generator, encoder, *, likelihood="bernoulli", sigma=None, beta=1.0, prior=None, seed=0, name="vae"
     ):
         super().__init__(generator, encoder, prior=prior, seed=seed, name=name)
+        if isinstance(self.prior, architectures.StandardNormal):
+            self.prior = _distributions().MultivariateNormalDiag(tf.zeros(self.prior.event_shape))
         self.likelihood = checks.one_of("likelihood", likelihood, LIKELIHOODS)
         if (sigma is None) == (likelihood == "gaussian"):
             raise ValueError(f"sigma is for likelihood = 'gaussian', which needs it; found {sigma!r}, {likelihood!r}")
