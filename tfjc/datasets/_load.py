@@ -57,10 +57,22 @@ class Dataset:
         return tuple(Dataset(self.name, np.asarray(self.images)[i], labels[i], split) for split, i in parts.items())
 
 
-_SIZES = {"digits": 28, "mnist": 28, "fashion_mnist": 28, "cifar10": 32, "stl10": 48}
+# Datasets of tensorflow-datasets: {name: (split by default, pixels of a side by default)}
+_PREPARED = {
+    "mnist": ("train", 28),
+    "fashion_mnist": ("train", 28),
+    "cifar10": ("train", 32),
+    "stl10": ("unlabelled", 48),
+}
+# Others: {name: (function that returns images and labels, the options that it takes, with their values by default)}
+_LOADERS: dict[str, tuple[Callable, dict]] = {
+    "digits": (digits.load, {"size": 28}),
+    "gaussian_ring": (functools.partial(gaussians.load, "gaussian_ring"), {}),
+    "gaussian_grid": (functools.partial(gaussians.load, "gaussian_grid"), {}),
+    "image_folder": (image_folder.load, {"folder": None, "size": 64}),
+}
 _RESIZED_AT_ONCE = 1000  # images, at least
-_SPLITS = {"mnist": "train", "fashion_mnist": "train", "cifar10": "train", "stl10": "unlabelled"}
-NAMES = (*_SIZES, "gaussian_ring", "gaussian_grid", "image_folder")
+NAMES = (*_LOADERS, *_PREPARED)
 
 
 def load(name, *, split=None, size=None, folder=None, data_dir=None, manual_dir=None):
@@ -83,24 +95,25 @@ def load(name, *, split=None, size=None, folder=None, data_dir=None, manual_dir=
       ValueError: an unknown name, an option that the dataset does not have, or data that cannot be had.
     """
     checks.one_of("dataset", name, NAMES)
-    _refuse_unused(name, split=split, size=size, folder=folder)
-    size = checks.integer("dataset.size", _SIZES.get(name, 64) if size is None else size, minimum=1)
-    checks.fits(f"dataset.size = {size}", 4 * _RESIZED_AT_ONCE * size * size)
-    if name == "digits":
-        return Dataset(name, *digits.load(size))
-    if name in ("gaussian_ring", "gaussian_grid"):
-        return Dataset(name, *gaussians.load(name))
-    if name == "image_folder":
-        return Dataset(name, *image_folder.load(folder, size))
-    split = _SPLITS[name] if split is None else split
+    given = {key: value for key, value in (("split", split), ("size", size), ("folder", folder)) if value is not None}
+    if name in _LOADERS:
+        loader, defaults = _LOADERS[name]
+        return Dataset(name, *loader(**_options(name, defaults, given)))
+    options = _options(name, dict(zip(("split", "size"), _PREPARED[name], strict=True)), given)
+    split, size = options["split"], options["size"]
     if not isinstance(split, str):
         raise ValueError(f"dataset.split must be a string, found {split!r}")
     reload = functools.partial(load, name, size=size, data_dir=data_dir, manual_dir=manual_dir)
     return Dataset(name, *prepared.load(name, split, size, data_dir, manual_dir), split, reload)
 
 
-def _refuse_unused(name, **options):
-    has = {"image_folder": ("size", "folder"), "digits": ("size",), "gaussian_ring": (), "gaussian_grid": ()}
-    for option, value in options.items():
-        if value is not None and option not in has.get(name, ("split", "size")):
+def _options(name, defaults, given):
+    """The options of a dataset, those given before the defaults; raises ValueError for one that it does not have."""
+    for option, value in given.items():
+        if option not in defaults:
             raise ValueError(f"dataset {name!r} has no option {option!r}, found {option} = {value!r}")
+    options = defaults | given
+    if "size" in options:
+        size = options["size"] = checks.integer("dataset.size", options["size"], minimum=1)
+        checks.fits(f"dataset.size = {size}", 4 * _RESIZED_AT_ONCE * size * size)
+    return options
