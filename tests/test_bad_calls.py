@@ -159,7 +159,7 @@ CASES = {
         (study("arms = ['a.gin']"), "{name: [gin files and bindings]}", "['a.gin']"),
         (study("arms = {'a': []}"), "a list of gin files and bindings", "[]"),
         (study("arms = {'a': ['x = 1']}"), "a list of gin files and bindings", "['x = 1']"),
-        (study("arms = {'a': ['digitz.gin']}"), "nearest: digits.gin", "'digitz.gin'"),
+        (study("arms = {'a': ['digitz.gin']}"), "nearest: gin/digits.gin", "'digitz.gin'"),
         (study("arms = {3: ['digits.gin']}"), "letters, digits", "3"),
         (study("arms = {'../a': ['digits.gin']}"), "letters, digits", "'../a'"),
         (study("bindings = 'x = 1'"), "a list of strings", "'x = 1'"),
