@@ -94,7 +94,7 @@ def test_the_gin_folder_does_not_shadow_the_gin_package():
 
 
 def test_what_the_documents_link_to_exists():
-    for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
+    for page in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]:
         text = page.read_text()
         assert "@@" not in text, page
         for target in re.findall(r"\]\((?!http)([^)#]+)\)", text):

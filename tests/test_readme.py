@@ -1,4 +1,4 @@
-"""README's Python runs, on tiny networks; its commands name flags, gin files and bindings that there are."""
+"""The Python of README and guide runs, on tiny networks; their commands name flags, gin files and bindings that exist."""
 
 import functools
 import re
@@ -16,8 +16,8 @@ import tfjc
 from tfjc import evaluators
 from tfjc.runs import configuration
 
-README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+PAGES = {name: (ROOT / name).read_text() for name in ("README.md", "docs/guide.md")}
+TEXT = "\n".join(PAGES.values())
 N_Z = 8  # as in the run that `finished_run` makes
 OTHERS = {"helpfull", "logdir"}  # absl's own flag, and TensorBoard's
 
@@ -37,7 +37,8 @@ class Model:
         own.fit(np.zeros([4, 2]), np.zeros([4, 1]), batch_size=2, verbose=0, callbacks=callbacks)
 
 
-def test_the_python_runs(finished_run, tmp_path, monkeypatch):
+@pytest.mark.parametrize("page", PAGES)
+def test_the_python_runs(page, finished_run, tmp_path, monkeypatch):
     """All blocks in one namespace, as a reader would type them, with fewer samples and epochs."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TFJC_CACHE_DIR", str(tmp_path / "cache"))
@@ -50,14 +51,15 @@ def test_the_python_runs(finished_run, tmp_path, monkeypatch):
     names |= {"z": tf.random.stateless_normal([3, N_Z], [0, 1])}
     names |= {"generator": generator, "critic": critic, "make_networks": make_networks, "model": Model()}
     names |= {"images": random.integers(0, 256, [256, 8, 8, 1], np.uint8), "labels": np.arange(256) % 3}
-    assert len(BLOCKS) >= 6
-    for block in BLOCKS:
+    blocks = re.findall(r"^```python\n(.*?)^```", PAGES[page], re.MULTILINE | re.DOTALL)
+    assert len(blocks) >= 3
+    for block in blocks:
         with_labels = "tf.concat([z, labels]" in block  # a generator whose one input ends with a one-hot label
         own = {"generator": make_networks(N_Z + 10)[0], "classes": [0, 1, 2]} if with_labels else {}
         names |= {"generator": generator, **own}
         small = block.replace("5000", "40").replace("epochs=10", "epochs=1")
-        exec(compile(small, "README.md", "exec"), names)
-    assert names["scores"].history
+        exec(compile(small, page, "exec"), names)
+    assert names.get("scores", names["watch"]).history
 
 
 @functools.cache
@@ -68,8 +70,8 @@ def flags(module):
 
 
 def commands():
-    """[(module, its arguments)] of README's commands, in blocks and in the text."""
-    text = README.replace("\\\n", " ")
+    """[(module, its arguments)] of the pages' commands, in blocks and in the text."""
+    text = TEXT.replace("\\\n", " ")
     for found in re.finditer(r"python[ \n]-m[ \n](tfjc[.\w]*)((?:\s+--\w+(?:=(?:\"[^\"\n]*\"|[^\s`\"]+|\"))*)*)", text):
         yield found[1], shlex.split(found[2])
 
@@ -87,9 +89,9 @@ def test_commands_have_flags_and_files_that_there_are():
 def test_every_flag_that_is_named_exists():
     known = set().union(*(flags(module) for module, _ in commands())) | OTHERS
     known |= {f"no{name}" for name in known}
-    assert set(re.findall(r"(?<![\w-])--(\w+)", README)) <= known
+    assert set(re.findall(r"(?<![\w-])--(\w+)", TEXT)) <= known
 
 
-@pytest.mark.parametrize("binding", sorted(set(re.findall(r'--gin_bindings="([^"]+)"', README))))
+@pytest.mark.parametrize("binding", sorted(set(re.findall(r'--gin_bindings="([^"]+)"', TEXT))))
 def test_bindings_are_valid(binding):
     configuration.parse([], [binding])

@@ -21,7 +21,7 @@ _KEPT = 8  # directions at each end that spectra.npz keeps of each latent
 def analyze(generate, z, output, *, labels=None, chunk=None, seed=0, about=None, progress=None):
     """Measures a generator at latents z and writes `analysis.json`, `spectra.npz` and figures into a directory.
 
-    - `analysis.json`: the keys of `metrics.jsonl` (see docs/architecture.md) with log-determinant, effective and stable
+    - `analysis.json`: the keys of `metrics.jsonl` (see docs/records.md) with log-determinant, effective and stable
       rank, the average Jacobian's log-condition number, the output's shape and range, the `scale` that σ, Q and ln det
       M_z refer to (the generator's own, [low, high], or None where it cannot be told), and `finite_differences`: the
       relative distance of σ_max from ‖G(z + hv) − G(z − hv)‖/2h along v_max, a check on the derivatives themselves;
