@@ -58,12 +58,12 @@ def export_generator(generator, path, *, prior=None, num_classes=None):
     latents += [tf.TensorSpec([None], tf.int32, name="labels")] * (num_classes is not None)
     example = prior.sample(1, seed=noise.seed(0, noise.Stream.EXAMPLES))
     metric_tensor(example, *_drawn(1, 0, num_classes))  # chooses the method, which a trace cannot do
-    archive = keras.export.ExportArchive()
-    archive.track(generator)
-    archive.add_endpoint("serve", serve, latents)
-    archive.add_endpoint("sample", sample, [scalar, scalar])
-    archive.add_endpoint("metric_tensor", metric_tensor, latents)
-    return _write(archive, path)
+    module = tf.Module()  # keras.export.ExportArchive would trace each function twice
+    module.generator, module.prior = generator, list(getattr(prior, "variables", []))  # what the functions read
+    module.serve = serve = tf.function(serve, latents, autograph=False)
+    module.sample = tf.function(sample, [scalar, scalar], autograph=False)
+    module.metric_tensor = tf.function(metric_tensor, latents, autograph=False)
+    return _write(module, path)
 
 
 def _drawn(n, seed, num_classes):
@@ -74,11 +74,12 @@ def _drawn(n, seed, num_classes):
     return [tf.random.stateless_uniform([n], seed, maxval=num_classes, dtype=tf.int32)]
 
 
-def _write(archive, path):
+def _write(module, path):
     """Writes beside `path` first, so that what stands at `path` is a whole SavedModel."""
     new, old = (path.with_name(f".{path.name}.{os.getpid()}.{kind}.tmp") for kind in ("new", "old"))
     try:
-        archive.write_out(os.fspath(new), verbose=False)
+        signatures = {name: getattr(module, name) for name in ("serve", "sample", "metric_tensor")}
+        tf.saved_model.save(module, os.fspath(new), {**signatures, "serving_default": module.serve})
         for written in [*new.rglob("*"), new]:
             sync(written)
         if path.exists():
