@@ -1,5 +1,6 @@
 """What the tests share."""
 
+import gc
 import multiprocessing
 import os
 import pathlib
@@ -17,6 +18,12 @@ if "PYTEST_XDIST_WORKER" not in os.environ:  # the workers share the directory o
 
 ROOT = pathlib.Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
+
+
+def pytest_collection_finish():
+    """What was imported stays: Python's collector need not look through it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 def _shared(path):
