@@ -24,6 +24,16 @@ def pytest_collection_finish():
     """What was imported stays: Python's collector need not look through it again and again."""
     gc.collect()
     gc.freeze()
+    if "tensorflow" in sys.modules:
+        _forget_stacks()
+
+
+def _forget_stacks():
+    """No operation of a graph notes the Python stack that made it, which takes a tenth of all the time of tracing."""
+    from tensorflow.python.util import tf_stack
+
+    stack = tf_stack.extract_stack()
+    tf_stack.extract_stack = lambda stacklevel=1: stack
 
 
 def _shared(path):
@@ -63,12 +73,9 @@ def finished_run(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def digits_classifier():
-    """The cache has a classifier of the digits for what is scored with one: 100 steps, 99 % right, not a minute's 800.
-
-    Its own tests and MNIST's have the whole recipe.
-    """
+    """The cache has a classifier of digits of 8 pixels for what is scored with one: 300 steps; the recipe takes 800."""
     from tfjc import datasets, evaluators
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(sys.modules[evaluators.classifier.__module__], "_LEAST_STEPS", 100)
-        return evaluators.classifier(datasets.load("digits"))
+        patched.setattr(sys.modules[evaluators.classifier.__module__], "_LEAST_STEPS", 300)
+        return evaluators.classifier(datasets.load("digits", size=8))

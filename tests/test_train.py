@@ -8,12 +8,12 @@ import sys
 import forks
 import pytest
 import train_kills
-from short_runs import SHORT
+from short_runs import DIGITS
 
 from tfjc.support.run_directory import RunDirectory
 
 ROOT = pathlib.Path(__file__).parents[1]
-BINDINGS = [f"--gin_bindings={binding}" for binding in SHORT]
+BINDINGS = [f"--gin_bindings={binding}" for binding in DIGITS]
 
 
 def command(*arguments):
@@ -48,7 +48,7 @@ def test_it_ends_with_scores_and_paths(workdir):
 def test_a_killed_run_goes_on_and_ends_as_if_it_had_not_been(workdir, tmp_path, capsys, monkeypatch):
     """SIGKILL while a checkpoint is written, then between a line of the records and its checkpoint: no bit differs."""
     monkeypatch.setattr(train_kills, "subprocess", forks.in_place_of_subprocess())
-    killed, bindings = RunDirectory(tmp_path / "killed"), dict(binding.split(" = ") for binding in SHORT)
+    killed, bindings = RunDirectory(tmp_path / "killed"), dict(binding.split(" = ") for binding in DIGITS)
     aims = ["checkpoint, being written", "line of records"]
     ended = train_kills.disturbed(killed, random.Random(0), aims, bindings, lines=1)
     assert ended == 0, pathlib.Path(f"{killed.path}.log").read_text()

@@ -95,7 +95,7 @@ def test_spectra_belong_to_the_exported_generator(finished_run):
 
 
 def test_pictures_are_pictures(finished_run):
-    assert Image.open(finished_run.samples / "step_00000006.png").size == (60, 60)  # 2 × 2 images of 28 + 2 pixels
+    assert Image.open(finished_run.samples / "step_00000006.png").size == (20, 20)  # 2 × 2 images of 8 + 2 pixels
     assert Image.open(finished_run.figure).size == (1200, 480)
 
 
@@ -284,16 +284,16 @@ def test_the_last_step_is_scored_whatever_the_interval(tmp_path, digits_classifi
     """6 is no multiple of 4; of 5 steps, `fit` makes four and then one."""
     scored = ("train_and_evaluate.scores = [(@MissingModes, 4)]", "train_and_evaluate.score_samples = 20")
     for steps, expected in ((6, [0, 4, 6]), (5, [0, 4, 5])):
-        run = train(tmp_path / str(steps), *MLP, *scored, f"train_and_evaluate.steps = {steps}")
+        run = train(tmp_path / str(steps), *scored, f"train_and_evaluate.steps = {steps}")
         assert [row["step"] for row in run.read_metrics() if "missing_classes" in row] == expected
 
 
 def test_a_run_scored_with_another_network_than_before_is_warned_about(tmp_path, digits_classifier, caplog, unexported):
-    run = train(tmp_path / "run", *MLP, *SCORED, "train_and_evaluate.steps = 2")
+    run = train(tmp_path / "run", *SCORED, "train_and_evaluate.steps = 2")
     before = run.read_run()["scores"]
     run.update_run(scores=[{**about, "sha256": "another"} for about in before])
     caplog.clear()
-    train(tmp_path / "run", *MLP, *SCORED)
+    train(tmp_path / "run", *SCORED)
     assert "scores until now were taken with" in caplog.text
     assert run.read_run()["scores"] == before
 
@@ -348,7 +348,7 @@ def test_a_failure_after_the_start_is_not_taken_for_a_mistake_in_the_call(tmp_pa
 def test_a_dry_run_describes_and_writes_nothing(tmp_path, capsys):
     train(tmp_path / "run", dry_run=True)
     shown = capsys.readouterr().out
-    for part in ("dcgan.channels = 4", "1797 × (28, 28, 1)", 'Model: "generator"', 'Model: "critic"', "Total params"):
+    for part in ("dcgan.channels = 4", "1797 × (8, 8, 1)", 'Model: "generator"', 'Model: "critic"', "Total params"):
         assert part in shown
     assert not (tmp_path / "run").exists()
 

@@ -53,6 +53,7 @@ def test_a_gin_file_of_every_kind_trains(name, tmp_path, eager):
     data += [f"dataset.size = {size}" for start, size in (("cifar10", 32), ("stl10", 48)) if name.startswith(start)]
     data += ["train_and_evaluate.batch_size = 2"] * name.startswith("lsun")  # 256 × 256
     data += ["train_and_evaluate.eval_latents = 1"]
+    data += [f"{architecture}.n_z = 2" for architecture in ("dcgan", "sngan_cnn", "sngan_resnet", "wgangp_resnet")]
     data += ["GAN.d_steps = 1"] * (not embedded)  # for time's sake; digits_wgangp keeps its five
     run = train(tmp_path / "run", "train_and_evaluate.steps = 2", *data, gin_file=name)
     rows = run.read_metrics()
