@@ -13,7 +13,13 @@ from short_runs import train
 from tfjc import geometry
 from tfjc.saving import export, loading
 
-TINY = ["dataset.size = 16", "wgangp_resnet.channels = 4", "wgangp_resnet.n_z = 8", "GAN.d_steps = 1", "GAN.ema_decay = 0.5"]
+TINY = [
+    "dataset.size = 16",
+    "wgangp_resnet.channels = 4",
+    "wgangp_resnet.n_z = 8",
+    "GAN.d_steps = 1",
+    "GAN.ema_decay = 0.5",
+]
 
 
 @pytest.fixture(scope="module")

@@ -105,6 +105,27 @@ def test_another_prior(networks, tmp_path):
     np.testing.assert_array_equal(export.load_generator(path).sample(4, 2), to_uint8(expected))
 
 
+def test_an_export_holds_what_its_functions_read(tmp_path):
+    """A table, a variable that is no weight of Keras, and a variable of the prior."""
+
+    class Doubled(keras.layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.factor = tf.Variable(2.0)
+
+        def call(self, x):
+            return self.factor * x
+
+    labels, z = keras.Input([], name="labels", dtype="int32"), keras.Input([3], name="z")
+    code = keras.layers.Embedding(5, 3)(keras.layers.IntegerLookup(vocabulary=[0, 1, 2])(labels))
+    generator = keras.Model([labels, z], Doubled()(keras.layers.Multiply()([z, code])))
+    prior = tfp.distributions.MultivariateNormalDiag(loc=tf.Variable([1.0, 2.0, 3.0]))
+    loaded = export.load_generator(export.export_generator(generator, tmp_path / "m", prior=prior, num_classes=3))
+    classes = tf.constant([0, 1, 2, 0, 1])
+    np.testing.assert_allclose(loaded(Z, classes), generator([classes, Z]), rtol=1e-6)
+    assert loaded.sample(2, 1).shape == (2, 3)
+
+
 def test_an_older_export_is_replaced(networks, tmp_path):
     path = tmp_path / "m"
     for _ in range(2):

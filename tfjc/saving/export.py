@@ -4,7 +4,6 @@ import os
 import pathlib
 import shutil
 
-import keras
 import tensorflow as tf
 
 from tfjc import architectures, geometry
