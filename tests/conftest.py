@@ -24,16 +24,6 @@ def pytest_collection_finish():
     """What was imported stays: Python's collector need not look through it again and again."""
     gc.collect()
     gc.freeze()
-    if "tensorflow" in sys.modules:
-        _forget_stacks()
-
-
-def _forget_stacks():
-    """No operation of a graph notes the Python stack that made it, which takes a tenth of all the time of tracing."""
-    from tensorflow.python.util import tf_stack
-
-    stack = tf_stack.extract_stack()
-    tf_stack.extract_stack = lambda stacklevel=1: stack
 
 
 def _shared(path):

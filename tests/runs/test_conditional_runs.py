@@ -82,7 +82,7 @@ def test_wrong_combinations_stop_before_anything_is_written(bindings, message, t
 
 def test_a_run_is_loaded_by_a_process_that_imports_nothing_else(run):
     """Its layers are ours: whoever loads them must know them."""
-    code = f"from tfjc import loading; assert loading.load({str(run.path)!r}).num_classes == 10"
+    code = f"from tfjc.saving import loading; assert loading.load({str(run.path)!r}).num_classes == 10"
     done = forks.run([sys.executable, "-c", code], cwd=ROOT)
     assert done.returncode == 0, done.stderr
 
