@@ -1,13 +1,14 @@
-"""The Jacobian engine: J_z = ∂G(z)/∂z of a generator and its metric tensor M_z = J_zᵀJ_z (Odena et al. 2018, §2).
+"""The Jacobian J_z = ∂G(z)/∂z of a generator and its metric tensor M_z = J_zᵀJ_z (Odena et al. 2018, section 2).
 
-A generator is any callable z [B, n_z] → x [B, ...] that treats its samples independently (batch normalisation in
-inference mode); outputs are flattened to n_x. A class-conditional one takes labels [B, ...] beside z: as a second
-argument, or as the other input of a functional Keras model, whose inputs are told apart by names, types and widths.
+A generator is any callable z [B, n_z] → x [B, ...] that treats samples independently. Outputs are flattened to n_x.
+Batch normalisation runs in inference mode. A class-conditional generator also takes labels [B, ...]: as a second
+argument, or as the second input of a functional Keras model. Names, types and widths of the inputs decide which input
+takes the latents.
 """
 
 from tfjc.geometry._engine import blocks, gram, jacobian, metric_tensor
 from tfjc.geometry._float64 import in_float64
-from tfjc.geometry._generator import Frozen, call, infer, inspect, run, same_noise, summary
+from tfjc.geometry._generator import Frozen, Generator, Inspection, call, infer, inspect, run, same_noise, summary
 from tfjc.geometry._gradients import twice_differentiable
 from tfjc.geometry._lanczos import Extremes, extremes
 from tfjc.geometry._operator import JacobianOperator, operator
@@ -16,6 +17,8 @@ from tfjc.geometry._spectrum import Spectrum, eigenvectors, singular_values, spe
 __all__ = [
     "Extremes",
     "Frozen",
+    "Generator",
+    "Inspection",
     "JacobianOperator",
     "Spectrum",
     "blocks",

@@ -1,58 +1,78 @@
-"""Jacobians and metric tensors, block by block of samples."""
+"""Jacobians and metric tensors, computed in blocks of samples."""
 
 import contextlib
 import functools
 import re
 import warnings
 import weakref
+from collections.abc import Callable, Iterator
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from tfjc.geometry import _generator, _gradients, _memory
+from tfjc.geometry._generator import Array, Generator, Inspection
 from tfjc.geometry._methods import METHODS, UnconnectedError
 from tfjc.support import checks, precision, replicas
 from tfjc.support.xla import use_xla
 
 
-def jacobian(generator, z, *, labels=None, method="pullback", chunk=None):
-    """J_z for each latent: J[b, i, j] = ∂G(z_b)_i / ∂(z_b)_j.
+def jacobian(
+    generator: Generator,
+    z: Array,
+    *,
+    labels: Array | None = None,
+    method: str = "pullback",
+    chunk: int | None = None,
+) -> tf.Tensor:
+    """The Jacobian J_z at each latent: J[b, i, j] = ∂G(z_b)_i / ∂(z_b)_j.
+
+    Source: Odena et al. 2018, section 2.
 
     Args:
-      generator: callable z [B, n_z] → x [B, ...], differentiable, of floating type.
+      generator: differentiable callable z [B, n_z] → x [B, ...] with outputs of floating type.
       z: latents [B, n_z].
-      labels: [B, ...] for a class-conditional generator, called with (z, labels).
+      labels: labels [B, ...] of a class-conditional generator, which is called with (z, labels).
       method: "pullback" (n_z passes, the default), "batch_jacobian" (n_x passes, the reference) or "forward" (forward
-        accumulation on B·n_z samples). Where TensorFlow cannot take the pullback, the others are tried in this order,
-        with a warning that names the operation.
-      chunk: the most (sample, pass) pairs held at once (2 passes at least), which bounds memory; None takes what a
-        quarter of the device's free memory holds.
+        accumulation on B·n_z samples). Where TensorFlow cannot compute the pullback, "batch_jacobian" is tried and
+        then "forward". A warning names the operation that has no derivative.
+      chunk: the largest number of (sample, pass) pairs in memory at once; at least 2 passes run together. None chooses
+        the number that fits into a quarter of the device's free memory.
 
     Returns:
       [B, n_x, n_z] float32 (float64 for float64 latents).
 
     Raises:
-      ValueError: z is not [B, n_z] with B ≥ 1 and floating; G fails on it, its output is not floating, lacks the batch
-        axis or depends on z without derivatives; no method can differentiate G; or an argument is out of range.
+      ValueError: z is not a floating tensor [B, n_z] with B ≥ 1; G fails on z; the output of G is not floating, has no
+        batch axis, or depends on z through operations without derivatives; no method can differentiate G; or an
+        argument is out of range.
     """
     return tf.concat(list(blocks(generator, z, labels=labels, method=method, chunk=chunk)), axis=0)
 
 
-def metric_tensor(generator, z, *, labels=None, method="pullback", chunk=None):
-    """M_z = J_zᵀJ_z for each latent, formed in float64: [B, n_z, n_z]. Arguments and errors as `jacobian`.
+def metric_tensor(
+    generator: Generator,
+    z: Array,
+    *,
+    labels: Array | None = None,
+    method: str = "pullback",
+    chunk: int | None = None,
+) -> tf.Tensor:
+    """The metric tensor M_z = J_zᵀJ_z at each latent: [B, n_z, n_z] float64.
 
-    In float32 the Gram matrix could not resolve ln κ(M) above ln(1/1.2e-7) ≈ 16.
+    The product is formed in float64. A float32 product cannot resolve ln κ(M) above ln(1/1.2e-7) ≈ 16. Arguments and
+    errors are those of `jacobian`. Source: Odena et al. 2018, section 2.
     """
     rows = blocks(generator, z, labels=labels, method=method, chunk=chunk)
     return tf.concat([gram(block) for block in rows], axis=0)
 
 
-_SLAB = 2**25  # elements of the matrices that are in float64 at once: 256 MiB
+_SLAB = 2**25  # elements that are held in float64 at once: 256 MiB
 
 
-def gram(matrices):
-    """AᵀA of each matrix in float64: [B, m, n] → [B, n, n]. Large matrices are cast by slabs of rows."""
+def gram(matrices: Array) -> tf.Tensor:
+    """The Gram matrix AᵀA of each matrix A in float64: [B, m, n] → [B, n, n]. Large A are cast in slabs of rows."""
     matrices = tf.convert_to_tensor(matrices)
     size, rows, columns = matrices.shape
     if None in (size, rows, columns) or size * rows * columns <= _SLAB:
@@ -66,10 +86,19 @@ def _gram(matrices):
     return tf.matmul(matrices, matrices, transpose_a=True)
 
 
-def blocks(generator, z, *, labels=None, method="pullback", chunk=None, inspection=None):
-    """The rows of `jacobian` as consecutive blocks of samples, computed one after the other.
+def blocks(
+    generator: Generator,
+    z: Array,
+    *,
+    labels: Array | None = None,
+    method: str = "pullback",
+    chunk: int | None = None,
+    inspection: Inspection | None = None,
+) -> Iterator[tf.Tensor]:
+    """Yields the result of `jacobian` in consecutive blocks of samples, [b, n_x, n_z] each.
 
-    `inspection` is what `inspect` told of the generator at these latents, for who has asked already.
+    Arguments and errors are those of `jacobian`. `inspection` is the result of `inspect` at these latents; it is
+    computed where it is None.
     """
     checks.one_of("method", method, METHODS)
     z = _generator.latents(z)
@@ -78,11 +107,11 @@ def blocks(generator, z, *, labels=None, method="pullback", chunk=None, inspecti
     inspection = inspection or _generator.inspect(generator, z, labels)
     if not eager and chunk is not None and z.shape[0] is None:
         raise ValueError("chunk needs a known number of latents, found z with an unknown first axis")
-    # What a graph will run on is not known while it is traced.
     sharing = replicas.count() if replicas.is_distributed() else 1  # replicas share a block's samples
+    # Tracing does not know the device that the graph will run on, so a graph without `chunk` runs all pairs at once.
     pairs = None if not eager and chunk is None else sharing * _memory.pairs(inspection, chunk)
     differentiate = _Differentiation(generator, method, inspection, pairs)
-    size = z.shape[0] if pairs is None else _memory.samples(*z.shape, pairs)
+    size = z.shape[0] if pairs is None else _memory.samples(z.shape[0], z.shape[1], pairs)
     for start in range(0, z.shape[0] or 1, size or 1):
         part = slice(start, start + size) if size else slice(None)
         with precision.without_tf32() if eager else contextlib.nullcontext():
@@ -90,14 +119,14 @@ def blocks(generator, z, *, labels=None, method="pullback", chunk=None, inspecti
         yield j
 
 
-# {generator: the slower method that an eager call found}: graphs cannot try
+# {generator: the slower method that an eager call found}. A graph cannot try methods, so it uses this entry.
 _settled: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
 
 class _Differentiation:
-    """J of one generator, block after block, by a method or, where TensorFlow cannot take the pullback, by the next."""
+    """Computes J of one generator for each block, by the first method that TensorFlow supports for the generator."""
 
-    def __init__(self, generator, method, inspection, pairs):
+    def __init__(self, generator: Generator, method: str, inspection: Inspection, pairs: int | None) -> None:
         self._generator, self._inspection, self._pairs = generator, inspection, pairs
         self._kept = _generator.kept(generator)
         self._xla = use_xla() and not (self._kept and self._kept.without_xla)
@@ -105,10 +134,11 @@ class _Differentiation:
         if not tf.executing_eagerly() and isinstance(generator, (keras.Model, tf.Module)):
             known = known or _settled.get(generator)
         self._names = [method] if method != "pullback" else [known] if known else list(METHODS)
-        self._functions, self._failures = {}, {}
+        self._functions: dict[str, Callable] = {}
+        self._failures: dict[str, str] = {}
 
-    def __call__(self, z, labels):
-        """J [B, n_x, n_z] of a block; ValueError with every reason where no method works."""
+    def __call__(self, z: tf.Tensor, labels: tf.Tensor | None) -> tf.Tensor:
+        """J [B, n_x, n_z] of a block; raises ValueError with the reason of each method where no method works."""
         while self._names:
             try:
                 j = self._by(self._names[0], z, labels)
@@ -132,20 +162,20 @@ class _Differentiation:
         with _gradients.completed(), _vectorisation():
             if self._kept and eager:
                 self._verify_once(name, z[:1], None if labels is None else labels[:1], passes)
-            check = name != "batch_jacobian" and not (self._kept and name in self._kept.whole)
+            check = name != "batch_jacobian" and not (self._kept and name in self._kept.verified)
             j, defect = self._functions[name](z, labels, passes, check)
             return self._verified(j, defect) if check else j
 
     def _verify_once(self, name, z, labels, passes):
-        # The graph of such a generator does not change, so one check is enough.
-        if name not in self._kept.whole:
+        # The graph of a kept generator never changes, so one check is enough.
+        if name not in self._kept.verified:
             self._verified(*self._functions[name](z, labels, passes, True))
-            self._kept.whole.add(name)
+            self._kept.verified.add(name)
 
     def _verified(self, j, defect):
-        """J, unless a second derivative is missing: eagerly that raises LookupError, in a graph see `_unless`."""
+        """J. Where a second derivative is missing, an eager call raises LookupError; for a graph see `_unless`."""
         wrong = defect > _generator.tolerance(self._inspection.epsilon)
-        missing = "a second derivative is missing somewhere: J is not that of TensorFlow's own gradient"
+        missing = "a second derivative is missing: J disagrees with TensorFlow's own gradient"
         if not tf.executing_eagerly():
             return _unless(wrong, j, f"{missing}; method='batch_jacobian' needs no second derivative")
         if np.any(wrong):
@@ -156,31 +186,31 @@ class _Differentiation:
         if self._kept and self._kept.without_noise:
             return
         if _generator.draws_noise(self._generator, z, labels):
-            raise ValueError("the generator draws noise of its own, another in each column")
+            raise ValueError("the generator draws random numbers, which differ between the columns of J")
         if self._kept:
             self._kept.without_noise = True
 
     def _give_up(self, error):
-        """Goes on without XLA where that is what failed, else by the next method."""
+        """Drops XLA where XLA failed; otherwise drops the method."""
         if self._xla and "XLA" in str(error):
             self._xla, self._functions = False, {}
             if self._kept:
                 self._kept.without_xla = True
-            text = f"XLA cannot compile the generator, which is measured without: {_generator.summary(error)}"
+            text = f"XLA cannot compile the generator; J is computed without XLA: {_generator.summary(error)}"
             warnings.warn(text, RuntimeWarning, stacklevel=5)
         else:
             self._failures[self._names.pop(0)] = _reason(error)
 
     def _settle(self):
-        """Stays with the method that worked, and says so if it is not the one asked for."""
+        """Keeps the method that worked; warns if it is not the first one."""
         if self._failures:
             if self._kept:
                 self._kept.working = self._names[0]
-            text = f"the Jacobian is taken by the slower method {self._names[0]!r} ({self._reasons()})"
+            text = f"the Jacobian is computed by the slower method {self._names[0]!r} ({self._reasons()})"
             if isinstance(self._generator, (keras.Model, tf.Module)) and tf.executing_eagerly():
                 _settled[self._generator] = self._names[0]
             if not self._kept and tf.executing_eagerly():
-                text += "; each call traces the generator, which is no functional model of Keras's own layers"
+                text += "; each call traces the generator, because it is not a functional model of Keras layers"
             warnings.warn(text, RuntimeWarning, stacklevel=5)
         self._names, self._failures = self._names[:1], {}
 
@@ -188,7 +218,7 @@ class _Differentiation:
         return "; ".join(f"{name}: {reason}" for name, reason in self._failures.items())
 
 
-# What TensorFlow raises where it lacks a derivative or cannot vectorise one. Memory that runs out is none of these.
+# TensorFlow raises these where an operation has no derivative or cannot be vectorised. Lack of memory raises others.
 _REFUSALS = (
     *(LookupError, ValueError, TypeError, NotImplementedError, AttributeError),
     tf.errors.InvalidArgumentError,
@@ -205,9 +235,9 @@ def _reason(error):
 
 @contextlib.contextmanager
 def _vectorisation():
-    """Keeps the hundreds of lines off the log that TensorFlow writes about an operation it cannot vectorise.
+    """Puts the name of an operation that TensorFlow cannot vectorise into the error.
 
-    The error that follows them gets the name of the operation instead.
+    TensorFlow writes hundreds of lines about such an operation to its log. They are suppressed.
     """
     failed = []
 
@@ -234,9 +264,9 @@ _VECTORISED = re.compile(r"(?sm)^Got error while pfor was converting .*?^op: \"(
 
 
 def _unless(wrong, j, message):
-    """`j` in a graph; where a sample is `wrong`, the graph raises InvalidArgumentError with the message.
+    """`j` in a graph that raises InvalidArgumentError with the message where a sample is `wrong`.
 
-    XLA drops assertions: there the samples that are wrong are nan.
+    XLA drops assertions. Under XLA, J of wrong samples is nan.
     """
     wrong = tf.broadcast_to(wrong, tf.shape(j)[:1])
     with tf.control_dependencies([tf.debugging.Assert(tf.logical_not(tf.reduce_any(wrong)), [message])]):
@@ -244,7 +274,7 @@ def _unless(wrong, j, message):
 
 
 def _zeros(generator, z, labels):
-    """J = 0, which is true of a generator without a chain of derivatives only where it is constant."""
+    """J = 0 for a generator whose output has no gradient path to z; only a constant generator may have none."""
     x = _generator.call(generator, z, labels)
     j = tf.zeros([tf.shape(z)[0], tf.shape(x)[1], z.shape[1]], z.dtype)
     if not tf.executing_eagerly():
@@ -256,16 +286,16 @@ def _zeros(generator, z, labels):
 
 
 def _computation(function, generator, kept, xla):
-    """A method on a generator as a graph (z, labels, passes, check) → (J, defect).
+    """One method applied to one generator, as a graph function (z, labels, passes, check) → (J, defect).
 
-    Traces are kept where the generator's graph is fixed, and only as long as it lives. Any other callable is traced at
-    each call, since whatever it holds may have changed. In a strategy's scope the replicas share the samples of
-    generators whose traces are kept.
+    A generator with a fixed graph is traced once; its traces live as long as the generator. Any other callable is
+    traced at each call, since its Python state may have changed. In a strategy's scope, the replicas share the samples
+    of a generator whose traces are kept.
     """
     if not tf.executing_eagerly():
-        return functools.partial(function, generator)  # the function being traced decides, on XLA too
+        return functools.partial(function, generator)  # the function being traced decides whether XLA compiles it
     if kept:
-        # The generator is an argument of the tf.function, which keeps but a weak reference to it.
+        # tf.function keeps only a weak reference to its arguments, so passing the generator does not keep it alive.
         if (function, xla) not in kept.traces:
             graph = _graph(function, xla)
             kept.traces[function, xla] = graph, tf.function(functools.partial(_split, graph), autograph=False)
@@ -278,10 +308,10 @@ def _computation(function, generator, kept, xla):
 
 def _graph(function, xla):
     graph = tf.function(function, jit_compile=xla, autograph=False)
-    graph._omit_frequent_tracing_warning = True  # each generator needs traces of its own
+    graph._omit_frequent_tracing_warning = True  # each generator needs its own traces
     return graph
 
 
 def _split(graph, generator, z, labels, passes, check):
-    """What `graph` gives for the replicas' parts of z, put together."""
+    """J of all samples; each replica computes its part of z with `graph`."""
     return replicas.split(lambda *part: graph(generator, *part, passes, check)[0])(z, labels), None

@@ -1,4 +1,4 @@
-"""Generators in float64: the referee of the float32 ones."""
+"""Copies of generators that compute in float64, to check float32 results."""
 
 import keras
 import numpy as np
@@ -8,10 +8,12 @@ from tfjc.geometry import _generator
 from tfjc.support import noise
 
 
-def in_float64(generator):
-    """A copy of a Keras generator that computes in float64 with the same weights; takes float64 latents.
+def in_float64(generator: keras.Model) -> keras.Model:
+    """A copy of a Keras generator that takes float64 latents and computes in float64 with the same weights.
 
-    Raises ValueError for anything but a built Keras model that can be made again from its configuration.
+    Raises:
+      ValueError: `generator` is not a built Keras model, cannot be rebuilt from its configuration, or the copy computes
+        another function.
     """
     if not isinstance(generator, keras.Layer) or not generator.built:
         raise ValueError(f"only a built Keras model can be cloned in float64, found {type(generator).__name__}")
@@ -22,7 +24,7 @@ def in_float64(generator):
         clone = _clone(generator)
     except (ValueError, TypeError, NotImplementedError) as error:
         name, reason = type(generator).__name__, _generator.summary(error)
-        raise ValueError(f"{name} cannot be made again from its configuration: {reason}") from error
+        raise ValueError(f"{name} cannot be rebuilt from its configuration: {reason}") from error
     finally:
         keras.config.set_floatx(floatx)
         keras.config.set_dtype_policy(policy)
@@ -32,7 +34,7 @@ def in_float64(generator):
 
 
 def _check_same(clone, generator):
-    """Raises ValueError where the copy is another function, as when two of the generator's classes share a name."""
+    """Raises ValueError where the copy computes another function: two of the generator's classes may share a name."""
     shape = getattr(generator, "input_shape", None)
     if not isinstance(shape, tuple) or None in shape[1:]:
         return
@@ -40,15 +42,15 @@ def _check_same(clone, generator):
     wide, narrow = np.asarray(_generator.run(clone, tf.cast(z, "float64"))), np.asarray(_generator.run(generator, z))
     epsilon = _generator.inspect(generator, z).epsilon if len(shape) == 2 else 2.0**-7
     close = np.linalg.norm(wide - narrow) <= 1e4 * epsilon * np.linalg.norm(narrow) + 1e-30
-    if not close and not _generator.draws_noise(generator, z):  # other noise in float64 is no other function
+    if not close and not _generator.draws_noise(generator, z):  # float64 draws other random numbers
         raise ValueError(
-            f"the float64 copy of {type(generator).__name__} is another function: do its layers share names?"
+            f"the float64 copy of {type(generator).__name__} computes another function: do its layers share names?"
         )
 
 
 def _clone(generator):
     wide = _widen(keras.saving.serialize_keras_object(generator))
-    # Whatever code it holds is in memory already, so that safe_mode would protect from nothing.
+    # The generator's code is in memory already, so safe_mode would not protect from anything.
     clone = keras.saving.deserialize_keras_object(wide, custom_objects=_own_code(generator), safe_mode=False)
     if not clone.built:
         clone.build(generator.input_shape)
@@ -56,7 +58,7 @@ def _clone(generator):
 
 
 def _own_code(generator):
-    """Classes and activations of a generator by name: they need not be registered with Keras to be cloned."""
+    """The generator's classes and activations by name, so that unregistered ones can be cloned."""
     layers = generator._flatten_layers()
     classes = {type(layer).__name__: type(layer) for layer in layers}
     functions = [getattr(layer, "activation", None) for layer in layers]
@@ -67,7 +69,7 @@ _FLOATS = ("float16", "bfloat16", "float32", "mixed_float16", "mixed_bfloat16")
 
 
 def _widen(config):
-    """A configuration with every floating type, and every policy of such, made float64."""
+    """A Keras configuration in which each floating type and each dtype policy is float64."""
     if isinstance(config, dict):
         return {key: _widen(value) for key, value in config.items()}
     if isinstance(config, (list, tuple)):

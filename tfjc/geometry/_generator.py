@@ -1,4 +1,4 @@
-"""What a generator is: how it is called, and what can be known of it before any number is computed."""
+"""Calls generators, and finds their properties from a trace."""
 
 import contextlib
 import functools
@@ -7,7 +7,7 @@ import re
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from inspect import signature
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import keras
 import numpy as np
@@ -16,41 +16,61 @@ import tensorflow as tf
 from tfjc.geometry import inputs
 from tfjc.support import checks, precision
 
+Array: TypeAlias = tf.Tensor | np.ndarray  # also any other array that TensorFlow converts
+
+
+class Generator(Protocol):
+    """A callable z [B, n_z] → x [B, ...], or (z, labels) → x; a Keras model is called in inference mode."""
+
+    def __call__(self, z: Any, /, *args: Any, **kwargs: Any) -> Any:
+        """The outputs x [B, ...] for the latents z."""
+        ...
+
 
 class Inspection(NamedTuple):
-    """What a trace of a generator tells: n_x, the bytes of all its activations for one sample, and its precision.
+    """Properties of a generator that a trace shows.
 
-    `epsilon` is the machine epsilon of the coarsest floating type that it computes in; `states` are the variables of
-    whole numbers that it reads, the states of its random numbers among them.
+    Attributes:
+      n_x: number of outputs of one sample.
+      activation_bytes: bytes of all activations of one sample.
+      epsilon: machine epsilon of the coarsest floating type that the generator computes in.
+      states: the integer variables that the generator reads; they include the states of its random numbers.
     """
 
     n_x: int
     activation_bytes: int
     epsilon: float
-    states: tuple = ()
+    states: tuple[tf.Variable, ...] = ()
 
 
 class Frozen(tf.Module):
-    """A callable whose graph never changes, whatever its weights: what is traced of it is kept."""
+    """A callable whose graph never changes, whatever its weights. The engine keeps its traces."""
 
 
 class Kept:
-    """What the engine keeps of a generator as long as its Python state stays the same."""
+    """The engine's results for a generator; they are valid while the generator's Python state stays the same.
 
-    def __init__(self, state):
-        self.state, self.inspections, self.traces, self.whole = state, {}, {}, set()
-        self.working, self.without_noise, self.without_xla = None, False, False
+    `verified` names the methods whose J was compared with TensorFlow's own gradient.
+    """
+
+    def __init__(self, state: list) -> None:
+        self.state = state
+        self.inspections: dict[tuple, Inspection] = {}
+        self.traces: dict[tuple, tuple] = {}
+        self.verified: set[str] = set()
+        self.working: str | None = None
+        self.without_noise = self.without_xla = False
 
 
 _kept: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
 
-def kept(generator):
+def kept(generator: Generator) -> Kept | None:
     """The `Kept` of a `Frozen`, or of a functional or sequential Keras model whose Python state can be compared.
 
-    Such a model consists of layers and operations of Keras and of this package, whose attributes are plain values,
-    variables, and functions of TensorFlow and Keras. A new `Kept` begins when one of these changes. For any other
-    callable the result is None: a graph does not follow what a foreign class or function holds in Python.
+    Such a model consists of layers and operations of Keras and of this package. Their attributes are plain values,
+    variables, and functions of TensorFlow and Keras. A change of an attribute starts a new `Kept`. For any other
+    callable the result is None, since a graph does not follow the Python state of foreign classes and functions.
     """
     state = [] if isinstance(generator, Frozen) else _model_state(generator)
     if state is None:
@@ -65,23 +85,23 @@ class _Foreign(Exception):
 
 
 class _Same:
-    """A reference that equals only references to the same object, however the object itself compares."""
+    """A reference that equals only references to the same object; the object's own `==` is not used."""
 
-    def __init__(self, value):
+    def __init__(self, value: object) -> None:
         self._value = value
 
-    def __eq__(self, other):
+    def __eq__(self, other: object) -> bool:
         return isinstance(other, _Same) and self._value is other._value
 
 
 _PACKAGES = ("keras", "tensorflow", "tfjc")
-# What every layer has decides nothing about its output, but for two attributes.
+# Of the attributes that every layer has, only these two influence its output.
 _BOOKKEEPING = set(vars(keras.layers.Layer())) - {"_dtype_policy", "autocast"}
 _TRAINING_ONLY = ("initializer", "regularizer", "constraint")
 
 
 def _model_state(generator):
-    """The Python state of a functional or sequential model, to be compared by ==; None where that is not known."""
+    """The Python state of a functional or sequential model, comparable by ==; None where the state is not known."""
     if not (_is_known(type(generator)) and isinstance(generator, keras.Model) and getattr(generator, "inputs", None)):
         return None
     layers = generator._flatten_layers()
@@ -96,7 +116,7 @@ def _operation_state(operation):
     if not _is_known(type(operation)):
         raise _Foreign
     if isinstance(operation, keras.Model):
-        return id(operation)  # its layers follow by themselves
+        return id(operation)  # the list of layers holds those of nested models too
     attributes = {
         name: _value_state(value)
         for name, value in vars(operation).items()
@@ -127,10 +147,11 @@ def _is_known(definition):
     return str(definition.__module__).split(".")[0] in _PACKAGES
 
 
-def run(generator, z, labels=None):
-    """x = G(z) or G(z, labels), the one tensor that the generator returns; Keras models in inference mode.
+def run(generator: Generator, z: Array, labels: Array | None = None) -> tf.Tensor:
+    """x = G(z) or G(z, labels), one tensor [B, ...]. Keras models run in inference mode.
 
-    Functional Keras models have their inputs told apart by names, types and widths (`inputs.arranged`).
+    `inputs.arranged` decides which input of a functional Keras model takes the latents and which one the labels.
+    Raises ValueError where the generator returns several tensors, or where the inputs cannot be told apart.
     """
     functional = isinstance(generator, keras.Model) and getattr(generator, "inputs", None)
     if labels is None:
@@ -138,10 +159,10 @@ def run(generator, z, labels=None):
     return infer(generator, inputs.arranged(generator, z, labels)) if functional else infer(generator, z, labels)
 
 
-def infer(generator, *arguments):
-    """What the generator returns in inference mode: one tensor, also out of a list, tuple or dict that holds but one.
+def infer(generator: Generator, *arguments: Any) -> tf.Tensor:
+    """The one tensor that the generator returns in inference mode.
 
-    Raises ValueError where it returns several.
+    A list, tuple or dict with a single entry counts as that entry. Raises ValueError for several entries.
     """
     takes = isinstance(generator, keras.Layer) and "training" in signature(generator.call).parameters
     return _single(generator(*arguments, **({"training": False} if takes else {})))
@@ -158,8 +179,8 @@ def _single(output):
     return found[0]
 
 
-def call(generator, z, labels=None):
-    """x = G(z) or G(z, labels), flattened: [B, n_x]; raises ValueError where the output is no batch of floats."""
+def call(generator: Generator, z: tf.Tensor, labels: tf.Tensor | None = None) -> tf.Tensor:
+    """x = G(z) or G(z, labels), flattened to [B, n_x]. Raises ValueError where the output is not a batch of floats."""
     x = run(generator, z, labels)
     if not tf.is_tensor(x) and not isinstance(x, np.ndarray):
         raise ValueError(f"the generator must return one tensor [B, ...], found a {type(x).__name__}")
@@ -172,8 +193,8 @@ def call(generator, z, labels=None):
     return tf.reshape(x, [tf.shape(z)[0], -1 if width is None else width])
 
 
-def latents(z):
-    """`z` as a tensor [B, n_z] of float32 or float64; raises ValueError for anything else."""
+def latents(z: Array) -> tf.Tensor:
+    """`z` as a tensor [B, n_z] of float32 or float64. Raises ValueError for any other shape or for integers."""
     try:
         z = tf.convert_to_tensor(z)
     except (ValueError, TypeError) as error:
@@ -189,7 +210,7 @@ def latents(z):
 
 
 def _flat(shape, problem):
-    """A message with the way to measure a generator whose latents have more axes than one."""
+    """The problem, and how to measure a generator whose latents have several axes."""
     axes = ", ".join(map(str, shape))
     return (
         f"{problem}: pass flat latents, tf.reshape(z, [len(z), -1]), and "
@@ -197,18 +218,18 @@ def _flat(shape, problem):
     )
 
 
-def conditions(labels, z):
-    """`labels` as a tensor [B, ...] beside z; None stays None."""
+def conditions(labels: Array | None, z: tf.Tensor) -> tf.Tensor | None:
+    """`labels` as a tensor [B, ...] with one label for each latent, or None. Raises ValueError for another shape."""
     if labels is None:
         return None
-    labels = tf.convert_to_tensor(labels)
-    if labels.shape.rank == 0 or not labels.shape[:1].is_compatible_with(z.shape[:1]):
-        raise ValueError(f"labels must be [B, ...] with one for each latent, found {labels.shape} for z {z.shape}")
-    return labels
+    given: tf.Tensor = tf.convert_to_tensor(labels)
+    if given.shape.rank == 0 or not given.shape[:1].is_compatible_with(z.shape[:1]):
+        raise ValueError(f"labels must be [B, ...] with one for each latent, found {given.shape} for z {z.shape}")
+    return given
 
 
-def check(generator, z, labels=None):
-    """Builds a Keras model that is not built yet, and raises ValueError where it cannot take such latents."""
+def check(generator: Generator, z: tf.Tensor, labels: tf.Tensor | None = None) -> None:
+    """Builds a Keras model that is not built yet. Raises ValueError where the generator cannot take latents like z."""
     if not callable(generator):
         raise ValueError(f"the generator must be callable, z [B, n_z] → images, found {generator!r}")
     shape = getattr(generator, "input_shape", None) if isinstance(generator, keras.Layer) else None
@@ -222,17 +243,17 @@ def check(generator, z, labels=None):
 
 
 def _quoting(z, function, *arguments):
-    """What `function` returns; a ValueError that says what the generator said for whatever it raises."""
+    """The result of `function`. Any error of the generator becomes a ValueError that quotes it."""
     try:
         return function(*arguments)
-    except Exception as error:  # somebody's code can raise anything
+    except Exception as error:  # the generator is a user's code and can raise anything
         raise ValueError(f"the generator does not work on z {list(z.shape)}: {summary(error)}") from error
 
 
-def inspect(generator, z, labels=None):
+def inspect(generator: Generator, z: Array, labels: Array | None = None) -> Inspection:
     """The `Inspection` of a generator for latents z [B, n_z].
 
-    Raises ValueError where the generator does not work on them, with what it said.
+    Raises ValueError where the generator fails on these latents; the message quotes the generator's error.
     """
     z = latents(z)
     labels = conditions(labels, z)
@@ -242,7 +263,7 @@ def inspect(generator, z, labels=None):
         return _inspect(generator, z, labels)
     key = (z.shape, z.dtype, labels is None or labels.shape)
     found = memory.inspections.get(key) or _inspect(generator, z, labels)
-    if found.n_x is not None:  # within a graph the size of the output may be unknown
+    if found.n_x is not None:  # the size of the output may be unknown inside a graph
         memory.inspections[key] = found
     return found
 
@@ -261,13 +282,16 @@ def _inspect(generator, z, labels):
     return Inspection(n_x, size, coarsest, tuple(v for v in graph.variables if v.dtype.is_integer))
 
 
-def tolerance(epsilon):
-    """How far two ways to one derivative may be apart, relatively, for rounding: 1e-6 is usual in float32."""
+def tolerance(epsilon: float) -> float:
+    """The largest relative difference between two computations of one derivative that rounding explains.
+
+    1e-6 is usual in float32.
+    """
     return max(1e-4, 16 * epsilon)
 
 
 def _epsilon(dtype):
-    on_tpu = isinstance(tf.distribute.get_strategy(), tf.distribute.TPUStrategy)  # it multiplies float32 as bfloat16
+    on_tpu = isinstance(tf.distribute.get_strategy(), tf.distribute.TPUStrategy)  # TPUs multiply float32 as bfloat16
     if dtype == tf.bfloat16 or (on_tpu and dtype == tf.float32):
         return 2.0**-7
     return float(np.finfo(dtype.as_numpy_dtype).eps)
@@ -277,7 +301,7 @@ _NO_ACTIVATION = {"ReadVariableOp", "Const", "Placeholder", "Identity", "Reshape
 
 
 def _activations(graph, batch):
-    """(shape of one sample, dtype) of each tensor that a graph and the functions that it calls compute by sample."""
+    """(shape of one sample, dtype) of each batched tensor in a graph and in the functions that it calls."""
     definition = graph.as_graph_def(add_shapes=True)
     for nodes in (definition.node, *(function.node_def for function in definition.library.function)):
         for node in nodes:
@@ -294,8 +318,8 @@ def _outputs(node, batch):
             yield sizes[1:], tf.dtypes.as_dtype(kind)
 
 
-def draws_noise(generator, z, labels=None):
-    """Whether G differs between two samples, or two calls, at the same latent: it draws noise of its own."""
+def draws_noise(generator: Generator, z: tf.Tensor, labels: tf.Tensor | None = None) -> bool:
+    """Whether G draws random numbers: G(z) differs between two samples or two calls at the same latent."""
     twice = tf.repeat(z[:1], 2, axis=0), None if labels is None else tf.repeat(labels[:1], 2, axis=0)
     first, second = call(generator, *twice), call(generator, *twice)
     rows = np.asarray(tf.cast(tf.concat([first, second], axis=0), tf.float64))
@@ -305,10 +329,10 @@ def draws_noise(generator, z, labels=None):
 
 @contextlib.contextmanager
 def same_noise(states: Iterable[tf.Variable]) -> Iterator[Callable[[], None]]:
-    """A context that gives a function which sets the states of a generator's noise to what they were at the beginning.
+    """A context that yields a function `restart`, which resets a generator's random states to their first values.
 
-    A generator that is called after it draws the same noise as before; the end of the context calls it too. `states`
-    are those of its `Inspection`. Noise without a state that can be set (tf.random.normal) is not held.
+    After `restart()` the generator draws the same noise again. The end of the context restarts too. `states` comes
+    from the generator's `Inspection`. Noise without a state (`tf.random.normal`) cannot be repeated.
     """
     before = [(state, state.numpy()) for state in states]
 
@@ -329,16 +353,16 @@ NOT_DIFFERENTIABLE = (
 )
 
 
-def is_constant(generator, z, labels=None):
-    """Whether G(z) is the same at other latents, too, with the same noise where G draws any."""
+def is_constant(generator: Generator, z: tf.Tensor, labels: tf.Tensor | None = None) -> bool:
+    """Whether G(z + 1) = G(z), with the same noise where G draws noise."""
     with same_noise(inspect(generator, z, labels).states) as restart:
         here = np.asarray(tf.cast(call(generator, z, labels), tf.float64))
         restart()
         return np.array_equal(here, np.asarray(tf.cast(call(generator, z + 1.0, labels), tf.float64)))
 
 
-def summary(error):
-    """The first telling line of an error: not one that Keras or TensorFlow only puts around it."""
+def summary(error: BaseException) -> str:
+    """The first line of an error that tells the cause; lines that Keras and TensorFlow put around it are skipped."""
     lines = [re.sub(r"\x1b\[\d*m|\{\{.*?\}\}", "", line).strip() for line in str(error).splitlines()]
     wrapping = (
         "Exception encountered when calling",

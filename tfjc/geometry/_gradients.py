@@ -1,44 +1,50 @@
-"""Gradients that TensorFlow lacks, or computes slowly, supplied while the engine traces or a penalty asks for them.
+"""Gradients that TensorFlow lacks or computes slowly. They are active while the engine traces or a penalty asks.
 
-The engine differentiates the pullback u ↦ Jᵀu, so every operation of G needs a gradient that has itself a gradient.
+The engine differentiates the pullback u ↦ Jᵀu, so the gradient of each operation of G must itself have a gradient.
 
-- Image resizing (bilinear, bicubic, Lanczos, antialiased): TensorFlow's gradient cannot be differentiated, and that of
-  bilinear resizing counts silently as constant. These maps are linear: the derivative of the adjoint is the map itself.
-- Nearest-neighbour resizing: TensorFlow's gradient cannot be differentiated, and XLA cannot compile it. Ours sums the
-  copies of each pixel.
+- Image resizing (bilinear, bicubic, Lanczos, antialiased): TensorFlow's gradient cannot be differentiated. TensorFlow
+  treats that of bilinear resizing as constant, without an error. These maps are linear, so the derivative of the
+  adjoint is the map itself.
+- Nearest-neighbour resizing: TensorFlow's gradient cannot be differentiated, and XLA cannot compile it. Our gradient
+  sums the copies of each pixel.
 - Softsign: TensorFlow's gradient cannot be differentiated; the formula u/(1 + |x|)² can.
-- BiasAdd: oneDNN's pass over the graph fuses a BiasAddGrad with any Conv2DBackpropFilter of the same upstream gradient.
-  Where the filter's gradient is one of a second derivative and depends on the BiasAddGrad, that makes a cycle, and the
-  step fails with "nodes in a cycle", depending on the order of a hash table. Ours is a plain sum.
-- Tile, which Keras's UpSampling2D is made of: TensorFlow's gradient doubles the number of axes, beyond those that its
-  kernels are fast for.
-- ReLU and its like: vectorised over n_z passes, TensorFlow copies the slope n_z times; a product broadcasts it.
-- The last transposed convolution, to 1 or 3 colours: few output channels make it slow; as a convolution at the size of
-  its input to all s×s pixels at once (Shi et al. 2016, sub-pixel convolution) it is not.
+- BiasAdd: oneDNN's graph pass fuses a BiasAddGrad with any Conv2DBackpropFilter of the same upstream gradient. In a
+  second derivative, the Conv2DBackpropFilter may depend on the BiasAddGrad. The fusion then makes a cycle, and the step
+  fails with "nodes in a cycle", depending on the order of a hash table. Our gradient is a plain sum.
+- Tile, which implements Keras's UpSampling2D: TensorFlow's gradient doubles the number of axes, and its kernels are
+  slow for so many axes.
+- ReLU, LeakyReLU, sigmoid, tanh: TensorFlow vectorises over n_z passes and copies the slope n_z times. Our product
+  broadcasts the slope.
+- The last transposed convolution, to 1 or 3 channels: TensorFlow is slow for so few output channels. A sub-pixel
+  convolution (Shi et al. 2016) computes all s×s pixels at the size of the input and is faster.
 """
 
 import contextlib
 import threading
+from contextlib import AbstractContextManager
 
 import tensorflow as tf
 
 from tfjc.support.convolutions import MOST_SUB_PIXEL_CHANNELS, sub_pixel
 
 _lock = threading.Lock()
-_held: dict[str, tuple] = {}  # {operation: (how often it is held, entry, TensorFlow's own gradient)}
+_held: dict[str, tuple] = {}  # {operation: (number of open contexts, entry, TensorFlow's own gradient)}
 
 
-def completed():
-    """Within it, traced gradients are differentiable; as before where TensorFlow's registry is not as we know it."""
+def completed() -> AbstractContextManager[None]:
+    """A context in which traced gradients can be differentiated. It has no effect where TensorFlow's registry differs.
+
+    "Differs" means that the private registry lacks an attribute that `_hold` uses.
+    """
     return _replaced(_GRADIENTS)
 
 
-def twice_differentiable():
-    """A context within which to take gradients that are themselves differentiated.
+def twice_differentiable() -> AbstractContextManager[None]:
+    """A context for gradients that are themselves differentiated. Compute the inner gradient inside it.
 
-    TensorFlow's gradients of image resizing and softsign cannot be differentiated: that of bilinear resizing counts as
-    constant without a word, the others raise LookupError. That of BiasAdd can make a graph that TensorFlow refuses.
-    Penalties on slopes and adjusted gradients differentiate a gradient: they take the inner one within this context.
+    Penalties on slopes and adjusted gradients differentiate a gradient. TensorFlow's gradients of image resizing and
+    softsign cannot be differentiated: that of bilinear resizing counts as constant without an error, the others raise
+    LookupError. TensorFlow's gradient of BiasAdd can make a graph that TensorFlow refuses.
     """
     return _replaced(_TWICE)
 
@@ -56,9 +62,9 @@ def _replaced(names):
 
 
 def _hold(name):
-    """Puts our gradient into TensorFlow's registry unless it is there; False where the registry is another."""
+    """Puts our gradient into TensorFlow's registry; False where the registry has not the expected attributes."""
     try:
-        from tensorflow.python.framework import ops  # there is no public way to replace a gradient
+        from tensorflow.python.framework import ops  # TensorFlow has no public way to replace a gradient
 
         entry = ops._gradient_registry._registry[name]
         count, entry, gradient = _held.get(name, (0, entry, entry["type"]))
@@ -79,7 +85,7 @@ def _release(name):
 
 
 def _linear(again):
-    """The gradient of an operation that is linear in its first input; `again` applies it to another one."""
+    """The gradient of an operation that is linear in its first input; `again` applies the operation to other images."""
 
     def wrapped(gradient):
         def differentiable(operation, upstream):
@@ -100,16 +106,17 @@ def _linear(again):
     return wrapped
 
 
-# The types of images that TensorFlow's own adjoints take, where the resizing itself takes more.
+# The image types of TensorFlow's adjoints, for operations that themselves take more types.
 _ADJOINT_TYPES = {"ResizeBicubic": [tf.float32, tf.float64], "ScaleAndTranslate": [tf.float32]}
 
 
 class _Constant:
-    """An operation whose inputs do not vary: of the image, the adjoint takes the size alone."""
+    """An operation with constant inputs. The adjoint uses only the size of the image."""
 
-    def __init__(self, operation):
+    def __init__(self, operation: tf.Operation) -> None:
         self.get_attr = operation.get_attr
-        self.inputs = [x if x is None else tf.stop_gradient(x) for x in operation.inputs]  # None where it is not needed
+        # TensorFlow keeps None for an input that the gradient does not use.
+        self.inputs = [x if x is None else tf.stop_gradient(x) for x in operation.inputs]
 
 
 def _attributes(operation, *names):
@@ -145,7 +152,7 @@ def _nearest(gradient):
             return [tf.reduce_sum(copies, [2, 4]), None]
 
         def selection(axis):
-            """The matrix [size after, size before] that picks rows or columns: resizing, applied to the unit matrix."""
+            """The matrix [size after, size before] that selects rows or columns: the resized unit matrix."""
             unit = tf.eye(tf.shape(operation.inputs[0])[axis], dtype=upstream.dtype)[None, :, None, :]
             size = tf.stack([tf.shape(upstream)[axis], 1])
             return tf.raw_ops.ResizeNearestNeighbor(images=unit, size=size, **options)[0, :, 0]
@@ -156,7 +163,7 @@ def _nearest(gradient):
 
 
 def _is_repetition(before, after):
-    """Whether nearest-neighbour resizing repeats each pixel as often: by powers of 2, of which float32 is exact."""
+    """Whether resizing repeats all pixels equally often: by powers of 2, for which float32 coordinates are exact."""
     if not (before[1:].is_fully_defined() and after[1:].is_fully_defined()):
         return False
     pairs = zip(before[1:3], after[1:3], strict=True)
@@ -180,7 +187,7 @@ def _bias_add(gradient):
 
 def _tile(gradient):
     def summed(operation, upstream):
-        """Σ over the copies, with an axis more for each tiled axis alone."""
+        """Σ over the copies. The reshaped tensor has one additional axis for each tiled axis."""
         shape = operation.inputs[0].shape
         if not (tf.is_tensor(upstream) and shape.is_fully_defined() and upstream.shape.is_fully_defined()):
             return gradient(operation, upstream)
@@ -196,7 +203,7 @@ def _tile(gradient):
 
 
 def _factor(place, slope):
-    """The gradient of an operation that multiplies its input number `place` by a slope, as that product."""
+    """The gradient of an operation that multiplies its input at index `place` by a slope, written as a product."""
 
     def wrapped(gradient):
         def multiplied(operation, upstream):
@@ -230,17 +237,17 @@ def _convolution(gradient):
 
 
 def _is_sub_pixel(operation):
-    _, height, width, colours = operation.inputs[0].shape if operation.inputs[0].shape.rank == 4 else [None] * 4
+    _, height, width, channels = operation.inputs[0].shape if operation.inputs[0].shape.rank == 4 else [None] * 4
     _, s, t, _ = operation.get_attr("strides")
     return (
         operation.get_attr("padding") == b"SAME"
         and operation.get_attr("data_format") == b"NHWC"
         and list(operation.get_attr("dilations")) == [1, 1, 1, 1]
         and operation.inputs[1].shape.is_fully_defined()
-        and operation.inputs[1].shape[2] == colours
-        and None not in (height, width, colours)
+        and operation.inputs[1].shape[2] == channels
+        and None not in (height, width, channels)
         and s == t > 1
-        and colours <= MOST_SUB_PIXEL_CHANNELS
+        and channels <= MOST_SUB_PIXEL_CHANNELS
         and height % s == width % s == 0
     )
 

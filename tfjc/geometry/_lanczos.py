@@ -1,4 +1,4 @@
-"""The ends of a spectrum from products alone, by SciPy's Lanczos solver."""
+"""The largest and smallest singular values from products with J and Jᵀ, by SciPy's Lanczos solver."""
 
 from typing import NamedTuple
 
@@ -9,11 +9,11 @@ from tfjc.support import checks, noise
 
 
 class Extremes(NamedTuple):
-    """The k largest and k smallest singular values of J, each descending, with their residuals and directions.
+    """The k largest and k smallest singular values of J, each descending, with residuals and directions.
 
-    The residual of σ is ‖Jᵀu − σv‖ (Jv = σu holds by construction): J has a singular value within that distance of σ.
-    Shapes: values and residuals [k], vectors [n_z, k] with a direction v of unit length in each column; with a first
-    axis B from `JacobianOperator.extremes`.
+    The residual of σ is ‖Jᵀu − σv‖; Jv = σu holds by construction. J has a singular value within the residual of σ.
+    Values and residuals are [k]. Vectors are [n_z, k]; each column is a direction v of unit length.
+    `JacobianOperator.extremes` adds a first axis B.
     """
 
     largest: np.ndarray
@@ -24,23 +24,23 @@ class Extremes(NamedTuple):
     smallest_vectors: np.ndarray
 
 
-def extremes(operator, k=6, *, krylov=None, seed=0):
+def extremes(operator: LinearOperator, k: int = 6, *, krylov: int | None = None, seed: int = 0) -> Extremes:
     """The `Extremes` of a linear map J [n_x, n_z], from products with J and Jᵀ.
 
-    Lanczos (ARPACK) on M = JᵀJ for the largest values, and on σ_max²·I − M for the smallest, whose spectrum is crowded:
-    there a Krylov space of n_z dimensions converges at once and a smaller one hardly ever, so it takes about n_z
-    products with M and memory for n_z·krylov numbers. A Rayleigh–Ritz step on J itself then gives the values, without
-    squaring the condition number. In float32 directions below ~1e-3.5·σ_max are blurred: see the residuals, and use
-    `in_float64` for less.
+    Lanczos (ARPACK) runs on M = JᵀJ for the largest values and on σ_max²·I − M for the smallest ones. The spectrum of
+    σ_max²·I − M is crowded: a Krylov space of n_z dimensions converges at once, a smaller one hardly ever. So the
+    smallest values take about n_z products with M and memory for n_z·krylov numbers. A Rayleigh–Ritz step on J itself
+    then gives the values without squaring the condition number. In float32, directions with σ below about
+    1e-3.5·σ_max are blurred. The residuals show this; `in_float64` resolves smaller σ.
 
     Args:
       operator: SciPy LinearOperator [n_x, n_z], such as `tfjc.geometry.operator(generator, z)` for one z.
-      k: how many values at each end, less than n_z.
-      krylov: the most dimensions of the Krylov space; n_z or 4,096, whichever is less, by default.
-      seed: of the solver's starting vector.
+      k: the number of values at each end, less than n_z.
+      krylov: the largest dimension of the Krylov space; the smaller of n_z and 4,096 by default.
+      seed: seed of the solver's starting vector.
 
     Raises:
-      ValueError: k or krylov is out of range, or the solver did not converge in that Krylov space.
+      ValueError: k or krylov is out of range, a product is not finite, or the solver does not converge.
     """
     n_z = operator.shape[1]
     k = checks.integer("k", k, minimum=1)
@@ -54,7 +54,7 @@ def extremes(operator, k=6, *, krylov=None, seed=0):
     start = noise.rng(seed, noise.Stream.LANCZOS).standard_normal(n_z)
     image = squared(start)
     if not np.isfinite(image).all():
-        raise ValueError("the map is not finite: its products hold nan or infinite values")
+        raise ValueError("the products of the operator hold nan or infinite values")
     if not image.any():
         return _zero(n_z, k)
     solve = {"k": k, "which": "LA", "v0": start}
@@ -71,11 +71,11 @@ def _lanczos(matrix, **options):
         return eigsh(matrix, **options)
     except ArpackNoConvergence as error:
         size = options.get("ncv", "its default")
-        raise ValueError(f"Lanczos did not converge with a Krylov space of {size} dimensions: {error}") from error
+        raise ValueError(f"Lanczos did not converge in a Krylov space of {size} dimensions: {error}") from error
 
 
 def _zero(n_z, k):
-    """The extremes of J = 0: any directions do."""
+    """The extremes of J = 0, with arbitrary directions."""
     ends = np.zeros(k), np.zeros(k), np.eye(n_z, k)
     return Extremes(*ends, *ends)
 
@@ -83,7 +83,7 @@ def _zero(n_z, k):
 def _refine(operator, vectors, null):
     """Rayleigh–Ritz: the singular values of J on the span of orthonormal `vectors`, residuals and directions.
 
-    A value of at most `null` is rounding: there is no u of its own there, and ‖Jv‖ is the distance.
+    A value of at most `null` is rounding error. It has no meaningful u, so its residual is ‖Jv‖.
     """
     images = operator.matmat(vectors.astype(operator.dtype)).astype(np.float64)
     left, values, rotation = np.linalg.svd(images, full_matrices=False)

@@ -1,52 +1,54 @@
-"""How much of a Jacobian is computed at once."""
+"""Decides how many samples and passes of a Jacobian are computed at once."""
 
 import pathlib
 
 import psutil
 import tensorflow as tf
 
+from tfjc.geometry._generator import Inspection
 from tfjc.support import checks
 
-_SHARE = 0.25  # of the free memory, for what the passes hold
+_SHARE = 0.25  # of the free memory, for the passes
 _GROUP = pathlib.Path("/sys/fs/cgroup")
-_MOST_ON_CPU = 2**31  # more is no faster there: of a 32-pixel DCGAN, 128 pairs at once cost 1.2 times what 1,024 do
+# More memory is hardly faster on CPUs: for a 32-pixel DCGAN, 128 pairs at once take 1.2 times the time of 1,024.
+_MOST_ON_CPU = 2**31
 
 
-def pairs(inspection, chunk):
-    """How many (sample, pass) pairs to hold at once: `chunk`, or where it is None what a quarter of free memory takes.
+def pairs(inspection: Inspection, chunk: int | None) -> int:
+    """The number of (sample, pass) pairs to hold at once: `chunk`, or what fits into a quarter of the free memory.
 
-    A pair holds no more than the activations of one sample (0.2 to 0.6 of them, measured on DCGANs, a ResNet and an
-    MLP). Rounded down to a power of two, so that a little more or less memory does not change the plan.
+    A pair needs at most the activations of one sample (0.2 to 0.6 of them, measured on DCGANs, a ResNet and an MLP).
+    The number is rounded down to a power of two, so that small changes of free memory do not change the blocks.
     """
     if chunk is not None:
         return checks.integer("chunk", chunk, minimum=1)
     return 2 ** max(1, (_budget() // max(1, inspection.activation_bytes)).bit_length() - 1)
 
 
-def samples(batch, n_z, pairs):
-    """Samples in a block, for n_z passes each: blocks are of even size."""
+def samples(batch: int, n_z: int, pairs: int) -> int:
+    """The number of samples in a block, with n_z passes for each sample. Blocks have nearly equal sizes."""
     rounds = -(-batch // max(1, pairs // n_z))
     return -(-batch // rounds)
 
 
-def passes(size, columns, pairs):
-    """How many of `columns` passes to run at once on a block of `size` samples; None for all."""
+def passes(size: int, columns: int, pairs: int | None) -> int | None:
+    """The number of passes to run at once, of `columns` passes on a block of `size` samples; None for all."""
     if pairs is None or size * columns <= pairs:
         return None
-    at_once = max(2, pairs // size)  # TensorFlow's loop takes no fewer than 2 passes
+    at_once = max(2, pairs // size)  # TensorFlow's loop needs at least 2 passes
     return -(-columns // -(-columns // at_once))
 
 
 def _budget():
     if isinstance(tf.distribute.get_strategy(), tf.distribute.MultiWorkerMirroredStrategy):
-        return _MOST_ON_CPU  # all workers must take the same blocks, whatever memory each has
+        return _MOST_ON_CPU  # all workers must compute the same blocks, whatever their memory
     kind = next((kind for kind in ("TPU", "GPU") if tf.config.list_logical_devices(kind)), "CPU")
     free = {"CPU": _free_on_host, "GPU": _free_on_gpu, "TPU": lambda: 2**33}[kind]()
     return int(_SHARE * free) if kind != "CPU" else min(int(_SHARE * free), _MOST_ON_CPU)
 
 
 def _free_on_host():
-    """Bytes that are available, or that the container's limit (cgroup v2) leaves where that is less."""
+    """Bytes that are available: the smaller of the machine's and the container's (cgroup v2) free memory."""
     free = psutil.virtual_memory().available
     try:
         limit, used, stat = ((_GROUP / f"memory.{name}").read_text().strip() for name in ("max", "current", "stat"))
@@ -60,7 +62,7 @@ def _free_on_host():
 
 def _free_on_gpu():
     """Bytes that TensorFlow may still allocate on the first GPU."""
-    from tensorflow.python.client import device_lib  # the only place where TensorFlow tells its limit
+    from tensorflow.python.client import device_lib  # TensorFlow tells its memory limit nowhere else
 
     limits = [device.memory_limit for device in device_lib.list_local_devices() if device.device_type == "GPU"]
     return max(0, limits[0] - tf.config.experimental.get_memory_info("GPU:0")["current"])

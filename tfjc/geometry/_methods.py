@@ -1,9 +1,9 @@
-"""The ways to J_z. Each is a graph function (generator, z, labels, passes, check) → (J [B, n_x, n_z], defect [B]).
+"""Three methods to compute J_z, each a graph function (generator, z, labels, passes, check) → (J, defect).
 
-`passes` bounds how many of a method's passes run side by side (2 at least); None runs them all at once. The defect is
-‖Jᵀu − Jᵀ(u)‖/‖Jᵀ(u)‖, where Jᵀ(u) is TensorFlow's own gradient along one u drawn at random: it is rounding error,
-unless a second derivative that a method goes through is missing, which TensorFlow may pass over in silence. It costs a
-reverse pass, and is 0 unless `check` asks for it.
+J is [B, n_x, n_z], the defect [B]. At most `passes` (2 or more) passes of a method run at once; None runs all at once.
+The defect is ‖Jᵀu − Jᵀ(u)‖/‖Jᵀ(u)‖, where Jᵀ(u) is TensorFlow's own gradient along one random u. A defect above
+rounding shows that a second derivative is missing: TensorFlow may ignore a missing second derivative without an error.
+The defect costs one reverse pass. It is 0 where `check` is False.
 """
 
 import tensorflow as tf
@@ -13,11 +13,11 @@ from tfjc.support import noise, precision
 
 
 class UnconnectedError(Exception):
-    """No chain of derivatives leads from the output to z."""
+    """The output has no gradient path to z."""
 
 
 def pullback(generator, z, labels, passes, check):
-    """Jᵀ as the batch Jacobian of the pullback u ↦ Jᵀu, which is linear in u: n_z passes over one primal."""
+    """Jᵀ as the batch Jacobian of the pullback u ↦ Jᵀu, which is linear in u: n_z passes and one forward pass."""
     with tf.GradientTape(persistent=True, watch_accessed_variables=False) as outer:
         pulled, u = pull(generator, z, labels, outer.watch)
     if not _connected(outer, pulled, u):
@@ -28,7 +28,7 @@ def pullback(generator, z, labels, passes, check):
 
 
 def pull(generator, z, labels, watch, u=None):
-    """(Jᵀu [B, n_z], u [B, n_x]): the pullback at z, with `watch` called on u before; u is drawn where it is None."""
+    """(Jᵀu [B, n_z], u [B, n_x]): the pullback at z. `watch(u)` is called first; u is drawn where it is None."""
     with tf.GradientTape(watch_accessed_variables=False) as inner:
         inner.watch(z)
         x = _generator.call(generator, z, labels)
@@ -52,23 +52,23 @@ def _defect(j, pulled, u, check):
 
 
 def _connected(tape, target, source):
-    # batch_jacobian itself returns zeros where there is no connection; this gradient is computed by nobody.
+    # batch_jacobian returns zeros where there is no connection. Building this gradient only tests for a connection.
     return tape.gradient(target, source) is not None
 
 
 def batch_jacobian(generator, z, labels, passes, check):
-    """The Jacobian by one reverse pass a pixel (tf.GradientTape.batch_jacobian of G itself)."""
+    """J by one reverse pass for each output (tf.GradientTape.batch_jacobian of G itself)."""
     with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
         tape.watch(z)
         x = _generator.call(generator, z, labels)
     if not _connected(tape, x, z):
         raise UnconnectedError
     j = tape.batch_jacobian(x, z, parallel_iterations=passes)
-    return tf.cast(j, z.dtype), tf.zeros([tf.shape(z)[0]], z.dtype)  # TensorFlow's own gradient, by definition
+    return tf.cast(j, z.dtype), tf.zeros([tf.shape(z)[0]], z.dtype)  # J is TensorFlow's own gradient: no defect
 
 
 def forward(generator, z, labels, passes, check):
-    """The columns J·e_k by forward accumulation, each on a copy of z of its own: B·n_z samples through G."""
+    """The columns J·e_k by forward accumulation. Each column has its own copy of z: B·n_z samples run through G."""
     pulled, u = pull(generator, z, labels, lambda u: None)
     size, n_z = tf.shape(z)[0], z.shape[1]
     width = n_z if passes is None else min(passes, n_z)

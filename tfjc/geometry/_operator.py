@@ -1,4 +1,4 @@
-"""J_z as linear maps, without forming it: for when n_z or n_x is too large."""
+"""Products with J_z and J_zᵀ that never form J_z, for large n_z or n_x."""
 
 import functools
 
@@ -7,18 +7,23 @@ import tensorflow as tf
 from scipy.sparse.linalg import LinearOperator
 
 from tfjc.geometry import _generator, _gradients, _lanczos
+from tfjc.geometry._generator import Array, Generator
 from tfjc.geometry._methods import UnconnectedError, pull
 from tfjc.support import noise, precision
 from tfjc.support.xla import use_xla
 
 
-def operator(generator, z, *, labels=None):
+def operator(generator: Generator, z: Array, *, labels: Array | None = None) -> "JacobianOperator | LinearOperator":
     """J_z as a `JacobianOperator` for latents z [B, n_z], or as a SciPy LinearOperator [n_x, n_z] for one z [n_z].
 
-    Arguments and errors as `tfjc.geometry.jacobian`; `labels` is then [B, ...], or one label.
+    Args:
+      generator: as in `tfjc.geometry.jacobian`.
+      z: latents [B, n_z], or one latent [n_z].
+      labels: [B, ...], or the label of the one latent.
 
     Raises:
-      ValueError: also for a generator that draws noise of its own: it would be another map at each product.
+      ValueError: as `tfjc.geometry.jacobian`; inside a tf.function; or the generator draws random numbers, so that its
+        Jacobian differs between products.
     """
     z = tf.convert_to_tensor(z)
     if z.shape.rank == 1:
@@ -29,26 +34,34 @@ def operator(generator, z, *, labels=None):
 class JacobianOperator:
     """The maps v ↦ J_z v and u ↦ J_zᵀu at each of B latents, by automatic differentiation.
 
-    `shape` is (B, n_x, n_z); `operator[b]` is the SciPy LinearOperator [n_x, n_z] at the b-th latent.
+    `operator[b]` is the SciPy LinearOperator [n_x, n_z] at the b-th latent. Arguments and errors are those of
+    `tfjc.geometry.operator`, for latents [B, n_z].
+
+    Attributes:
+      shape: (B, n_x, n_z).
+      z: the latents, [B, n_z].
     """
 
-    def __init__(self, generator, z, labels=None):
+    def __init__(self, generator: Generator, z: Array, labels: Array | None = None) -> None:
         if not tf.executing_eagerly():
-            raise ValueError("an operator holds functions of its own and cannot be made inside a tf.function")
+            raise ValueError("an operator makes its own graphs and cannot be made inside a tf.function")
         self.z = _generator.latents(z)
         self._labels = _generator.conditions(labels, self.z)
         inspection = _generator.inspect(generator, self.z, self._labels)
         self.shape = (self.z.shape[0], inspection.n_x, self.z.shape[1])
         self._generator = generator
         if _generator.draws_noise(generator, self.z, self._labels):
-            raise ValueError("the generator draws noise of its own: its Jacobian is another map at each product")
+            raise ValueError("the generator draws random numbers: its Jacobian differs between products")
         options = {"jit_compile": use_xla(), "autograph": False, "reduce_retracing": True}
         self._push = tf.function(functools.partial(_push, generator), **options)
         self._pull = tf.function(functools.partial(_pull, generator), **options)
         self._check_adjoint(_generator.tolerance(inspection.epsilon))
 
     def _check_adjoint(self, tolerance):
-        """⟨u, Jv⟩ = ⟨Jᵀu, v⟩ for a u and a v: they differ where TensorFlow passes over a missing second derivative."""
+        """Raises ValueError unless ⟨u, Jv⟩ = ⟨Jᵀu, v⟩ for a random u and v.
+
+        The products differ where TensorFlow ignores a missing second derivative.
+        """
         seeds = {axis: noise.seed(0, noise.Stream.ADJOINTS, axis) for axis in (2, 1)}
         v, u = (
             tf.random.stateless_normal([len(self), self.shape[axis]], seed, dtype=self.z.dtype)
@@ -59,24 +72,24 @@ class JacobianOperator:
         if np.any(difference > tolerance * (precision.safe_norm(pushed) + precision.safe_norm(pulled))):
             raise ValueError("TensorFlow cannot differentiate the generator twice: Jv is not the adjoint of Jᵀu")
 
-    def matvec(self, v):
-        """J_z v at each latent: v [B, n_z] → [B, n_x]."""
+    def matvec(self, v: Array) -> tf.Tensor:
+        """J_z v at each latent: v [B, n_z] → [B, n_x]. Raises ValueError for another shape."""
         return self._apply(self._push, self._vectors("v", v, 2), self.z, self._labels)
 
-    def rmatvec(self, u):
-        """J_zᵀu at each latent: u [B, n_x] → [B, n_z]."""
+    def rmatvec(self, u: Array) -> tf.Tensor:
+        """J_zᵀu at each latent: u [B, n_x] → [B, n_z]. Raises ValueError for another shape."""
         return self._apply(self._pull, self._vectors("u", u, 1), self.z, self._labels)
 
-    def extremes(self, k=6, *, krylov=None, seed=0):
-        """The `Extremes` of J at each latent, stacked: values [B, k]; arguments and errors as `extremes`."""
+    def extremes(self, k: int = 6, *, krylov: int | None = None, seed: int = 0) -> _lanczos.Extremes:
+        """The `Extremes` of J at each latent, stacked: values [B, k]. See `tfjc.geometry.extremes`."""
         found = [_lanczos.extremes(self[index], k, krylov=krylov, seed=seed) for index in range(len(self))]
         return _lanczos.Extremes(*(np.stack(field) for field in zip(*found, strict=True)))
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self.shape[0]
 
-    def __getitem__(self, index):
-        """The SciPy LinearOperator [n_x, n_z] at one latent; products with k columns run G on k copies of it."""
+    def __getitem__(self, index: int) -> LinearOperator:
+        """The SciPy LinearOperator [n_x, n_z] at one latent. A product with k columns runs G on k copies of it."""
         index = range(len(self))[index]
 
         def product(function, columns):
@@ -115,8 +128,8 @@ class JacobianOperator:
             if isinstance(error, tf.errors.ResourceExhaustedError):
                 raise
             reason = _generator.summary(error)
-            without = "tfjc.geometry.jacobian(..., method='batch_jacobian') does without"
-            raise ValueError(f"TensorFlow cannot differentiate the generator twice ({reason}); {without}") from error
+            instead = "tfjc.geometry.jacobian(..., method='batch_jacobian') needs no second derivative"
+            raise ValueError(f"TensorFlow cannot differentiate the generator twice ({reason}); {instead}") from error
 
 
 def _pull(generator, u, z, labels):

@@ -1,29 +1,36 @@
 """Spectra of a generator: singular values of J_z, log-condition numbers of M_z, the spectrum of E_z[J_z]."""
 
 import dataclasses
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow as tf
 
 from tfjc import geometry
+from tfjc.geometry._generator import Array
 
-# Rounding error of a float32 Jacobian against the same DCGAN (28 pixels, 24 channels) in float64: ‖ΔJ‖₂/(eps·‖J‖_F) is
-# 0.3 before and up to 8 after 8,000 steps on MNIST, but then along the large directions: ln κ was off by 5e-6.
-# Where ΔJ is unstructured (0.4 at 28 and 32 pixels), 4 keeps σ_min within 10 % and ln κ within 0.2.
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# Rounding error of float32 Jacobians, measured against the same DCGAN (28 pixels, 24 channels) in float64 on MNIST:
+# ‖ΔJ‖₂/(eps·‖J‖_F) is 0.3 before training. After 8,000 steps it is up to 8, but ΔJ then lies along the large
+# directions, and ln κ is off by 5e-6. Where ΔJ is unstructured (0.4 at 28 and 32 pixels), a floor of 4 keeps σ_min
+# within 10 % and ln κ within 0.2.
 _FLOOR = 4.0
 
 
 @dataclasses.dataclass(frozen=True)
 class Spectrum:
-    """Singular values of the Jacobian at each of B latents, and what is read off them (Odena et al. 2018, §2, §3).
+    """Singular values of the Jacobian at each of B latents, and their summaries (Odena et al. 2018, sections 2 and 3).
 
     Attributes:
-      singular_values: σ of J_z, [B, n_z] float64, descending; with fewer outputs than latents the rest are 0.
+      singular_values: σ of J_z, [B, n_z] float64, descending; for n_x < n_z the last n_z − n_x are 0.
       average_jacobian: singular values of E_z[J_z], [n_z] float64, descending (figures 3 and 4).
-      average_metric_tensor: E_z[M_z], [n_z, n_z] float64; its eigenvectors are directions that move the image much or
-        little wherever z is (Wang and Ponce 2021).
-      vectors: right singular vectors of J_z = eigenvectors of M_z, [B, n_z, n_z] float64, or None if not asked for;
-        vectors[b, :, k] belongs to singular_values[b, k]: a step ε along it moves the image by ε·σ_k (eq. 5).
+      average_metric_tensor: E_z[M_z], [n_z, n_z] float64. Its eigenvectors are the directions that move the image much
+        or little at all z (Wang and Ponce 2021).
+      vectors: right singular vectors of J_z (the eigenvectors of M_z), [B, n_z, n_z] float64, or None if they were not
+        requested. A step ε along vectors[b, :, k] moves the image by ε·singular_values[b, k] (eq. 5).
       epsilon: machine epsilon of the coarsest type that the generator computes in.
     """
 
@@ -34,31 +41,31 @@ class Spectrum:
     epsilon: float = float(np.finfo(np.float32).eps)
 
     @property
-    def sigma_max(self):
-        """σ_max of J_z, [B]: the most that a unit step in z moves the image."""
+    def sigma_max(self) -> np.ndarray:
+        """σ_max of J_z, [B]: the largest distance that a unit step in z moves the image."""
         return self.singular_values[:, 0]
 
     @property
-    def sigma_min(self):
-        """σ_min of J_z, [B]: the least that a unit step in z moves the image."""
+    def sigma_min(self) -> np.ndarray:
+        """σ_min of J_z, [B]: the smallest distance that a unit step in z moves the image."""
         return self.singular_values[:, -1]
 
     @property
-    def log_condition(self):
-        """ln(λ_max/λ_min) of M_z = 2·ln(σ_max/σ_min) of J_z, natural, [B]; inf where J_z is rank-deficient or 0.
+    def log_condition(self) -> np.ndarray:
+        """The log-condition number ln(λ_max/λ_min) of M_z = 2·ln(σ_max/σ_min) of J_z, natural logarithm, [B].
 
-        nan where J_z itself is not finite.
+        inf where J_z is rank-deficient or 0; nan where J_z is not finite.
         """
         return _log_condition(self.singular_values)
 
     @property
-    def mean_log_condition(self):
-        """Mean of `log_condition` over the batch: the paper's summary (figure 1); inf if one of them is."""
+    def mean_log_condition(self) -> float:
+        """Mean of `log_condition` over the batch, the paper's summary (figure 1); inf if one latent's is inf."""
         return float(np.mean(self.log_condition))
 
     @property
     def median_log_condition(self) -> float:
-        """Median of `log_condition` over the batch; inf where half of them or more are."""
+        """Median of `log_condition` over the batch; inf where `log_condition` is inf at half of the latents or more."""
         return float(np.median(self.log_condition))
 
     @property
@@ -68,19 +75,19 @@ class Spectrum:
 
     @property
     def rank(self) -> np.ndarray:
-        """The numerical rank r of J_z, [B]: how many singular values stand above `floor`; nan where J_z is not finite.
+        """The numerical rank r of J_z, [B]: how many singular values exceed `floor`; nan where J_z is not finite.
 
-        The cut is the generator's rounding and not that of float64. A generator that normalises z, x = G(z/‖z‖), has
-        one direction that does nothing; in float32 its σ is found as 1e-7·σ_max, below `floor`, so r = n_z − 1.
+        `floor` is the generator's rounding error, not that of float64. Example: a generator that normalises z,
+        x = G(z/‖z‖), has σ = 0 along z. In float32 this σ is computed as 1e-7·σ_max, below `floor`, so r = n_z − 1.
         """
         above = self.singular_values > self.floor[:, None]
         return np.where(np.isfinite(self.sigma_max), np.count_nonzero(above, axis=1), np.nan)
 
     @property
     def nonzero_log_condition(self) -> np.ndarray:
-        """ln(λ_max/λ_r) = 2·ln(σ_max/σ_r) with r the `rank`, [B]: of the directions that do something.
+        """ln(λ_max/λ_r) = 2·ln(σ_max/σ_r) with r the `rank`, [B]: over the directions that move the image.
 
-        Equal to `log_condition` where that is resolved. inf where r = 0, nan where J_z is not finite.
+        Equal to `log_condition` where `resolved` is True. inf where r = 0; nan where J_z is not finite.
         """
         last = np.maximum(np.nan_to_num(self.rank).astype(int), 1) - 1
         smallest = np.take_along_axis(self.singular_values, last[:, None], axis=1)
@@ -89,7 +96,7 @@ class Spectrum:
 
     @property
     def log_scale(self) -> np.ndarray:
-        """ln(tr M_z/n_z) = ln(Σ_k σ_k²/n_z), [B]: how much G moves the image, over all directions; −inf for J_z = 0."""
+        """ln(tr M_z/n_z) = ln(Σ_k σ_k²/n_z), [B]: log of the mean squared σ; −inf for J_z = 0."""
         with np.errstate(divide="ignore"):
             return np.log(np.mean(np.square(self.singular_values), axis=1))
 
@@ -97,18 +104,19 @@ class Spectrum:
     def participation_ratio(self) -> np.ndarray:
         """(Σ_k λ_k)²/Σ_k λ_k² of M_z's eigenvalues λ_k = σ_k², [B], 1 to n_z; nan for J_z = 0.
 
-        Over how many directions tr M_z is spread (Bell and Dean 1970, "Atomic vibrations in vitreous silica").
+        The number of directions that tr M_z is spread over (Bell and Dean 1970, "Atomic vibrations in vitreous
+        silica").
         """
         shares = np.square(_ratio(self.singular_values, self.singular_values[:, :1]))
         return np.square(np.sum(shares, axis=1)) / np.sum(np.square(shares), axis=1)
 
     @property
-    def average_jacobian_log_condition(self):
-        """2·ln(σ_max/σ_min) of E_z[J_z]; inf where it is rank-deficient."""
+    def average_jacobian_log_condition(self) -> float:
+        """2·ln(σ_max/σ_min) of E_z[J_z]; inf where E_z[J_z] is rank-deficient."""
         return float(_log_condition(self.average_jacobian[None])[0])
 
     @property
-    def log_determinant(self):
+    def log_determinant(self) -> np.ndarray:
         """ln det M_z = 2·Σ_k ln σ_k, [B]; −inf where J_z is rank-deficient.
 
         √det M_z is the volume of the image of a unit cube in z (the magnification factor of Arvanitidis et al. 2018).
@@ -117,28 +125,28 @@ class Spectrum:
             return 2.0 * np.sum(np.log(self.singular_values), axis=1)
 
     @property
-    def effective_rank(self):
+    def effective_rank(self) -> np.ndarray:
         """exp(−Σ_k p_k ln p_k) with p_k = σ_k/Σσ, [B], 1 to n_z; nan for J_z = 0 (Roy and Vetterli 2007)."""
         p = _ratio(self.singular_values, np.sum(self.singular_values, axis=1, keepdims=True))
         return np.exp(-np.sum(p * np.log(np.where(p > 0, p, 1.0)), axis=1))
 
     @property
-    def stable_rank(self):
+    def stable_rank(self) -> np.ndarray:
         """‖J_z‖_F²/σ_max², [B], 1 to n_z; nan for J_z = 0 (Rudelson and Vershynin 2007)."""
         return _ratio(np.sum(np.square(self.singular_values), axis=1), np.square(self.sigma_max))
 
     @property
-    def floor(self):
-        """The rounding error that σ_min has to stand above, 4·ε·‖J_z‖_F with the machine epsilon ε, [B]."""
+    def floor(self) -> np.ndarray:
+        """The rounding error of σ, 4·ε·‖J_z‖_F with the machine epsilon ε, [B]."""
         return _FLOOR * self.epsilon * np.sqrt(np.sum(np.square(self.singular_values), axis=1))
 
     @property
-    def resolved(self):
-        """Whether σ_min stands above `floor`, [B] of bool: else ln κ is a lower bound at best."""
+    def resolved(self) -> np.ndarray:
+        """Whether σ_min exceeds `floor`, [B] bool. Where it does not, ln κ is at best a lower bound."""
         return self.sigma_min > self.floor
 
-    def plot(self, axes=None):
-        """Draws each latent's spectrum and that of E[J] in log scale on `axes` (new ones by default); returns them."""
+    def plot(self, axes: "Axes | None" = None) -> "Axes":
+        """Draws the spectra of all latents and of E[J] in log scale on `axes` (default: new axes); returns the axes."""
         from matplotlib import pyplot
 
         from tfjc.support import figures
@@ -159,34 +167,49 @@ def _ratio(numerator, denominator):
         return np.where(denominator > 0, numerator / denominator, np.nan)
 
 
-def spectrum(generator, z, *, labels=None, chunk=None, vectors=False, progress=None):
+def spectrum(
+    generator: geometry.Generator,
+    z: Array,
+    *,
+    labels: Array | None = None,
+    chunk: int | None = None,
+    vectors: bool = False,
+    progress: Callable[[int], object] | None = None,
+) -> Spectrum:
     """The `Spectrum` of a generator at latents z [B, n_z], from float64 Gram matrices and LAPACK's symmetric solver.
 
-    Float64 latents (see `tfjc.geometry.in_float64`) are the referee: there J_z itself is decomposed, which resolves
-    condition numbers that a float64 Gram matrix could not (κ(J) above 1e7). `vectors=True` keeps the eigenvectors of
-    each M_z, too; `progress` is called with the number of latents of each block that is done. Other arguments and
-    errors as `tfjc.geometry.jacobian`. Source: Odena et al. 2018, sections 2 and 3.
+    For float64 latents (see `tfjc.geometry.in_float64`) J_z itself is decomposed. This resolves condition numbers that
+    a float64 Gram matrix cannot (κ(J) above 1e7). Source: Odena et al. 2018, sections 2 and 3.
+
+    Args:
+      generator, z, labels, chunk: as in `tfjc.geometry.jacobian`.
+      vectors: whether to keep the eigenvectors of each M_z.
+      progress: function that is called after each block with the number of its latents.
+
+    Raises:
+      ValueError: as `tfjc.geometry.jacobian`, or inside a tf.function.
     """
     if not tf.executing_eagerly():
         raise ValueError(
-            "spectrum returns NumPy arrays and cannot be part of a tf.function: call it outside, or take "
-            "tfjc.geometry.metric_tensor inside, whose eigenvalues are the squared singular values"
+            "spectrum returns NumPy arrays and cannot run inside a tf.function: call it outside, or call "
+            "tfjc.geometry.metric_tensor inside; its eigenvalues are the squared singular values"
         )
     decompose = _decompose if tf.convert_to_tensor(z).dtype == tf.float64 else _decompose_gram
     inspection = geometry.inspect(generator, z, labels)
-    decomposed, metric, total = [], 0.0, 0.0
+    decomposed, metric, total = [], np.zeros(()), np.zeros(())
     for block in geometry.blocks(generator, z, labels=labels, chunk=chunk, inspection=inspection):
         grams = geometry.gram(block).numpy()
         decomposed.append(decompose(block, grams, vectors))
-        metric += grams.sum(axis=0)
+        metric = metric + grams.sum(axis=0)
         total = _accumulate(total, block.numpy())
         if progress:
             progress(len(block))
-    samples = len(z)
     values, directions = zip(*decomposed, strict=True)
+    found = np.concatenate(values)
+    samples = len(found)
     average = np.divide(total, samples, out=total)[None]
     return Spectrum(
-        singular_values=np.concatenate(values),
+        singular_values=found,
         average_jacobian=decompose(average, geometry.gram(average).numpy(), vectors=False)[0][0],
         average_metric_tensor=metric / samples,
         vectors=np.concatenate(directions) if vectors else None,
@@ -202,19 +225,19 @@ def _accumulate(total, block):
     return total
 
 
-def singular_values(matrices):
+def singular_values(matrices: Array) -> np.ndarray:
     """Singular values of each matrix, [B, m, n] → [B, n] float64, descending: √ of the eigenvalues of the Gram matrix.
 
-    Eigenvalues that float64 cannot tell from zero, λ ≤ n·eps·λ_max, become exactly 0; all are nan for a matrix that is
-    not finite.
+    Eigenvalues λ ≤ n·eps·λ_max, which float64 cannot distinguish from 0, become exactly 0. All are nan for a matrix
+    that is not finite.
     """
     return _decompose_gram(matrices, geometry.gram(matrices).numpy(), vectors=False)[0]
 
 
-def eigenvectors(metric_tensors):
-    """Eigenvectors of metric tensors [..., n, n] in columns, by descending eigenvalue.
+def eigenvectors(metric_tensors: np.ndarray) -> np.ndarray:
+    """Eigenvectors of metric tensors [..., n, n] in columns, by descending eigenvalue; nan for a tensor not finite.
 
-    The first moves the image most, the last least (Odena et al. 2018, eq. 5). nan where the tensor is not finite.
+    A step along the first column moves the image most, along the last one least (Odena et al. 2018, eq. 5).
     """
     finite = np.isfinite(metric_tensors).all(axis=(-2, -1), keepdims=True)
     return np.where(finite, np.linalg.eigh(np.where(finite, metric_tensors, 0.0))[1][..., ::-1], np.nan)
@@ -233,7 +256,7 @@ def _decompose(matrices, grams, vectors):
 
 
 def _decompose_gram(matrices, grams, vectors):
-    """As `_decompose`, of matrices whose own rounding is coarser, from their float64 Gram matrices: much faster."""
+    """As `_decompose`, from float64 Gram matrices: much faster, for matrices with coarser rounding than float64."""
     finite = np.isfinite(grams).all(axis=(1, 2), keepdims=True)
     grams = np.where(finite, grams, 0.0)
     eigenvalues, columns = np.linalg.eigh(grams) if vectors else (np.linalg.eigvalsh(grams), None)

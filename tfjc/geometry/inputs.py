@@ -1,4 +1,4 @@
-"""Which input of a model takes the latents, and which one the labels."""
+"""Decides which input of a model takes the latents and which one takes the labels."""
 
 import itertools
 import re
@@ -11,21 +11,21 @@ from tfjc.support import checks
 
 
 class Input(NamedTuple):
-    """One input of a model: its name, its shape without the batch axis, its type."""
+    """One input of a model: its name, its shape without the batch axis, and its type."""
 
     name: str
-    shape: tuple
+    shape: tuple[int | None, ...]
     dtype: tf.DType
 
 
 def of(model: keras.Model) -> list[Input]:
-    """The inputs of a functional Keras model, named by the keys of its dict of inputs where it has one."""
+    """The inputs of a functional Keras model. The keys of a dict of inputs are their names."""
     named = _named(model)
     return [Input(name, tuple(tensor.shape[1:]), tf.as_dtype(tensor.dtype)) for name, tensor in named.items()]
 
 
 def arguments(model: keras.Model, values: dict[str, tf.Tensor]) -> Any:
-    """`values`, a tensor for each input's name, in the structure (a tensor, a list, a dict) that the model takes."""
+    """`values` ({input name: tensor}) in the structure that the model takes: a tensor, a list or a dict."""
     named = _named(model)
     if len(named) == 1:
         return values[next(iter(named))]
@@ -34,14 +34,14 @@ def arguments(model: keras.Model, values: dict[str, tf.Tensor]) -> Any:
 
 
 def _named(model):
-    """{name: symbolic tensor} of a functional Keras model's inputs. A sequential one has `inputs`, but no `input`."""
+    """{name: symbolic tensor} of a Keras model's inputs. A sequential model has `inputs`, but no `input`."""
     if len(model.inputs) > 1 and isinstance(model.input, dict) and len(model.input) == len(model.inputs):
         return model.input
     return {tensor.name: tensor for tensor in model.inputs}
 
 
 def described(inputs: list[Input]) -> str:
-    """The inputs with their types and shapes, for messages."""
+    """A list of the inputs with their types and shapes, for messages."""
     return ", ".join(f"{i.name} {i.dtype.name} [B, {', '.join(map(str, i.shape))}]".replace(", ]", "]") for i in inputs)
 
 
@@ -53,20 +53,21 @@ def tell_apart(
     labels: str | None = None,
     remedy: str = "name both (--latent, --labels)",
 ) -> tuple[Input, Input | None]:
-    """(the input that takes the latents, the input that takes labels or None), by names, types and widths.
+    """(the input of the latents, the input of the labels or None), from names, types and widths.
 
-    Labels are an input of integers, one whose name says so (label, class, y, condition, ...), or one number beside a
-    latent of more. Latents are of floating type, and their name does not say that they are labels.
+    An input takes labels if its type is integer, if its name says so (label, class, y, condition, ...), or if it takes
+    one number while the other input takes several. An input takes latents if its type is floating and its name does not
+    mean labels.
 
     Args:
-      inputs: of the model.
-      source: what the model is called in messages.
-      latent, labels: names of the inputs that the user has named. Naming both overrides what the names say.
-      remedy: what the user can do where the inputs cannot be told apart.
+      inputs: the inputs of the model.
+      source: the name of the model in messages.
+      latent, labels: names of inputs that the user has given. Giving both overrides what the names mean.
+      remedy: advice for the user, for the message where the inputs cannot be told apart.
 
     Raises:
-      ValueError: there is no latent, or more than labels beside it, or the inputs cannot be told apart; with what was
-        found.
+      ValueError: no input takes latents, there are inputs besides latents and labels, or the inputs cannot be told
+        apart. The message lists the inputs.
     """
     names = [entry.name for entry in inputs]
     for flag, name in (("latent", latent), ("labels", labels)):
@@ -97,10 +98,10 @@ def tell_apart(
 
 
 def arranged(model: keras.Model, z: tf.Tensor, labels: tf.Tensor) -> Any:
-    """What a functional Keras model of latents and labels takes, in whichever order it has these inputs.
+    """z and labels in the structure that a functional Keras model takes, whatever the order of its inputs.
 
-    Raises ValueError where the model has not two inputs, where these do not fit z and labels, or where the shapes fit
-    both ways and names and types do not decide.
+    Raises ValueError where the model has one input, where the inputs do not fit z and labels, or where shapes, names
+    and types do not decide which input takes the latents.
     """
     inputs = of(model)
     if len(inputs) == 1:
@@ -120,7 +121,7 @@ def arranged(model: keras.Model, z: tf.Tensor, labels: tf.Tensor) -> Any:
 
 
 def _orders(inputs):
-    """Pairs (input of the latents, input of the labels or None) that are possible by their number."""
+    """All pairs (input of the latents, input of the labels or None)."""
     return [(inputs[0], None)] if len(inputs) == 1 else list(itertools.permutations(inputs, 2))
 
 
@@ -129,7 +130,7 @@ def _may_be_latent(entry):
 
 
 def _is_plausible(z, y, labels):
-    """Whether something says that y is labels, and nothing that z is, or that y is the latent."""
+    """Whether there is evidence that y takes labels, and none that z takes labels or y latents."""
     says_so = _kind(y) == "labels" or labels == y.name or (_is_one_number(y) and not _is_one_number(z))
     return says_so and not _is_contradicted(z, y)
 
@@ -143,7 +144,7 @@ def _is_one_number(entry):
 
 
 def _kind(entry):
-    """ "latent" or "labels", if the input's type or name says so; else None."""
+    """ "latent" or "labels" where the input's type or name decides; otherwise None."""
     if not entry.dtype.is_floating:
         return "labels"
     name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", entry.name).lower()
