@@ -1,4 +1,4 @@
-"""Adversarial losses, per example and unreduced, from the critic's logits."""
+"""Adversarial losses of each sample, from the critic's logits."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -9,14 +9,19 @@ from tfjc.support import checks
 
 
 class Loss(NamedTuple):
-    """An adversarial loss: three functions of logits, each [B] or [B, 1] → the same shape.
+    """An adversarial loss: three functions of logits [B] or [B, 1] that return the loss of each sample.
 
-    The critic minimises mean(real(D(x))) + mean(fake(D(G(z)))); the generator mean(generator(D(G(z)))).
+    The critic minimises mean(real(D(x))) + mean(fake(D(G(z)))). The generator minimises mean(generator(D(G(z)))).
+
+    Attributes:
+      real: the critic's loss on logits of real images.
+      fake: the critic's loss on logits of generated images.
+      generator: the generator's loss on logits of generated images.
     """
 
-    real: Callable
-    fake: Callable
-    generator: Callable
+    real: Callable[[tf.Tensor], tf.Tensor]
+    fake: Callable[[tf.Tensor], tf.Tensor]
+    generator: Callable[[tf.Tensor], tf.Tensor]
 
 
 # −ln σ(l) = softplus(−l) and −ln(1 − σ(l)) = softplus(l), finite for logits of any size.
@@ -28,7 +33,7 @@ NON_SATURATING = Loss(
 """L_D = −ln D(x) − ln(1 − D(G(z))), L_G = −ln D(G(z)) (Odena et al. 2018, eqs. 1 and 2)."""
 
 MINIMAX = NON_SATURATING._replace(generator=lambda logits: -tf.nn.softplus(logits))
-"""L_D = −ln D(x) − ln(1 − D(G(z))), L_G = ln(1 − D(G(z))), flat where D is sure (Goodfellow et al. 2014, eq. 1)."""
+"""L_D = −ln D(x) − ln(1 − D(G(z))), L_G = ln(1 − D(G(z))) (Goodfellow et al. 2014, eq. 1). L_G saturates at D = 0."""
 
 WASSERSTEIN = Loss(real=lambda logits: -logits, fake=tf.identity, generator=lambda logits: -logits)
 """L_D = −D(x) + D(G(z)), L_G = −D(G(z)) (Arjovsky et al. 2017, algorithm 1)."""
@@ -56,6 +61,6 @@ _LOSSES = {
 }
 
 
-def get(loss):
-    """The `Loss` of that name, or `loss` itself if it is one; raises ValueError for any other name."""
+def get(loss: str | Loss) -> Loss:
+    """The `Loss` with the name `loss`, or `loss` itself if it is a `Loss`. Raises ValueError for an unknown name."""
     return loss if isinstance(loss, Loss) else _LOSSES[checks.one_of("loss", loss, _LOSSES)]

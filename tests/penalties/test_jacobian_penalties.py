@@ -157,5 +157,5 @@ def _path_length_and_gradient(layer, traced):
 
 
 def test_a_generator_without_derivatives_is_named():
-    with pytest.raises(ValueError, match="do not depend on its latents by anything that has a gradient"):
+    with pytest.raises(ValueError, match="images have no gradient with respect to its latents"):
         PathLength()(lambda z: tf.cast(z > 0, tf.float32), tf.zeros([2, 3]), SEED)

@@ -1,7 +1,8 @@
-"""Penalties on the critic's slope."""
+"""Penalties on the gradient of the critic with respect to images."""
 
 import functools
 
+import keras
 import tensorflow as tf
 
 from tfjc import geometry
@@ -9,16 +10,22 @@ from tfjc.support import checks, noise, precision, replicas
 
 
 class GradientPenalty:
-    """WGAN-GP: weight·(‖∇D(x̂)‖ − 1)², x̂ = x + α(G(z) − x), α ~ U(0, 1) per sample (Gulrajani et al. 2017, alg. 1).
+    """WGAN-GP's penalty weight·(‖∇D(x̂)‖ − 1)² with x̂ = x + α(G(z) − x), α ~ U(0, 1) for each sample.
 
-    The norm is over all of a sample's pixels. With batch normalisation in the critic, ∇D(x̂) holds what an image does to
-    the logits of the others, too. Raises ValueError for a negative weight.
+    The norm is over all pixels of a sample. With batch normalisation in the critic, ∇D(x̂) includes the influence of an
+    image on the logits of other images. Source: Gulrajani et al. 2017, algorithm 1.
+
+    Args:
+      weight: weight of the penalty, ≥ 0.
+
+    Raises:
+      ValueError: the weight is negative.
     """
 
-    def __init__(self, weight=10.0):
+    def __init__(self, weight: float = 10.0) -> None:
         self.weight = checks.real("weight", weight, minimum=0.0)
 
-    def __call__(self, critic, real, fake, seed):
+    def __call__(self, critic: keras.Model, real: tf.Tensor, fake: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """The penalty of each pair of a real and a generated image, [B]."""
         fake = precision.full(fake)
         real = tf.cast(real, fake.dtype)
@@ -31,28 +38,34 @@ class GradientPenalty:
 
 
 class R1:
-    """R₁: (γ/2)·‖∇D(x)‖² at each real image x (Mescheder et al. 2018, eq. 9).
+    """The R₁ penalty (γ/2)·‖∇D(x)‖² at each real image x (Mescheder et al. 2018, eq. 9).
 
-    With batch normalisation in the critic (DCGAN's), ∇D(x) holds what an image does to the logits of the others, too.
-    Raises ValueError for a negative γ.
+    With batch normalisation in the critic (as in DCGAN), ∇D(x) includes the influence of an image on the logits of
+    other images.
+
+    Args:
+      gamma: γ, ≥ 0.
+
+    Raises:
+      ValueError: γ is negative.
     """
 
-    def __init__(self, gamma=10.0):
+    def __init__(self, gamma: float = 10.0) -> None:
         self.gamma = checks.real("gamma", gamma, minimum=0.0)
 
-    def __call__(self, critic, real, fake, seed):
+    def __call__(self, critic: keras.Model, real: tf.Tensor, fake: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """The penalty of each real image, [B]."""
         gradient = _gradient(critic, precision.full(real))
         return 0.5 * self.gamma * tf.reduce_sum(tf.square(gradient), axis=list(range(1, gradient.shape.rank)))
 
 
 def _gradient(critic, images):
-    """∇D at each image, in float32 or better, itself differentiable by the critic's weights."""
+    """∇D at each image in float32 or float64; it can be differentiated with respect to the critic's weights."""
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(images)
         logits = critic(images, training=True)
     with geometry.twice_differentiable():
         gradient = tape.gradient(logits, images)
     if gradient is None:
-        raise ValueError("the critic's logits do not depend on its images by anything that has a gradient")
+        raise ValueError("the critic's logits have no gradient with respect to its images")
     return precision.full(gradient)
