@@ -228,7 +228,7 @@ OF_NETWORKS = {
     "an adaptive polynomial": (lambda: layers.polynomial(0.5, "adaptive"), "level must be 0 to 4", "'adaptive'"),
     "preconditioning of a named Dense": (
         lambda: layers.Preconditioning(keras.layers.Dense(3, name="top")),
-        "linear layers get Spec",
+        "use SpectralNormalization for Dense layers",
         "found Dense 'top'",
     ),
     "spectral normalisation of a ReLU": (

@@ -222,7 +222,7 @@ def test_adaptive_levels_follow_the_mean_of_five():
     assert seen == [0, 1, 2, 2, 4, 4, 4, 4, 4, 3]
     assert seen == [sum(mean > limit for limit in (5, 10, 20, 30)) for mean in means]
     assert layer.update_level(np.inf) == 4
-    with pytest.raises(ValueError, match=r"only adaptive levels change; .* has level 3"):
+    with pytest.raises(ValueError, match=r"only an adaptive level can be updated; .* has level 3"):
         built("precondition").update_level(7)
 
 

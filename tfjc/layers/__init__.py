@@ -1,4 +1,4 @@
-"""Keras layers and wrappers of layers that the networks of the papers are made of, for anybody's models."""
+"""Keras layers and layer wrappers of the papers' networks. They work in any Keras model."""
 
 from tfjc.layers.activation import LeakyReLU
 from tfjc.layers.convolution import Conv2D, Conv2DTranspose, PooledConv2D, UpsampledConv2D

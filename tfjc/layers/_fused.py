@@ -1,14 +1,16 @@
-"""Batch normalisation of one device in one operation, with derivatives of every order."""
+"""Batch normalisation on one device by TensorFlow's fused operation, with derivatives of every order."""
 
 import tensorflow as tf
 
 
-def batch_normalization(x, gamma, beta, epsilon):
-    """(γ·(x − μ)/√(σ² + ε) + β, μ, σ²) of x float32 [B, H, W, C] over all axes but the last.
+def batch_normalization(
+    x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """(γ·(x − μ)/√(σ² + ε) + β, μ, σ²) of x float32 [B, H, W, C], with moments over all axes but the last.
 
-    TensorFlow's fused operations compute value and gradient in a pass or two each, where single operations take about
-    ten. It cannot differentiate the second of them; here that is differentiated as the formula that it computes. μ and
-    σ² are for moving averages: they have no gradient.
+    TensorFlow's fused operations compute the value and the gradient in one or two passes over memory each. Separate
+    operations take about ten passes. TensorFlow cannot differentiate the fused gradient, so the second derivative is
+    that of the gradient's formula. μ and σ² have no gradient: they are for moving averages.
     """
 
     @tf.custom_gradient
@@ -20,11 +22,11 @@ def batch_normalization(x, gamma, beta, epsilon):
 
     y, mean, variance = normalised(x, gamma, beta)
     count = tf.cast(tf.size(x) // tf.size(mean), x.dtype)
-    return y, tf.stop_gradient(mean), tf.stop_gradient(variance * (count - 1.0) / count)  # of the sample, not unbiased
+    return y, tf.stop_gradient(mean), tf.stop_gradient(variance * (count - 1.0) / count)  # biased
 
 
 def _gradient(dy, x, gamma, epsilon, *saved):
-    """The gradients of x, γ and β, where dy is that of y."""
+    """The gradients with respect to x, γ and β from the gradient dy with respect to y."""
 
     @tf.custom_gradient
     def fused(dy, x, gamma):

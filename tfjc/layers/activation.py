@@ -1,4 +1,6 @@
-"""A leaky rectifier that costs less in training."""
+"""A leaky ReLU that needs less memory and time in training."""
+
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -8,20 +10,24 @@ from tfjc.support import checks
 
 @keras.saving.register_keras_serializable(package="tfjc")
 class LeakyReLU(keras.layers.LeakyReLU):
-    """Keras's max(x, slope·x), whose derivative is taken from its sign, which is that of x, and not from x.
+    """Keras's leaky ReLU, y = x for x ≥ 0 and slope·x for x < 0. The gradient uses the sign of y instead of x.
 
-    So x need not be kept, and TensorFlow makes one operation of convolution, bias and rectifier; of Keras's it tries to
-    as well, and reports "remapper failed". All derivatives are those of Keras's layer.
+    y has the sign of x, so x is not kept for the gradient. TensorFlow then fuses convolution, bias and activation into
+    one operation. With Keras's layer the fusion fails ("remapper failed"). Derivatives are those of Keras's layer.
+
+    Args:
+      negative_slope: slope for x < 0, ≥ 0.
+      options: of keras.layers.LeakyReLU.
 
     Raises:
-      ValueError: `negative_slope` is no number ≥ 0: the result would not have the sign of x.
+      ValueError: `negative_slope` is not a number ≥ 0; y would not have the sign of x.
     """
 
-    def __init__(self, negative_slope=0.3, **options):
+    def __init__(self, negative_slope: float = 0.3, **options: Any) -> None:
         super().__init__(checks.real("negative_slope", negative_slope, minimum=0.0), **options)
 
-    def call(self, inputs):
-        """The rectified inputs."""
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        """y, in the shape of the inputs."""
         return _leaky_relu(inputs, self.negative_slope)
 
 

@@ -1,4 +1,7 @@
-"""Batch normalisation over all replicas with derivatives of every order, and one with parameters for each class."""
+"""Batch normalisation over all replicas with derivatives of every order, and class-conditional batch normalisation."""
+
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -10,16 +13,17 @@ from tfjc.support.xla import within_xla
 
 @keras.saving.register_keras_serializable(package="tfjc")
 class BatchNormalization(keras.layers.BatchNormalization):
-    """Keras's batch normalisation, with the moments of the batch of all replicas, and right second derivatives.
+    """Keras's batch normalisation with the moments of the batch of all replicas and correct second derivatives.
 
-    `tf.nn.moments`, which Keras's layer takes, holds μ constant in σ² = mean((x − μ)²). That leaves first derivatives
-    as they are, but not second ones, which penalties on slopes need. Here σ² = mean((x − c)²) − (μ − c)², which is true
-    of any constant c, with c = μ: the same numbers, and derivatives of every order. Masked inputs are left to Keras.
-    Batches of images on one device are normalised in one operation (not in float64, nor under XLA).
+    Keras's layer uses `tf.nn.moments`, which treats μ as a constant in σ² = mean((x − μ)²). First derivatives are then
+    correct, but second derivatives, which penalties on slopes need, are wrong. This layer computes
+    σ² = mean((x − c)²) − (μ − c)², which holds for any constant c, with c = μ: the same values, and correct derivatives
+    of every order. Masked inputs are computed by Keras. Batches of images on one device are normalised by one fused
+    operation, except in float64 and under XLA. Arguments and weights are those of Keras's layer.
     """
 
-    def call(self, inputs, training=None, mask=None):
-        """The normalised inputs; in training the moving averages are brought on by a step."""
+    def call(self, inputs: tf.Tensor, training: bool | None = None, mask: tf.Tensor | None = None) -> tf.Tensor:
+        """The normalised inputs. Training updates the moving averages."""
         if not (training and self.trainable and mask is None and self._is_fusible(inputs)):
             return super().call(inputs, training=training, mask=mask)
         channels = [inputs.shape[-1]]
@@ -31,9 +35,10 @@ class BatchNormalization(keras.layers.BatchNormalization):
         return tf.cast(outputs, self.compute_dtype)
 
     def _is_fusible(self, inputs):
-        """Whether TensorFlow has one operation for it: not in float64, nor for a batch that replicas share.
+        """Whether a fused operation can normalise the inputs: not in float64, nor a batch that replicas share.
 
-        XLA has one that takes σ² to be mean(x²) − μ², which is wrong, and negative even, where μ² is far above σ².
+        Under XLA the fused operation is not used: it computes σ² as mean(x²) − μ², which is wrong, and can be negative,
+        where μ² is much larger than σ².
         """
         shape = inputs.shape
         fits = shape.rank == 4 and self.axis in (-1, 3) and shape[-1] is not None and inputs.dtype != tf.float64
@@ -52,21 +57,23 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
 @keras.saving.register_keras_serializable(package="tfjc")
 class ConditionalBatchNormalization(keras.layers.Layer):
-    """γ_y·(x − μ)/√(σ² + ε) + β_y for a sample of class y (Dumoulin et al. 2017; Gulrajani et al. 2017, their code).
+    """Conditional batch normalisation: γ_y·(x − μ)/√(σ² + ε) + β_y for a sample of class y.
 
-    Called with [x [B, ..., C], labels int [B]]. μ and σ² are those of the batch over all axes but the last in training,
-    moving averages otherwise; γ is 1 and β is 0 for every class at first.
+    The layer is called with [x [B, ..., C], labels int [B]]. In training μ and σ² are the moments of the batch over all
+    axes but the last, otherwise moving averages. Each class starts with γ = 1 and β = 0. Source: Dumoulin et al. 2017;
+    the code of Gulrajani et al. 2017.
 
     Args:
-      num_classes: number of classes.
-      momentum: of the moving averages.
-      epsilon: ε.
+      num_classes: number of classes, ≥ 1.
+      momentum: momentum of the moving averages, in [0, 1).
+      epsilon: ε, > 0.
+      options: of keras.layers.Layer.
 
     Raises:
       ValueError: an argument is out of range.
     """
 
-    def __init__(self, num_classes, momentum=0.9, epsilon=1e-5, **options):
+    def __init__(self, num_classes: int, momentum: float = 0.9, epsilon: float = 1e-5, **options: Any) -> None:
         super().__init__(**options)
         self.num_classes = checks.integer("num_classes", num_classes, minimum=1)
         self.momentum = checks.real("momentum", momentum, minimum=0.0, below=1.0)
@@ -75,7 +82,7 @@ class ConditionalBatchNormalization(keras.layers.Layer):
             momentum=self.momentum, epsilon=self.epsilon, center=False, scale=False, dtype=self.dtype_policy
         )
 
-    def build(self, input_shape):
+    def build(self, input_shape: Sequence[Sequence[int | None]]) -> None:
         """Makes γ and β, [num_classes, C]."""
         shape = (self.num_classes, input_shape[0][-1])
         self.normalization.build(input_shape[0])
@@ -83,20 +90,21 @@ class ConditionalBatchNormalization(keras.layers.Layer):
         self.beta = self.add_weight(name="beta", shape=shape, initializer="zeros")
         self.built = True
 
-    def call(self, inputs, training=None):
-        """The normalised x."""
+    def call(self, inputs: Sequence[tf.Tensor], training: bool | None = None) -> tf.Tensor:
+        """The normalised x for [x, labels]."""
         x, labels = inputs
         shape = (-1, *[1] * (len(x.shape) - 2), x.shape[-1])
-        # Times 1: the variable's own gradient would have a row a sample, whose squares Adam does not sum by class.
+        # The factor 1 makes the gradient dense. A sparse gradient has one row for each sample, and Adam would square
+        # the rows before it sums them by class.
         rows = (keras.ops.take(1.0 * w, labels, axis=0) for w in (self.gamma, self.beta))
         gamma, beta = (keras.ops.reshape(row, shape) for row in rows)
         return self.normalization(x, training=training) * gamma + beta
 
-    def compute_output_shape(self, input_shape):
-        """That of x."""
+    def compute_output_shape(self, input_shape: Sequence[Sequence[int | None]]) -> Sequence[int | None]:
+        """The shape of x."""
         return input_shape[0]
 
-    def get_config(self):
-        """The arguments."""
+    def get_config(self) -> dict[str, Any]:
+        """The arguments, for Keras."""
         own = {"num_classes": self.num_classes, "momentum": self.momentum, "epsilon": self.epsilon}
         return {**super().get_config(), **own}
