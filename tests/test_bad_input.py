@@ -157,12 +157,12 @@ OF_NETWORKS = {
     "images of 6 pixels": (lambda: dcgan((6, 6, 1)), "even image size of at least 8", "found 6"),
     "images of 28 by 32 pixels": (
         lambda: dcgan((28, 32, 1)),
-        "square images (size, size, colours)",
+        "square images (size, size, channels)",
         "found (28, 32, 1)",
     ),
     "points for a DCGAN": (lambda: dcgan((2,)), "needs square images", "found (2,)"),
     "channels of '64'": (lambda: dcgan((28, 28, 1), channels="64"), "channels must be a whole number", "'64' (str)"),
-    "a number for a shape": (lambda: dcgan(28), "(size, size, colours)", "28"),
+    "a number for a shape": (lambda: dcgan(28), "(size, size, channels)", "28"),
     "a shape of strings": (lambda: dcgan(("a", "a", 1)), "a whole number", "'a'"),
     "a negative size": (lambda: dcgan((-8, -8, 1)), "at least 1", "-8"),
     "no latents": (lambda: dcgan((8, 8, 1), n_z=0), "n_z must be at least 1", "0"),
@@ -194,8 +194,8 @@ OF_NETWORKS = {
     ),
     "preconditioning of the generator alone": (
         lambda: sngan_resnet((32, 32, 3), preconditioning=1, normalise="generator"),
-        "preconditioning = 1 is built on the critic's spectral normalisation",
-        "normalise = 'generator' leaves",
+        "preconditioning = 1 needs spectral normalisation of the critic",
+        "normalise = 'generator'; set",
     ),
     "an SN-GAN of 28 pixels": (
         lambda: sngan_cnn((28, 28, 1)),

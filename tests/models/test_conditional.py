@@ -253,7 +253,7 @@ def conditional_generator():
         (lambda: models.GAN(plain().generator, plain().critic, num_classes=3), "num_classes = 3, but .* latents alone"),
         (lambda: gan(ema_decay=1.0), "ema_decay must be less than 1"),
         (lambda: gan(dequantise=True).fit(IMAGES / 127.5 - 1.0, LABELS), "dequantise needs images of whole numbers"),
-        (lambda: architectures.wgangp_resnet((12, 12, 1)), "halves images twice .* found a size of 12"),
+        (lambda: architectures.wgangp_resnet((12, 12, 1)), "can be halved twice .* found 12"),
         (lambda: architectures.wgangp_resnet((31, 31, 1)), "needs an even image size of at least 8, found 31"),
         (lambda: architectures.wgangp_resnet((32, 16, 1)), "needs square images"),
         (lambda: architectures.wgangp_resnet((32, 32, 1), num_classes=1), "num_classes must be at least 2"),

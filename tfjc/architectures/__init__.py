@@ -1,4 +1,4 @@
-"""Networks of the papers. Each function takes the image shape and returns a `Networks`."""
+"""The papers' networks. Each function takes the image shape and returns a `Networks`."""
 
 from tfjc.architectures._networks import Networks
 from tfjc.architectures.dcgan import dcgan, dcgan_vae

@@ -1,5 +1,6 @@
-"""What an architecture returns."""
+"""The return type of architectures, and helpers that all architectures share."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import keras
@@ -8,14 +9,18 @@ from tfjc import layers
 from tfjc.architectures.prior import Prior
 from tfjc.support import checks, noise
 
-WEIGHTS = noise.Stream.GENERATOR_WEIGHTS, noise.Stream.CRITIC_WEIGHTS  # of which each layer takes the next seed
+WEIGHTS = noise.Stream.GENERATOR_WEIGHTS, noise.Stream.CRITIC_WEIGHTS  # each layer takes the next seed of a stream
 
 
 class Networks(NamedTuple):
-    """A generator z [B, n_z] → x [B, ...] in [−1, 1], a critic x → logits [B, 1], and the latent prior p(z).
+    """The networks of a model and the prior of its latents.
 
-    With `num_classes` the generator takes [z, labels int32 [B]] and the critic returns [logits, class logits [B, C]].
-    Networks of a `models.VAE` have its encoder x → [mean, log-variance] in the critic's place.
+    Attributes:
+      generator: z [B, n_z] → x [B, ...], images in [−1, 1]; with classes [z, labels int32 [B]] → x.
+      critic: x → logits [B, 1]; with classes x → [logits, class logits [B, num_classes]]. For a `models.VAE` this is
+        the encoder, x → [mean, log-variance], [B, n_z] each.
+      prior: the distribution p(z) of latents.
+      num_classes: number of classes of the labels, or None without labels.
     """
 
     generator: keras.Model
@@ -24,27 +29,30 @@ class Networks(NamedTuple):
     num_classes: int | None = None
 
 
-def output_dtype():
-    """The dtype of images and logits: float32 also under 16-bit policies (Q is not rounded then), or float64."""
+def output_dtype() -> str:
+    """The dtype of images and logits: float64 under a float64 policy, otherwise float32.
+
+    16-bit policies also give float32, so that Q is not rounded to 16 bits.
+    """
     return "float64" if keras.config.dtype_policy().compute_dtype == "float64" else "float32"
 
 
-def batch_normalization(x):
+def batch_normalization(x: keras.KerasTensor) -> keras.KerasTensor:
     """Batch normalisation with decay 0.9 and ε 1e-5."""
     return layers.BatchNormalization(momentum=0.9, epsilon=1e-5)(x)
 
 
-def square(name, image_shape):
-    """`image_shape` as a tuple, which must be (size, size, colours); raises ValueError for any other."""
+def square(name: str, image_shape: Sequence[int]) -> tuple[int, ...]:
+    """`image_shape` as a tuple (size, size, channels). Raises ValueError for any other shape."""
     shape = tuple(image_shape) if isinstance(image_shape, (tuple, list)) else image_shape
     if not isinstance(shape, tuple) or len(shape) != 3 or shape[0] != shape[1]:
-        raise ValueError(f"{name} needs square images (size, size, colours), found {shape}")
+        raise ValueError(f"{name} needs square images (size, size, channels), found {shape}")
     return tuple(checks.integer(f"{name}'s image_shape", entry, minimum=1) for entry in shape)
 
 
-def check_room(what, *kernels):
-    """Raises ValueError where kernels of these sizes are too many for this machine's memory.
+def check_room(what: str, *kernels: int) -> None:
+    """Raises ValueError where kernels with these numbers of weights do not fit into this machine's memory.
 
-    Each weight is held with its gradient and Adam's two moments.
+    A weight takes 16 bytes: the weight, its gradient and Adam's two moments.
     """
     checks.fits(what, 16 * sum(kernels))

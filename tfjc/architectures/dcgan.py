@@ -1,6 +1,7 @@
-"""DCGAN (Radford et al. 2016, section 3), for any image size that halves evenly down to 4 to 7 pixels and more."""
+"""DCGAN (Radford et al. 2016, section 3) for square images of any even size of at least 8 pixels."""
 
 import itertools
+from collections.abc import Iterator, Sequence
 
 import keras
 
@@ -17,20 +18,23 @@ from tfjc.layers import Conv2D, Conv2DTranspose, LeakyReLU
 from tfjc.support import checks, noise
 
 
-def dcgan(image_shape, *, n_z=64, channels=64, batch_norm=True, seed=0):
-    """The DCGAN pair for images [size, size, colours], with N(0, I) as prior.
+def dcgan(
+    image_shape: Sequence[int], *, n_z: int = 64, channels: int = 64, batch_norm: bool = True, seed: int = 0
+) -> Networks:
+    """DCGAN's generator and critic, with N(0, I) as prior.
 
-    The generator maps z by a dense layer to the smallest map (28 → 7, 32 → 4, 48 → 6 pixels), then by 5×5 stride-2
-    transposed convolutions that halve the channels down to `channels`, then to tanh; the critic mirrors it with leaky
-    ReLU 0.2. Weights N(0, 0.02); batch normalisation with decay 0.9 and ε 1e-5 after every layer but the generator's
-    last and the critic's first.
+    The generator maps z by a dense layer to the smallest map (28 → 7, 32 → 4, 48 → 6 pixels). 5×5 stride-2 transposed
+    convolutions double the size and halve the channels down to `channels`; the last one makes the image, with tanh. The
+    critic mirrors the generator with leaky ReLU 0.2. Weights are N(0, 0.02²). Batch normalisation with decay 0.9 and
+    ε 1e-5 follows every layer except the generator's last and the critic's first and last. Source: Radford et al. 2016,
+    section 3.
 
     Args:
-      image_shape: (size, size, colours).
+      image_shape: (size, size, image channels).
       n_z: size of the latent.
-      channels: of the widest map, doubled with every halving of the size.
-      batch_norm: False leaves all normalisation out.
-      seed: of the initial weights.
+      channels: number of channels of the largest map; each halving of the size doubles the number.
+      batch_norm: whether to use batch normalisation.
+      seed: seed of the initial weights.
 
     Raises:
       ValueError: the size cannot be halved, or an argument is out of range.
@@ -38,12 +42,14 @@ def dcgan(image_shape, *, n_z=64, channels=64, batch_norm=True, seed=0):
     return _pair(image_shape, n_z, channels, batch_norm, seed, outputs={"logits": 1})
 
 
-def dcgan_vae(image_shape, *, n_z=64, channels=64, batch_norm=True, seed=0):
-    """The DCGAN generator as the decoder of a `models.VAE`, and the critic with two outputs as its encoder.
+def dcgan_vae(
+    image_shape: Sequence[int], *, n_z: int = 64, channels: int = 64, batch_norm: bool = True, seed: int = 0
+) -> Networks:
+    """DCGAN's generator as the decoder of a `models.VAE`, and DCGAN's critic with two outputs as the encoder.
 
-    The decoder is `dcgan`'s generator, weights and all, so that its spectrum stands beside a GAN's. The encoder, in
-    the critic's place, maps images to [mean, log-variance], [B, n_z] each.
-    Arguments and errors as in `dcgan`.
+    The decoder has the initial weights of `dcgan`'s generator, so that its spectrum can be compared with a GAN's. The
+    encoder is `Networks.critic`; it maps images to [mean, log-variance], [B, n_z] each. Arguments and errors are those
+    of `dcgan`.
     """
     return _pair(image_shape, n_z, channels, batch_norm, seed, outputs={"mean": n_z, "log_variance": n_z})
 
@@ -67,7 +73,7 @@ def _pair(image_shape, n_z, channels, batch_norm, seed, outputs):
 
 
 def _pyramid(image_shape, channels):
-    """The smallest map's size, and the channels from the widest map to the smallest: [c, 2c, 4c, ...]."""
+    """The size of the smallest map, and the numbers of channels from the largest to the smallest map: [c, 2c, ...]."""
     size, widths = image_shape[0], []
     while size % 2 == 0 and size // 2 >= 4:
         size //= 2
@@ -77,7 +83,7 @@ def _pyramid(image_shape, channels):
     return size, widths
 
 
-def _generator(layers, n_z, smallest, widths, colours):
+def _generator(layers, n_z, smallest, widths, image_channels):
     z = keras.Input([n_z], name="z")
     x = layers.dense(smallest * smallest * widths[-1])(z)
     x = keras.layers.Reshape([smallest, smallest, widths[-1]])(x)
@@ -85,7 +91,7 @@ def _generator(layers, n_z, smallest, widths, colours):
         x = keras.layers.ReLU()(layers.normalised(x))
         x = layers.transposed(width)(x)
     x = keras.layers.ReLU()(layers.normalised(x))
-    x = layers.transposed(colours)(x)
+    x = layers.transposed(image_channels)(x)
     images = keras.layers.Activation("tanh", dtype=output_dtype(), name="images")(x)
     return keras.Model(z, images, name="generator")
 
@@ -101,9 +107,9 @@ def _critic(layers, image_shape, widths, outputs):
 
 
 class _Layers:
-    """Makes DCGAN's layers, each with initial weights from the next of `seeds`."""
+    """Makes DCGAN's layers. The initial weights of each layer come from the next of `seeds`."""
 
-    def __init__(self, batch_norm, seeds):
+    def __init__(self, batch_norm: bool, seeds: Iterator[int]) -> None:
         self._batch_norm, self._seeds = batch_norm, seeds
 
     def _weights(self):

@@ -1,6 +1,7 @@
 """Fully connected networks, for points in the plane and other small data."""
 
 import math
+from collections.abc import Sequence
 
 import keras
 
@@ -9,14 +10,24 @@ from tfjc.architectures.prior import standard_normal
 from tfjc.support import checks, noise
 
 
-def mlp(image_shape, *, n_z=2, width=128, depth=2, seed=0):
-    """A generator and a critic of `depth` ReLU layers of `width`, for data of any shape, with N(0, I) as prior.
+def mlp(image_shape: Sequence[int], *, n_z: int = 2, width: int = 128, depth: int = 2, seed: int = 0) -> Networks:
+    """Fully connected generator and critic for data of any shape, with N(0, I) as prior.
 
-    The generator's output is linear, so that data need not fill [−1, 1]. He initialisation.
-    Raises ValueError for arguments out of range.
+    The generator's output is linear, so data may exceed [−1, 1]. Hidden layers have He initialisation, the last layer
+    Glorot initialisation.
+
+    Args:
+      image_shape: shape of a sample, such as (2,) or (28, 28, 1).
+      n_z: size of the latent.
+      width: number of units of each hidden layer.
+      depth: number of hidden ReLU layers of each network.
+      seed: seed of the initial weights.
+
+    Raises:
+      ValueError: an argument is out of range.
     """
     if not isinstance(image_shape, (tuple, list)):
-        raise ValueError(f"mlp needs the shape of an image, such as (28, 28, 1) or (2,), found {image_shape!r}")
+        raise ValueError(f"mlp needs the shape of a sample, such as (28, 28, 1) or (2,), found {image_shape!r}")
     image_shape = tuple(checks.integer("mlp's image_shape", entry, minimum=1) for entry in image_shape)
     n_z, width = checks.integer("n_z", n_z, minimum=1), checks.integer("width", width, minimum=1)
     depth, seed = checks.integer("depth", depth, minimum=1, maximum=1000), checks.seed("seed", seed)

@@ -11,7 +11,7 @@ from tfjc.support import checks
 
 
 class Prior(Protocol):
-    """A distribution over latents [n_z]: TensorFlow Probability's are, and so is any object with these two."""
+    """A distribution over latents [n_z]. TensorFlow Probability's distributions have these two members."""
 
     @property
     def event_shape(self) -> tf.TensorShape:
@@ -19,24 +19,24 @@ class Prior(Protocol):
         ...
 
     def sample(self, n: int, seed: Sequence[int]) -> tf.Tensor:
-        """`n` latents [n, n_z], a function of `seed`, int32[2]."""
+        """Draws `n` latents [n, n_z] as a function of `seed`, int32[2]."""
         ...
 
 
 class StandardNormal:
     """N(0, I) over latents [n_z], in float32.
 
-    Its samples are those of TensorFlow Probability's `MultivariateNormalDiag` with the same seed, bit for bit.
+    Samples equal those of TensorFlow Probability's `MultivariateNormalDiag` with the same seed, bit for bit.
     """
 
-    def __init__(self, n_z: int):
+    def __init__(self, n_z: int) -> None:
         self.event_shape = tf.TensorShape([n_z])
 
     def sample(self, n: int, seed: Sequence[int]) -> tf.Tensor:
-        """`n` latents [n, n_z], a function of `seed`, int32[2]."""
+        """Draws `n` latents [n, n_z] as a function of `seed`, int32[2]."""
         return tf.random.stateless_normal([n, self.event_shape[0]], seed)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"tfjc.architectures.standard_normal({self.event_shape[0]})"
 
 
@@ -44,17 +44,17 @@ def standard_normal(n_z: int) -> StandardNormal:
     """The prior N(0, I) over latents [n_z].
 
     Raises:
-      ValueError: `n_z` is no whole number of 1 or more, or its latents do not fit into memory.
+      ValueError: `n_z` is not an integer of at least 1, or one latent does not fit into memory.
     """
     checks.fits(f"n_z = {n_z}", 4 * checks.integer("n_z", n_z, minimum=1))
     return StandardNormal(n_z)
 
 
 def prior_of(generator: keras.Model, prior: Prior | None = None) -> Prior | Any:
-    """`prior`, or where it is None N(0, I) of the generator's input size.
+    """`prior`; for None, N(0, I) of the generator's input size.
 
     Raises:
-      ValueError: the input is not [B, n_z] with n_z known, or `prior` is no distribution.
+      ValueError: `prior` is not a distribution, or is None and the generator's input is not [B, n_z] with n_z known.
     """
     example = "prior=tfjc.architectures.standard_normal(n_z)"
     if prior is not None:

@@ -1,6 +1,8 @@
 """SN-GAN's networks (Miyato et al. 2018, appendix B.4; pfnet-research/sngan_projection; kwotsin/mimicry)."""
 
 import itertools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import keras
 
@@ -17,9 +19,9 @@ from tfjc.architectures.prior import standard_normal
 from tfjc.support import checks, noise
 
 _NORMALISE = {"critic": (False, True), "generator": (True, False), "both": (True, True), "none": (False, False)}
-_CNN_SIZES = {32: 4, 48: 6}  # pixels of the image, and of the smallest map
-# Pixels: of the smallest map; channels of it and after each doubling; of the critic's halving and its plain blocks. In
-# units of `channels`, which is 64 in the published networks.
+_CNN_SIZES = {32: 4, 48: 6}  # {pixels of the image: pixels of the smallest map}
+# {pixels of the image: (pixels of the smallest map; channels of the smallest map and after each doubling; channels of
+# the critic's halving blocks; channels of its plain blocks)}. The unit is `channels`, 64 in the published networks.
 _RESNETS = {
     32: (4, (4, 4, 4, 4), (2, 2), (2, 2)),
     48: (6, (8, 4, 2, 1), (1, 2, 4, 8), (16,)),
@@ -29,27 +31,37 @@ _RESNETS = {
 }
 
 
-def sngan_cnn(image_shape, *, n_z=128, channels=64, normalise="critic", preconditioning=None, seed=0):
-    """SN-GAN's plain pair for images of 32 or 48 pixels, with N(0, I) as prior (Miyato et al. 2018, table 3).
+def sngan_cnn(
+    image_shape: Sequence[int],
+    *,
+    n_z: int = 128,
+    channels: int = 64,
+    normalise: str = "critic",
+    preconditioning: int | str | None = None,
+    seed: int = 0,
+) -> Networks:
+    """SN-GAN's plain networks for images of 32 or 48 pixels, with N(0, I) as prior (Miyato et al. 2018, table 3).
 
-    With c = `channels`, the generator maps z by a dense layer to 4×4 (48 pixels: 6×6) of 8c, then by 4×4 stride-2
-    transposed convolutions to 4c, 2c and c, with batch normalisation and ReLU after each, then by a 3×3 convolution to
-    tanh. The critic has 3×3 convolutions to c, 2c, 4c and 8c, between them 4×4 stride-2 ones to c, 2c and 4c, leaky
-    ReLU 0.1 after each, and a dense layer to the logit; no batch normalisation. Weights N(0, 0.02), DCGAN's, since the
-    paper is silent; batch normalisation with decay 0.9 and ε 1e-5.
+    With c = `channels`, the generator maps z by a dense layer to a 4×4 map (for 48 pixels 6×6) of 8c channels. 4×4
+    stride-2 transposed convolutions to 4c, 2c and c channels follow, each with batch normalisation and ReLU, then a 3×3
+    convolution with tanh. The critic alternates 3×3 convolutions to c, 2c, 4c and 8c channels with 4×4 stride-2
+    convolutions to c, 2c and 4c channels, each with leaky ReLU 0.1. A dense layer makes the logit. The critic has no
+    batch normalisation. Weights are N(0, 0.02²), DCGAN's, since the paper names none. Batch normalisation has decay 0.9
+    and ε 1e-5.
 
     Args:
-      image_shape: (size, size, colours).
+      image_shape: (size, size, image channels).
       n_z: size of the latent.
       channels: c, 64 in the paper.
-      normalise: whose layers are in `tfjc.layers.SpectralNormalization`: "critic" (the paper), "generator", "both" or
-        "none".
-      preconditioning: level 0 to 4, or "adaptive", of `tfjc.layers.Preconditioning` about the critic's convolutions.
-      seed: of the initial weights.
+      normalise: the networks whose layers get `tfjc.layers.SpectralNormalization`: "critic" (the paper), "generator",
+        "both" or "none".
+      preconditioning: level 0 to 4 or "adaptive" of `tfjc.layers.Preconditioning`, which then wraps the critic's
+        convolutions; None for no preconditioning.
+      seed: seed of the initial weights.
 
     Raises:
-      ValueError: images of another size, preconditioning of a critic that is not normalised, or an argument out of
-        range.
+      ValueError: the images have another size, the critic has preconditioning but no spectral normalisation, or an
+        argument is out of range.
     """
     smallest = _of_size("sngan_cnn", _CNN_SIZES, image_shape)
     n_z, channels = checks.integer("n_z", n_z, minimum=1), checks.integer("channels", channels, minimum=1)
@@ -64,14 +76,23 @@ def sngan_cnn(image_shape, *, n_z=128, channels=64, normalise="critic", precondi
     )
 
 
-def sngan_resnet(image_shape, *, n_z=128, channels=64, normalise="critic", preconditioning=None, seed=0):
-    """SN-GAN's residual pair for images of 32, 48, 64, 128 or 256 pixels, with N(0, I) as prior.
+def sngan_resnet(
+    image_shape: Sequence[int],
+    *,
+    n_z: int = 128,
+    channels: int = 64,
+    normalise: str = "critic",
+    preconditioning: int | str | None = None,
+    seed: int = 0,
+) -> Networks:
+    """SN-GAN's residual networks for images of 32, 48, 64, 128 or 256 pixels, with N(0, I) as prior.
 
-    The generator maps z by a dense layer to the smallest map, then by blocks that double the size (batch
-    normalisation, ReLU, nearest-neighbour upsampling and 3×3 convolution; batch normalisation, ReLU, 3×3; the shortcut
-    upsampled, then 1×1), then by batch normalisation, ReLU and a 3×3 convolution to tanh. The critic halves the size in
-    blocks without batch normalisation, by averaging, follows with blocks that keep it, and takes ReLU, the sum over all
-    places and a dense layer to the logit. In units of `channels` = 64:
+    The generator maps z by a dense layer to the smallest map. Residual blocks then double the size. A block has two
+    3×3 convolutions, each after batch normalisation and ReLU. Nearest-neighbour upsampling comes before the first
+    convolution, and the shortcut is upsampled with a 1×1 convolution. Batch normalisation, ReLU and a 3×3 convolution
+    with tanh end the generator. The critic has no batch normalisation. Its blocks first halve the size by averaging,
+    then keep the size. ReLU, the sum over all pixels and a dense layer make the logit. Channels in units of
+    `channels` = 64:
 
     | pixels | generator | critic, halving | critic, keeping |
     |---|---|---|---|
@@ -81,9 +102,9 @@ def sngan_resnet(image_shape, *, n_z=128, channels=64, normalise="critic", preco
     | 128 | 4×4 of 16; 16, 8, 4, 2, 1 | 1, 2, 4, 8, 16 | 16 |
     | 256 | 4×4 of 16; 16, 8, 8, 4, 2, 1 | 1, 2, 4, 8, 8, 16 | 16 |
 
-    32 and 48 pixels are Miyato et al. 2018, tables 4 and 5, as mimicry has them; 64 and 128 pixels are mimicry's
-    sngan_64 and sngan_128; 256 pixels are sngan_projection's snresnet_256 and resnet_dog_and_cat_256 without labels.
-    Upsampling is that of sngan_projection (mimicry's is bilinear); initial weights are those of both.
+    Sources: for 32 and 48 pixels Miyato et al. 2018, tables 4 and 5, as implemented by mimicry; for 64 and 128 pixels
+    mimicry's sngan_64 and sngan_128; for 256 pixels sngan_projection's snresnet_256 and resnet_dog_and_cat_256, without
+    labels. Upsampling is that of sngan_projection (mimicry's is bilinear). Initial weights are those of both.
 
     Arguments and errors are those of `sngan_cnn`.
     """
@@ -104,23 +125,24 @@ def sngan_resnet(image_shape, *, n_z=128, channels=64, normalise="critic", preco
 
 
 def _of_size(name, sizes, image_shape):
-    """The entry of `sizes` for square images of that size."""
+    """The entry of `sizes` for square images of that size. Raises ValueError for other images."""
     shape = tuple(image_shape) if isinstance(image_shape, (tuple, list)) else (image_shape,)
     if len(shape) != 3 or shape[0] != shape[1] or shape[0] not in sizes:
         *others, last = map(str, sizes)
         raise ValueError(
-            f"{name} is for square images of {', '.join(others)} or {last} pixels, found {shape}; dataset.size resizes"
+            f"{name} is for square images of {', '.join(others)} or {last} pixels, found {shape}; dataset.size resizes "
+            "images"
         )
     return sizes[shape[0]]
 
 
 def _wraps(normalise, preconditioning):
-    """What the generator's and the critic's layers are put into: two functions layer → layer."""
+    """The wrappers of the generator's and of the critic's layers: two functions layer → layer."""
     generator, critic = _NORMALISE[checks.one_of("normalise", normalise, _NORMALISE)]
     if preconditioning is not None and not critic:
         raise ValueError(
-            f"preconditioning = {preconditioning!r} is built on the critic's spectral normalisation, which "
-            f"normalise = {normalise!r} leaves out; set it to 'critic' or 'both'"
+            f"preconditioning = {preconditioning!r} needs spectral normalisation of the critic, found "
+            f"normalise = {normalise!r}; set normalise to 'critic' or 'both'"
         )
     return _wrap(generator, None), _wrap(critic, preconditioning)
 
@@ -128,7 +150,7 @@ def _wraps(normalise, preconditioning):
 def _wrap(normalised, level):
     if not normalised:
         return lambda layer: layer
-    numbers = itertools.count(1)  # names of our own stay the same however many layers a process has made
+    numbers = itertools.count(1)  # Keras's default names depend on the number of layers made in the process
 
     def wrap(layer):
         name = f"{'dense' if isinstance(layer, keras.layers.Dense) else 'conv'}_{next(numbers)}"
@@ -139,13 +161,13 @@ def _wrap(normalised, level):
     return wrap
 
 
-def _resnet_generator(blocks, n_z, smallest, widths, colours):
+def _resnet_generator(blocks, n_z, smallest, widths, image_channels):
     z = keras.Input([n_z], name="z")
     x = blocks.dense(z, smallest * smallest * widths[0])
     x = keras.layers.Reshape([smallest, smallest, widths[0]])(x)
     for width in widths[1:]:
         x = blocks.up(x, width)
-    x = blocks.convolution(keras.layers.ReLU()(batch_normalization(x)), colours)
+    x = blocks.convolution(keras.layers.ReLU()(batch_normalization(x)), image_channels)
     return keras.Model(z, _tanh(x), name="generator")
 
 
@@ -160,13 +182,13 @@ def _resnet_critic(blocks, image_shape, halving, keeping):
     return keras.Model(images, blocks.dense(x, 1, dtype=output_dtype()), name="critic")
 
 
-def _cnn_generator(make, n_z, channels, smallest, colours):
+def _cnn_generator(make, n_z, channels, smallest, image_channels):
     z = keras.Input([n_z], name="z")
     x = make(keras.layers.Dense, smallest * smallest * 8 * channels)(z)
     x = keras.layers.Reshape([smallest, smallest, 8 * channels])(x)
     for width in (4 * channels, 2 * channels, channels):
         x = keras.layers.ReLU()(batch_normalization(make(keras.layers.Conv2DTranspose, width, 4, 2, padding="same")(x)))
-    x = make(keras.layers.Conv2D, colours, 3, padding="same")(x)
+    x = make(keras.layers.Conv2D, image_channels, 3, padding="same")(x)
     return keras.Model(z, _tanh(x), name="generator")
 
 
@@ -186,11 +208,11 @@ def _tanh(x):
 
 
 class _Layers:
-    """Makes the plain networks' layers, each with initial weights from the next of `seeds`."""
+    """Makes the plain networks' layers. The initial weights of each layer come from the next of `seeds`."""
 
-    def __init__(self, seeds, wrap):
+    def __init__(self, seeds: Iterator[int], wrap: Callable[[keras.Layer], keras.Layer]) -> None:
         self._seeds, self._wrap = seeds, wrap
 
-    def __call__(self, kind, *arguments, **options):
+    def __call__(self, kind: type[keras.Layer], *arguments: Any, **options: Any) -> keras.Layer:
         weights = keras.initializers.RandomNormal(stddev=0.02, seed=next(self._seeds))
         return self._wrap(kind(*arguments, kernel_initializer=weights, **options))

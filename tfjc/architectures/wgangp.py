@@ -1,5 +1,7 @@
 """The class-conditional ResNet of WGAN-GP (Gulrajani et al. 2017, appendix F; gan_cifar_resnet.py of their code)."""
 
+from collections.abc import Sequence
+
 import keras
 
 from tfjc import layers
@@ -15,22 +17,29 @@ from tfjc.architectures.prior import standard_normal
 from tfjc.support import checks, noise
 
 
-def wgangp_resnet(image_shape, *, num_classes=10, n_z=128, channels=128, seed=0):
-    """WGAN-GP's ResNet pair for images [size, size, colours], with N(0, I) as prior.
+def wgangp_resnet(
+    image_shape: Sequence[int],
+    *,
+    num_classes: int | None = 10,
+    n_z: int = 128,
+    channels: int = 128,
+    seed: int = 0,
+) -> Networks:
+    """WGAN-GP's class-conditional residual networks, with N(0, I) as prior.
 
-    The generator maps z by a dense layer to the smallest map (32 → 4, 28 → 7, 48 → 6 pixels), then by residual blocks
-    that double the size, with conditional batch normalisation and ReLU before each convolution, then by batch
-    normalisation, ReLU and a 3×3 convolution to tanh. The critic halves the size in two residual blocks, follows with
-    two that keep it, and takes the mean over all places; it has no normalisation. Of its two outputs, logits [B, 1]
-    and class logits [B, num_classes], the second belongs to the auxiliary classifier. For 32×32×3 that is the published
-    network, 1,218,307 and 1,055,115 weights; other sizes are ours.
+    The generator maps z by a dense layer to the smallest map (32 → 4, 28 → 7, 48 → 6 pixels). Residual blocks double
+    the size; conditional batch normalisation and ReLU come before each convolution. Batch normalisation, ReLU and a 3×3
+    convolution with tanh end the generator. The critic has two residual blocks that halve the size and two that keep
+    it, the mean over all pixels, and no normalisation. Its outputs are logits [B, 1] and, from the auxiliary
+    classifier, class logits [B, num_classes]. For 32×32×3 images these are the published networks with 1,218,307 and
+    1,055,115 weights. Other sizes are not published. Source: Gulrajani et al. 2017, appendix F.
 
     Args:
-      image_shape: (size, size, colours).
-      num_classes: classes of the labels; None for plain batch normalisation and no classifier.
+      image_shape: (size, size, image channels).
+      num_classes: number of classes; None for plain batch normalisation and no classifier.
       n_z: size of the latent.
-      channels: of every map.
-      seed: of the initial weights.
+      channels: number of channels of every map.
+      seed: seed of the initial weights.
 
     Raises:
       ValueError: the size cannot be halved twice, or an argument is out of range.
@@ -39,7 +48,9 @@ def wgangp_resnet(image_shape, *, num_classes=10, n_z=128, channels=128, seed=0)
     num_classes, seed = classes(num_classes), checks.seed("seed", seed)
     smallest, doublings = halvings("wgangp_resnet", image_shape)
     if doublings < 2:
-        raise ValueError(f"wgangp_resnet halves images twice (28, 32, 48, ...), found a size of {image_shape[0]}")
+        raise ValueError(
+            f"wgangp_resnet needs an image size that can be halved twice (28, 32, 48, ...), found {image_shape[0]}"
+        )
     what = f"wgangp_resnet with n_z = {n_z}, channels = {channels}, num_classes = {num_classes}"
     dense, scales = n_z * smallest * smallest * channels, (num_classes or 0) * channels
     check_room(what, dense, scales, 9 * channels * channels)
@@ -51,7 +62,7 @@ def wgangp_resnet(image_shape, *, num_classes=10, n_z=128, channels=128, seed=0)
     )
 
 
-def _generator(seed, colours, num_classes, n_z, channels, smallest, doublings):
+def _generator(seed, image_channels, num_classes, n_z, channels, smallest, doublings):
     z, labels = keras.Input([n_z], name="z"), keras.Input([], dtype="int32", name="labels")
 
     def normalised(x):
@@ -65,7 +76,7 @@ def _generator(seed, colours, num_classes, n_z, channels, smallest, doublings):
     for _ in range(doublings):
         x = blocks.up(x, channels)
     x = batch_normalization(x)
-    x = blocks.convolution(keras.layers.ReLU()(x), colours)
+    x = blocks.convolution(keras.layers.ReLU()(x), image_channels)
     images = keras.layers.Activation("tanh", dtype=output_dtype(), name="images")(x)
     return keras.Model(z if num_classes is None else [z, labels], images, name="generator")
 
