@@ -107,7 +107,7 @@ def test_the_radius_is_the_rate_of_approach():
         (lambda: damping.radii(bilinear(), np.ones(2), ETA), "must be a fixed point of the field, found a step of 0.1"),
         (
             lambda: damping.Alternating(bilinear(), ETA, ((0,), (0,))).step(np.ones(2)),
-            r"players must share out the parameters 0 to 1, found \(\(0,\), \(0,\)\)",
+            r"each of the parameters 0 to 1 must belong to one player, found \(\(0,\), \(0,\)\)",
         ),
     ],
 )

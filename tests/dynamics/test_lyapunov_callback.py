@@ -162,7 +162,7 @@ def test_batches_that_are_not_the_runs_are_noticed():
 @pytest.mark.parametrize(
     "call, message",
     [
-        (lambda: callback.Lyapunov(IMAGES), "batches must be callable with the step to start at, found ndarray"),
+        (lambda: callback.Lyapunov(IMAGES), "batches must be a function of the first step, found ndarray"),
         (lambda: callback.Lyapunov(BATCHES, copies=0), "copies must be at least 1"),
         (lambda: callback.Lyapunov(BATCHES, distance=0.0), "distance must be greater than 0"),
         (lambda: measure(game(1.0, 1.0), 1, copies=3), "copies must be at most the number of weights, 2, found 3"),

@@ -12,9 +12,9 @@ from tfjc.support import gin_files
 from tfjc.support.files import write_text
 from tfjc.support.run_directory import RunDirectory
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow reads it when it is imported, below
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # set before TensorFlow is imported
 
-_GIN_FILE = flags.DEFINE_multi_string("gin_file", [], "What is drawn: a file of gin/dynamics/; repeatable.")
+_GIN_FILE = flags.DEFINE_multi_string("gin_file", [], "The figure to draw: a file of gin/dynamics/; repeatable.")
 _GIN_BINDINGS = flags.DEFINE_multi_string("gin_bindings", [], "A gin binding that overrides the files; repeatable.")
 _ALL = flags.DEFINE_boolean("all", False, "Draw every file of gin/dynamics/, each into a directory of its name.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "The directory to write; runs/dynamics/NAME by default.")
@@ -23,13 +23,13 @@ _DEFAULT = pathlib.Path("runs") / "dynamics"
 
 
 def main(argv: Sequence[str]) -> int:
-    """Computes and draws what the flags name; returns the exit status, 2 for whatever cannot be drawn."""
+    """Computes and draws the figures that the flags name. Returns the exit status: 2 for a user's mistake."""
     return commands.status("dynamics", _start, argv)
 
 
 def _start():
     if _ALL.value == bool(_GIN_FILE.value):
-        raise ValueError("either --gin_file is needed, such as --gin_file=gin/dynamics/gaussian_bias.gin, or --all")
+        raise ValueError("give either --gin_file, such as --gin_file=gin/dynamics/gaussian_bias.gin, or --all")
     from tfjc.runs import configuration
 
     with configuration.explained():

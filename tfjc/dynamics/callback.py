@@ -1,8 +1,11 @@
-"""Lyapunov exponents of a training run, from perturbed copies that are trained beside it."""
+"""Lyapunov exponents of a training run, from perturbed copies that train beside it."""
 
 import math
-from typing import NamedTuple
+import os
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -12,57 +15,72 @@ from tfjc.support import checks, noise
 
 
 class Lyapunov(Periodic):
-    """Measures how fast nearby networks part or meet while a GAN of `tfjc.models` trains.
+    """Measures the rate at which nearby networks separate or approach while a GAN of `tfjc.models` trains.
 
-    k copies of the run, perturbed by `distance`·‖weights‖ in orthogonal directions of weight space, take the same steps
-    on the same batches with the same noise. After each interval the differences are factorised, their growth per step
-    gives the finite-time exponents in descending order, and they are set back to that length (Benettin et al. 1980;
-    proposed for GANs by Guttenberg 2016). Negative where trainings from nearby meet, as on the way to a fixed point; 0
-    where they keep their distance, as on a cycle; positive where they part: training diverges, is chaotic or passes a
-    saddle.
+    k copies of the run start at the distance `distance`·‖weights‖ in orthogonal directions of weight space. They take
+    the same steps on the same batches with the same noise. After each interval the differences are factorised. Their
+    growth per step gives the finite-time exponents in descending order. The differences are then rescaled to
+    `distance`·‖weights‖ (Benettin et al. 1980; proposed for GANs by Guttenberg 2016). An exponent is negative where
+    nearby trainings approach, as near a fixed point. It is 0 where they keep their distance, as on a cycle. It is
+    positive where they separate: training diverges, is chaotic or passes a saddle.
 
-    Keras shows callbacks no data. But a step of `GAN` is a function of (weights, optimisers' state, step, images), and
-    `datasets.batches` gives the images as a function of the step. So the copies' steps are the run's own, repeated
-    afterwards in the model itself, whose every variable is put back then: the run goes on bit for bit as without.
+    Keras gives callbacks no data. But a step of `GAN` is a function of (weights, optimisers' state, step, images), and
+    `datasets.batches` gives the images as a function of the step. So the callback repeats the run's steps for each copy
+    in the model itself, and then restores every variable. The run continues bit for bit as without the callback.
 
-    Where networks have kinks (ReLU), gradients jump, copies part by finite steps however near they are, and what is
-    found grows as `distance` shrinks: compare two distances before believing a number.
+    Gradients of networks with kinks (ReLU) jump, so copies at any distance separate by finite steps, and the exponents
+    grow as `distance` shrinks. Compare two distances before you trust an exponent.
 
-    What is compared are the weights and the numbers that optimisers keep. Of these, one that was never found negative,
-    such as a second moment, is not made so by a perturbation either. Everything else, such as moving averages of batch
-    normalisation, is in the copies what it was in the run when the interval began.
+    The differences are those of the weights and of the optimisers' floating-point variables. A perturbation never makes
+    an optimiser's number negative that has never been negative, such as a second moment. All other variables, such as
+    moving averages of batch normalisation, start each interval with the run's values.
 
-    Each measurement is added to `history`: `step`, `lyapunov` [k] over the interval, `mean_lyapunov` [k] since the
-    callback began; the largest of the interval is added to Keras's progress line, and with `log_dir` all of them to
-    TensorBoard.
+    Keras's progress line shows the largest exponent of the interval as `lyapunov`. With `log_dir`, TensorBoard shows
+    all exponents.
 
     Args:
-      batches: callable (start) → tf.data.Dataset of the batches from step `start` on, as the run gets them: for
-        `gan.fit(images, batch_size)` that is
+      batches: callable (start) → tf.data.Dataset of the run's batches from step `start` on. For
+        `gan.fit(images, batch_size)` this is
         `functools.partial(datasets.batches, images, gan.d_steps * batch_size, seed=gan.seed)`.
-      copies: k, how many of the leading exponents; each costs as much as the run itself.
+      copies: k, the number of leading exponents. Each copy costs as much as the run itself.
       every: steps between measurements.
-      distance: of the copies from the run, relative to the norm of its weights: well above rounding,
-        and so small that after `every` steps it is still well below 1.
-      seed: of the first perturbations.
+      distance: distance of the copies from the run, relative to the norm of the weights. It must be well above
+        rounding, and stay well below 1 for `every` steps.
+      seed: seed of the first perturbations.
       log_dir: TensorBoard's directory.
 
+    Attributes:
+      history: a dict for each measurement, with `step`, `lyapunov` [k] over the interval and `mean_lyapunov` [k] since
+        the callback began.
+
     Raises:
-      ValueError: an argument is out of range, or repeating the run's own steps gives other weights than the run has.
+      ValueError: an argument is out of range, or the repeated steps of the run end at other weights than the run.
     """
 
-    def __init__(self, batches, copies=1, every=100, *, distance=1e-3, seed=0, log_dir=None):
+    def __init__(
+        self,
+        batches: Callable[..., tf.data.Dataset],
+        copies: int = 1,
+        every: int = 100,
+        *,
+        distance: float = 1e-3,
+        seed: int = 0,
+        log_dir: str | os.PathLike | None = None,
+    ) -> None:
         super().__init__(every, log_dir)
         if not callable(batches):
-            raise ValueError(f"batches must be callable with the step to start at, found {type(batches).__name__}")
+            raise ValueError(f"batches must be a function of the first step, found {type(batches).__name__}")
         self.batches = batches
         self.copies = checks.integer("copies", copies, minimum=1)
         self.distance = checks.real("distance", distance, above=0.0)
         self.seed = checks.seed("seed", seed)
-        self.history, self._frame, self._growth, self._steps = [], None, 0.0, 0
+        self.history: list[dict[str, Any]] = []
+        self._frame: np.ndarray | None = None
+        self._growth: np.ndarray | float = 0.0
+        self._steps = 0
 
-    def on_train_begin(self, logs=None):
-        """Begins at the model as it is, with the perturbations of an earlier `fit` if there was one."""
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Starts at the model's state, with the perturbations of an earlier `fit` if there was one."""
         self._twin, self._checked = _Twin(self.model), False
         self._at, self._before = int(self.model.step.numpy()), self._twin.read()
         self._nonnegative = (self._before.flat >= 0) & (np.arange(len(self._before.flat)) >= self._twin.weights)
@@ -72,8 +90,8 @@ class Lyapunov(Periodic):
         self._batches = [iter(data) for _ in range(self.copies + 1)]
         super().on_train_begin(logs)
 
-    def act(self, step, logs):
-        """Repeats the steps since the last measurement with each copy, and compares."""
+    def act(self, step: int, logs: dict[str, Any]) -> None:
+        """Repeats the steps since the last measurement with each copy, and records the growth of the differences."""
         count = step - self._at
         if not count:
             return
@@ -87,13 +105,13 @@ class Lyapunov(Periodic):
         self._at, self._before = step, now
         self._record(step, growth, count, logs)
 
-    def on_epoch_end(self, epoch, logs=None):
-        """Hands the newest exponent on to Keras's line and history of the epoch."""
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Adds the last exponent to Keras's progress line and history."""
         if logs is not None and self.history:
             logs["lyapunov"] = self.history[-1]["lyapunov"][0]
 
-    def _first_frame(self):
-        """Orthonormal directions in the weights, [n, k]; the optimisers' numbers are as in the run to begin with."""
+    def _first_frame(self) -> np.ndarray:
+        """Orthonormal directions in weight space, [n, k]. They are 0 at the optimisers' numbers."""
         weights = self._twin.weights
         if self.copies > weights:
             raise ValueError(f"copies must be at most the number of weights, {weights}, found {self.copies}")
@@ -101,11 +119,11 @@ class Lyapunov(Periodic):
         return np.pad(frame, [(0, len(self._before.flat) - weights), (0, 0)])
 
     def _length(self):
-        """How far the copies were from the run when the interval began."""
+        """The distance of the copies from the run at the start of the interval."""
         return self.distance * (np.linalg.norm(self._before.flat[: self._twin.weights]) or 1.0)
 
     def _trained(self, count):
-        """The copies after `count` steps, each flat."""
+        """Yields the flat state of each copy after `count` steps."""
         for direction, data in zip(self._frame.T, self._batches, strict=False):
             copy = self._before.flat + self._length() * direction
             copy = np.where(self._nonnegative, np.maximum(copy, 0.0), copy)
@@ -117,14 +135,14 @@ class Lyapunov(Periodic):
         return flat
 
     def _check(self, now, count):
-        """Raises ValueError if the first interval, repeated with the run itself, does not end where the run is."""
+        """Raises ValueError if the run's first interval, repeated on `batches`, does not end at the run's state."""
         if self._checked:
             return
         error = np.linalg.norm(self._stepped(self._before.flat, self._batches[-1], count) - now.flat)
-        if error > 0.01 * self._length():  # what is not finite passes, and is recorded as nan
+        if error > 0.01 * self._length():  # an error of nan passes; the exponents are then nan
             raise ValueError(
                 f"{count} steps repeated on `batches` end {error:.3g} from the run's own weights: batches(start) must "
-                "be the very images that fit gets from step `start` on"
+                "be the images that fit gets from step `start` on"
             )
         self._checked = True
 
@@ -139,16 +157,16 @@ class Lyapunov(Periodic):
 
 
 class _State(NamedTuple):
-    """What a run can be put back to: weights and the optimisers' numbers, flat float64; and all other variables."""
+    """The state of a run: weights and optimisers' numbers as one flat float64 array, and all other variables."""
 
     flat: np.ndarray
     others: list
 
 
 class _Twin:
-    """A model as a function: put into a state, stepped, read."""
+    """A model as a function of its state: `write` sets the state, `step` trains from it, `read` returns it."""
 
-    def __init__(self, model):
+    def __init__(self, model: keras.Model) -> None:
         if getattr(model, "critic", None) is None:
             raise ValueError(f"Lyapunov follows two players, a generator and a critic; found a {type(model).__name__}")
         optimizers = [model.generator_optimizer, model.critic_optimizer]
@@ -172,7 +190,7 @@ class _Twin:
             variable.assign(value)
 
     def step(self, state, data, count):
-        """Where `count` steps on the next batches of `data` lead from a state: flat."""
+        """The flat state after `count` steps from `state` on the next batches of `data`."""
         self.write(state)
         for _ in range(count):
             self._step(next(data))

@@ -1,15 +1,18 @@
-"""Draws phase portraits: streams over the speed, fixed points by class, trajectories."""
+"""Draws phase portraits: stream lines over the speed, fixed points by class, trajectories."""
 
 import os
 import re
+from collections.abc import Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from tfjc.dynamics.portraits import Solved
 from tfjc.support.files import replacing
 
-# Of each class of fixed points: colour, marker, whether it is filled.
+# {class of fixed points: (colour, marker, whether the marker is filled)}
 _MARKERS = {
     "stable node": ("tab:green", "s", True),
     "stable focus": ("tab:green", "o", True),
@@ -19,14 +22,14 @@ _MARKERS = {
     "centre": ("tab:blue", "D", False),
     "degenerate": ("black", "P", False),
 }
-# Of the endings of a trajectory that are marked: marker, and what the legend says.
+# {ending of a trajectory: (marker, text of the legend)}. Other endings have no marker.
 _ENDINGS = {"time": ("|", "… still moving at the end"), "singular": ("x", "… into a singularity")}
 _TRACK = "tab:orange"
-_MANY = 12  # fixed points from which they are drawn small
+_MANY = 12  # with more fixed points than this, markers are small
 
 
-def figure(solved, path, *, title="", columns=3):
-    """Draws `portraits.Solved` side by side as one picture (PNG, 120 dpi), with one legend below all."""
+def figure(solved: Sequence[Solved], path: str | os.PathLike, *, title: str = "", columns: int = 3) -> None:
+    """Draws portraits in rows of `columns` as one picture (PNG, 120 dpi) at `path`, with one legend below."""
     columns = min(columns, len(solved))
     lines = -(-len(solved) // columns)
     picture = Figure(figsize=(max(6.4, 0.4 + 4.3 * columns), 0.8 + 3.7 * lines), layout="constrained")
@@ -41,8 +44,8 @@ def figure(solved, path, *, title="", columns=3):
         picture.savefig(os.fspath(temporary), format="png", dpi=120)
 
 
-def portrait(axes, solved):
-    """Draws one `portraits.Solved` on `axes`, and returns these: darker where the field is faster (log scale)."""
+def portrait(axes: Axes, solved: Solved) -> Axes:
+    """Draws one portrait on `axes` and returns the axes. Dark shading means a fast field (log scale)."""
     plane, low, high = solved.plane, solved.portrait.low, solved.portrait.high
     with np.errstate(divide="ignore"):
         speed = np.log10(plane.speed)
@@ -52,9 +55,8 @@ def portrait(axes, solved):
     shades = {"cmap": "Blues", "vmin": slowest, "vmax": fastest, "alpha": 0.5, "interpolation": "bilinear"}
     image = axes.imshow(speed, origin="lower", extent=box, aspect="auto", **shades)
     axes.figure.colorbar(image, ax=axes, label="log₁₀ ‖dθ/dt‖", shrink=0.9)
-    axes.streamplot(
-        plane.x, plane.y, *np.moveaxis(plane.vectors, -1, 0), color="0.35", linewidth=0.6, arrowsize=0.7, density=1.3
-    )
+    u, v = np.moveaxis(plane.vectors, -1, 0)
+    axes.streamplot(plane.x, plane.y, u, v, color="0.35", linewidth=0.6, arrowsize=0.7, density=1.3)
     for path in solved.trajectories:
         axes.plot(*path.points.T, color=_TRACK, linewidth=1.6, zorder=4)
         axes.plot(*path.points[0], color=_TRACK, marker="o", markersize=5, zorder=4)
@@ -70,7 +72,7 @@ def portrait(axes, solved):
 
 
 def _formulas(text):
-    """`text` with names such as W_d set as formulas."""
+    """`text` with names such as W_d as formulas ($W_d$)."""
     return re.sub(r"\b(\w_\w)\b", r"$\1$", text)
 
 

@@ -1,11 +1,13 @@
-"""The parts of a Helmholtz decomposition side by side."""
+"""Draws the parts of a Helmholtz decomposition side by side."""
 
 import os
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
+from tfjc.dynamics.helmholtz import Decomposition
 from tfjc.support.files import replacing
 
 _TITLES = {
@@ -16,10 +18,10 @@ _TITLES = {
 }
 
 
-def decomposition(parts, path, names=("x", "y")):
-    """Draws a `helmholtz.Decomposition` as four stream plots over one scale of |ξ| (PNG, 120 dpi) at `path`.
+def decomposition(parts: Decomposition, path: str | os.PathLike, names: Sequence[str] = ("x", "y")) -> None:
+    """Draws a `helmholtz.Decomposition` as four stream plots with one scale of |ξ| (PNG, 120 dpi) at `path`.
 
-    Each title has the part's share of the field's square norm; the shares add up to 100 %. `names` are the axes'.
+    Each title has the part's share of the field's squared norm. The shares add up to 100 %. `names` labels the axes.
     """
     figure = Figure(figsize=(17, 4.4), layout="constrained")
     grid = figure.subplots(1, 4, sharex=True, sharey=True)
@@ -36,7 +38,7 @@ def decomposition(parts, path, names=("x", "y")):
 
 
 def _stream(axes, staggered, norm):
-    """Draws one field over the shading of its length, which is returned; a field of 0 has no stream lines."""
+    """Draws one field over its length and returns the shading. A field of zeros has no stream lines."""
     x, y = staggered.centres
     u, v = np.moveaxis(staggered.at_centres, -1, 0)
     length = np.hypot(u, v)

@@ -1,28 +1,30 @@
-"""Means over samples or over the standard normal distribution: E[f(wz + m)·zᵏ] and the principal values of 1/(wz + m).
+"""Means E[f(wz + m)·zᵏ] over samples or the standard normal distribution, and principal values of E[1/(wz + m)].
 
-All functions are vectorised over w and m, which broadcast, and hold at most `_BLOCK` numbers at once.
+`moments` and `pole` are vectorised over w and m, which broadcast.
 """
 
 import functools
+from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import special
 
 from tfjc.support import noise
 
 DATA_AND_LATENTS = noise.Stream.GAME_DATA, noise.Stream.GAME_LATENTS
 
-_BLOCK = 1 << 17  # 1 MiB of float64: it stays in a core's cache, where larger blocks were up to twice as slow
-_ORDER = 1000  # of the Gauss–Hermite rule: nodes 0.1 apart, enough for |w| up to about 10 (relative error 1e-6)
-_FAR = 7.0  # |m|/(√2|w|) from which the asymptotic series of Dawson's function is exact
+_BLOCK = 1 << 17  # numbers in memory at once: 1 MiB of float64 fits into a core's cache; larger blocks took up to 2×
+_ORDER = 1000  # order of the Gauss–Hermite rule: nodes 0.1 apart, for |w| up to about 10 (relative error 1e-6)
+_FAR = 7.0  # from |m|/(√2|w|) = 7 on, the asymptotic series of Dawson's function is exact to rounding
 _TERMS = np.arange(21)
 _ODD = np.cumprod(np.concatenate([[1.0], 2.0 * _TERMS[1:] - 1.0]))  # (2k − 1)!!
 _SERIES = np.stack([_ODD * special.poch(2.0 * _TERMS + 1.0, n) for n in range(4)], axis=-1)
 
 
 @functools.lru_cache(maxsize=16)
-def draws(count, seed, stream):
-    """(nodes [count], weights [count]) of a sample of N(0, 1) from a stream of `seed`, one of DATA_AND_LATENTS.
+def draws(count: int, seed: int, stream: noise.Stream) -> tuple[np.ndarray, np.ndarray]:
+    """(nodes [count], weights [count]) of a sample of N(0, 1); `stream` is one of DATA_AND_LATENTS.
 
     A smaller sample with the same seed is the beginning of a larger one.
     """
@@ -30,8 +32,8 @@ def draws(count, seed, stream):
 
 
 @functools.lru_cache(maxsize=1)
-def gauss_hermite():
-    """(nodes, weights) of the Gauss–Hermite rule for N(0, 1), without the nodes whose weight rounds away."""
+def gauss_hermite() -> tuple[np.ndarray, np.ndarray]:
+    """(nodes, weights) of the Gauss–Hermite rule for N(0, 1), without nodes of negligible weight."""
     nodes, weights = special.roots_hermitenorm(_ORDER)
     kept = weights > 1e-18 * weights.max()
     return _frozen(nodes[kept]), _frozen(weights[kept] / weights.sum())
@@ -42,8 +44,15 @@ def _frozen(array):
     return array
 
 
-def moments(function, w, m, nodes, weights, highest):
-    """E[f(wz + m)·zᵏ] for k = 0, ..., `highest`: w and m [...] → [..., highest + 1], f elementwise."""
+def moments(
+    function: Callable[[np.ndarray], np.ndarray],
+    w: ArrayLike,
+    m: ArrayLike,
+    nodes: np.ndarray,
+    weights: np.ndarray,
+    highest: int,
+) -> np.ndarray:
+    """E[f(wz + m)·zᵏ] for k = 0, ..., `highest`, with an elementwise `function` f: w, m [...] → [..., highest + 1]."""
     w, m = np.broadcast_arrays(w, m)
     shape, w, m = w.shape, w.reshape(-1), m.reshape(-1)
     powers = weights[:, None] * nodes[:, None] ** np.arange(highest + 1)
@@ -55,14 +64,14 @@ def moments(function, w, m, nodes, weights, highest):
     return found.reshape(*shape, highest + 1)
 
 
-def pole(w, m):
+def pole(w: ArrayLike, m: ArrayLike) -> np.ndarray:
     """p = E[1/(wz + m)], z ~ N(0, 1), as Cauchy's principal value, and its first three derivatives by m: [..., 4].
 
-    p = (√2/|w|)·D(m/(√2|w|)) with Dawson's function D; from D' = 1 − 2yD follow w²p' = 1 − mp, w²p'' = −(p + mp'),
-    w²p''' = −(2p' + mp''). The derivatives are those of p, i.e. Hadamard's finite parts of E[−1/u²] and so on. Where
-    |m| is far larger than |w| these differences would round, and the asymptotic series in t = w²/m² is taken; it
-    holds at w = 0, too. At w = m = 0, where nothing is defined, all are 0.
-    Source: Abramowitz and Stegun 1964, section 7.1; the principal value by the Hilbert transform of a Gaussian.
+    p = (√2/|w|)·D(m/(√2|w|)) with Dawson's function D. From D' = 1 − 2yD follow w²p' = 1 − mp, w²p'' = −(p + mp') and
+    w²p''' = −(2p' + mp''). These derivatives of p are Hadamard's finite parts of E[−1/u²] and so on. Where |m| is much
+    larger than |w|, the differences cancel, and the asymptotic series in t = w²/m² is used; it also holds at w = 0. At
+    w = m = 0, where p is not defined, all four are 0.
+    Source: Abramowitz and Stegun 1964, section 7.1; the principal value is the Hilbert transform of a Gaussian.
     """
     w, m = np.broadcast_arrays(np.abs(w), m)
     far = np.abs(m) > _FAR * np.sqrt(2.0) * w

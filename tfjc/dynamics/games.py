@@ -1,19 +1,22 @@
-"""Small games as fields (see `tfjc.dynamics`): one-parameter GANs, the bilinear game, the Dirac GAN; and wrappers."""
+"""Small games as fields: one-parameter GANs, the bilinear game and the Dirac GAN; and fields made of other fields."""
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import special
 
 from tfjc.dynamics import critics, expectations
+from tfjc.dynamics._field import Field
 from tfjc.support import checks, noise
 
 PARAMETERS = ("W_d", "b_d", "W_g", "b_g")
 
 
-def parameters(theta, count):
-    """θ as float64 [..., count]; ValueError where its last axis has another length."""
+def parameters(theta: ArrayLike, count: int) -> np.ndarray:
+    """θ as float64 [..., count]. Raises ValueError where the last axis has another length."""
     theta = np.asarray(theta, dtype=np.float64)
     if theta.ndim == 0 or theta.shape[-1] != count:
         raise ValueError(f"theta must have shape [..., {count}], found {list(theta.shape)}")
@@ -22,32 +25,33 @@ def parameters(theta, count):
 
 @dataclasses.dataclass(frozen=True)
 class OneParameterGAN:
-    """The GAN with g(z) = W_g·z + b_g and a critic d of W_d·x + b_d on data N(0, 1), z ~ N(0, 1).
+    """The GAN with generator g(z) = W_g·z + b_g and critic d of W_d·x + b_d, on data N(0, 1) and latents z ~ N(0, 1).
 
-    L_d = E_x[−ln d(x)] + E_z[−ln(1 − d(g(z)))], L_g = E_z[ln(1 − d(g(z)))], and the field is minus the gradients:
-    −∂L_d of W_d and b_d, −∂L_g of W_g and b_g. Both expectations are means over their own samples, or exact.
+    L_d = E_x[−ln d(x)] + E_z[−ln(1 − d(g(z)))] and L_g = E_z[ln(1 − d(g(z)))]. The field is minus the gradients:
+    −∂L_d for W_d and b_d, −∂L_g for W_g and b_g. The expectations are exact, or means over samples of data and latents.
 
-    With the Gaussian critic L_d is infinite where d(g(z)) = 1. The exact field is the gradient of the expected loss,
-    which is finite: ln u² is integrable. Its pole is taken in closed form (Cauchy's principal value, by Dawson's
-    function) and the smooth rest by Gauss–Hermite quadrature, good to 1e-6 for |W_d·W_g| up to 10. On n samples the
-    poles stay, one a sample, each of weight 1/n; see `critics.Gaussian` for what happens on one of them.
+    With the Gaussian critic, L_d is infinite where d(g(z)) = 1. Its expectation is finite, since ln u² is integrable,
+    and the exact field is the gradient of the expectation. The pole is computed in closed form (Cauchy's principal
+    value, by Dawson's function). The smooth remainder is computed by Gauss–Hermite quadrature, with an error of 1e-6
+    for |W_d·W_g| up to 10. With n samples the field has one pole of weight 1/n for each sample (see
+    `critics.Gaussian`).
 
     Source: Guttenberg 2016, "The Really Simple GAN".
 
     Args:
       critic: "gaussian", d = exp(−(W_d·x + b_d)²), or "sigmoid", d = σ(W_d·x + b_d).
-      free: which of W_d, b_d, W_g, b_g are the parameters θ, in this order.
-      W_d, b_d, W_g, b_g: the values of those that are not free.
-      samples: how many data and how many latents are drawn, once; None for the exact expectation.
-      seed: of these; a smaller sample is the beginning of a larger one.
+      free: the names, of W_d, b_d, W_g and b_g, that are the parameters θ, in this order.
+      W_d, b_d, W_g, b_g: values of the parameters that are not free.
+      samples: number of data, and number of latents, drawn once; None for the exact expectation.
+      seed: seed of the samples. A smaller sample is the beginning of a larger one.
       epsilon: ε of −ln(1 + ε − d) in the Gaussian critic's loss; needs samples.
 
     Raises:
-      ValueError: an unknown name, a value out of range, or an ε without samples or without Gaussian critic.
+      ValueError: a name is unknown, a value is out of range, or ε > 0 without samples or without the Gaussian critic.
     """
 
     critic: str = "gaussian"
-    free: tuple = ("b_d", "b_g")
+    free: Sequence[str] = ("b_d", "b_g")
     W_d: float = 1.0
     b_d: float = 0.0
     W_g: float = 1.0
@@ -56,7 +60,7 @@ class OneParameterGAN:
     seed: int = 0
     epsilon: float = 0.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         checks.one_of("critic", self.critic, ("gaussian", "sigmoid"))
         for name in self.free:
             checks.one_of("parameter", name, PARAMETERS)
@@ -68,14 +72,16 @@ class OneParameterGAN:
             checks.integer("samples", self.samples, minimum=1)
         checks.integer("seed", self.seed, minimum=0)
         if self.epsilon and (self.samples is None or self.critic != "gaussian"):
-            raise ValueError("epsilon needs the Gaussian critic and samples: the exact expectation is finite without")
+            raise ValueError(
+                "epsilon needs the Gaussian critic and samples: the exact expectation is finite without epsilon"
+            )
 
     @property
-    def names(self):
+    def names(self) -> tuple[str, ...]:
         """The names of the free parameters."""
         return tuple(self.free)
 
-    def __call__(self, theta):
+    def __call__(self, theta: ArrayLike) -> np.ndarray:
         """dθ/dt, [..., n] → [..., n]."""
         W_d, b_d, W_g, b_g = self._all(theta)
         real = expectations.moments(self._critic.real_slope, W_d, b_d, *self._nodes(0), 1)
@@ -88,10 +94,10 @@ class OneParameterGAN:
         }
         return np.stack([field[name] for name in self.free], axis=-1)
 
-    def jacobian(self, theta):
+    def jacobian(self, theta: ArrayLike) -> np.ndarray:
         """∂ξ_i/∂θ_j, [..., n] → [..., n, n], analytic.
 
-        With Φ(w, m) = E[c(wz + m)], w = W_d·W_g, m = W_d·b_g + b_d, the Hessian of Φ is carried over by the chain rule.
+        The Hessian of Φ(w, m) = E[c(wz + m)], with w = W_d·W_g and m = W_d·b_g + b_d, gives it by the chain rule.
         """
         W_d, b_d, W_g, b_g = self._all(theta)
         real = expectations.moments(self._critic.real_curvature, W_d, b_d, *self._nodes(0), 2)
@@ -123,15 +129,15 @@ class OneParameterGAN:
     def _critic(self):
         return critics.Gaussian(self.epsilon) if self.critic == "gaussian" else critics.Sigmoid()
 
-    def _nodes(self, index):
-        """Nodes and weights of the expectation over data (0) or latents (1)."""
+    def _nodes(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Nodes and weights of the expectation over data (index 0) or latents (index 1)."""
         if self.samples is None:
             return expectations.gauss_hermite()
         return expectations.draws(self.samples, self.seed, expectations.DATA_AND_LATENTS[index])
 
     @property
     def _principal(self):
-        """Whether the expectation has a pole that is to be taken apart."""
+        """Whether the pole of the expectation is computed separately."""
         return self.samples is None and self._critic.has_pole
 
     def _fake_slopes(self, w, m):
@@ -143,7 +149,7 @@ class OneParameterGAN:
         return regular - 2.0 * np.stack([p[..., 0], w * p[..., 1]], axis=-1)
 
     def _fake_curvatures(self, w, m):
-        """(Φ_mm, Φ_mw, Φ_ww), [..., 3]; of the pole's part by Φ_w = w·Φ_mm, which holds for Gaussian z."""
+        """(Φ_mm, Φ_mw, Φ_ww), [..., 3]. The pole's part uses Φ_w = w·Φ_mm, which holds for Gaussian z."""
         if not self._principal:
             return expectations.moments(self._critic.fake_curvature, w, m, *self._nodes(1), 2)
         _, first, second, third = np.moveaxis(expectations.pole(w, m), -1, 0)
@@ -159,28 +165,34 @@ def _outer(vector):
 class Clamped:
     """A `OneParameterGAN` whose generator is trained with Jacobian Clamping, in closed form.
 
-    Of g(z) = W_g·z + b_g the Jacobian is W_g and every quotient is Q = |W_g|, whatever z and the step, so the penalty
-    max(0, Q − λ_max)² + max(0, λ_min − Q)² added to L_g adds −2·max(0, Q − λ_max)·sign W_g
-    + 2·max(0, λ_min − Q)·sign W_g to the field of W_g. At W_g = 0 it pushes nowhere (sign 0 = 0).
-    Source: Odena et al. 2018, algorithm 1. Raises ValueError where W_g is not free or not 0 ≤ λ_min ≤ λ_max.
+    g(z) = W_g·z + b_g has the Jacobian W_g, and every quotient is Q = |W_g|. L_g gets the penalty
+    max(0, Q − λ_max)² + max(0, λ_min − Q)². The field of W_g gets −2·max(0, Q − λ_max)·sign W_g
+    + 2·max(0, λ_min − Q)·sign W_g, which is 0 at W_g = 0. Source: Odena et al. 2018, algorithm 1.
+
+    Args:
+      game: the GAN; its W_g must be free.
+      lambda_min, lambda_max: the target interval of Q, 0 ≤ λ_min ≤ λ_max.
+
+    Raises:
+      ValueError: W_g is not free, or not 0 ≤ λ_min ≤ λ_max.
     """
 
     game: OneParameterGAN
     lambda_min: float = 1.0
     lambda_max: float = 20.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if "W_g" not in self.game.names:
             raise ValueError(f"the clamp acts on W_g, which must be free, found {', '.join(self.game.names)}")
         checks.real("lambda_min", self.lambda_min, minimum=0.0)
         checks.real("lambda_max", self.lambda_max, minimum=self.lambda_min)
 
     @property
-    def names(self):
-        """Those of the game."""
+    def names(self) -> tuple[str, ...]:
+        """The names of the game's parameters."""
         return self.game.names
 
-    def __call__(self, theta):
+    def __call__(self, theta: ArrayLike) -> np.ndarray:
         """dθ/dt, [..., n] → [..., n]."""
         field, index = self.game(theta), self.names.index("W_g")
         W_g = np.asarray(theta, np.float64)[..., index]
@@ -188,10 +200,10 @@ class Clamped:
         field[..., index] += 2.0 * (below - above) * np.sign(W_g)
         return field
 
-    def jacobian(self, theta):
-        """∂ξ_i/∂θ_j, [..., n] → [..., n, n]: the game's, less 2 on the diagonal where the clamp acts.
+    def jacobian(self, theta: ArrayLike) -> np.ndarray:
+        """∂ξ_i/∂θ_j, [..., n] → [..., n, n]: the game's Jacobian, minus 2 at (W_g, W_g) where the clamp acts.
 
-        It is inf at W_g = 0, where the clamp's push jumps from −2λ_min to 2λ_min.
+        The entry (W_g, W_g) is inf at W_g = 0 for λ_min > 0, where the clamp jumps from −2λ_min to 2λ_min.
         """
         jacobian, index = self.game.jacobian(theta), self.names.index("W_g")
         Q = np.abs(np.asarray(theta, np.float64)[..., index])
@@ -202,32 +214,41 @@ class Clamped:
 
 @dataclasses.dataclass(frozen=True)
 class Averaged:
-    """The mean of a field over `draws` of Gaussian noise in its parameters: (1/K)·Σ_k ξ(θ + σ·n_k), n_k ~ N(0, I).
+    """The mean of a field over Gaussian noise in its parameters: (1/K)·Σ_k ξ(θ + σ·n_k), n_k ~ N(0, I).
 
-    The draws are made once, from `seed`, so that this is a field again. Guttenberg 2016, "Data Dependency", has
-    K = 30 and σ = 0.2. Raises ValueError for values out of range.
+    The noise depends only on `seed`, so the mean is a field. Guttenberg 2016, "Data Dependency", has K = 30 and
+    σ = 0.2.
+
+    Args:
+      field: ξ.
+      draws: K, ≥ 1.
+      sigma: σ, ≥ 0.
+      seed: seed of the noise.
+
+    Raises:
+      ValueError: an argument is out of range.
     """
 
-    field: object
+    field: Field
     draws: int = 30
     sigma: float = 0.2
     seed: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         checks.integer("draws", self.draws, minimum=1)
         checks.real("sigma", self.sigma, minimum=0.0)
         checks.integer("seed", self.seed, minimum=0)
 
     @property
-    def names(self):
-        """Those of the field."""
+    def names(self) -> tuple[str, ...]:
+        """The names of the field's parameters."""
         return self.field.names
 
-    def __call__(self, theta):
+    def __call__(self, theta: ArrayLike) -> np.ndarray:
         """dθ/dt, [..., n] → [..., n]."""
         return self._mean(self.field, theta)
 
-    def jacobian(self, theta):
+    def jacobian(self, theta: ArrayLike) -> np.ndarray:
         """The mean of the field's Jacobians, [..., n] → [..., n, n]."""
         return self._mean(self.field.jacobian, theta)
 
@@ -240,20 +261,20 @@ class Averaged:
 
 @dataclasses.dataclass(frozen=True)
 class BilinearGame:
-    """min over x, max over y of x·y: dx/dt = −y, dy/dt = x, which circles (0, 0) for ever.
+    """The minimum over x and maximum over y of x·y: dx/dt = −y, dy/dt = x, which circles (0, 0) forever.
 
-    Papers write ξ = (∂L_1/∂x, ∂L_2/∂y) = (y, −x) with L_1 = xy = −L_2, the gradients; here as everywhere in
-    `tfjc.dynamics` it is minus that, the direction of training. Source: Balduzzi et al. 2018, example 1.
+    The papers' ξ is the gradients (∂L_1/∂x, ∂L_2/∂y) = (y, −x) with L_1 = xy = −L_2. Fields of `tfjc.dynamics` are
+    minus the gradients. Source: Balduzzi et al. 2018, example 1.
     """
 
     names = ("x", "y")
 
-    def __call__(self, theta):
+    def __call__(self, theta: ArrayLike) -> np.ndarray:
         """dθ/dt, [..., 2] → [..., 2]."""
         x, y = np.moveaxis(parameters(theta, 2), -1, 0)
         return np.stack([-y, x], axis=-1)
 
-    def jacobian(self, theta):
+    def jacobian(self, theta: ArrayLike) -> np.ndarray:
         """∂ξ_i/∂θ_j, [..., 2] → [..., 2, 2]: constant."""
         theta = parameters(theta, 2)
         return np.broadcast_to(np.array([[0.0, -1.0], [1.0, 0.0]]), [*theta.shape, 2]).copy()
@@ -261,19 +282,19 @@ class BilinearGame:
 
 @dataclasses.dataclass(frozen=True)
 class DiracGAN:
-    """A generator that puts all mass on θ, data all on 0, and a linear critic D(x) = ψx.
+    """The Dirac GAN: the generator's distribution is a point mass at θ, the data are 0, the critic is D(x) = ψx.
 
-    L(θ, ψ) = E f(ψ(θ + σn)) + E f(−ψσn'), f(t) = −ln(1 + e⁻ᵗ), n and n' ~ N(0, 1); the generator descends L, the
-    critic ascends L − (γ/2)·ψ²: dθ/dt = −∂L/∂θ, dψ/dt = ∂L/∂ψ − γψ. With σ = 0 dθ/dt = −ψ·f'(ψθ) and
+    L(θ, ψ) = E f(ψ(θ + σn)) + E f(−ψσn') with f(t) = −ln(1 + e⁻ᵗ), n and n' ~ N(0, 1). The generator descends L and
+    the critic ascends L − (γ/2)·ψ²: dθ/dt = −∂L/∂θ, dψ/dt = ∂L/∂ψ − γψ. For σ = 0 this is dθ/dt = −ψ·f'(ψθ),
     dψ/dt = θ·f'(ψθ) − γψ, with eigenvalues −γ/2 ± √(γ²/4 − 1/4) at (0, 0).
     Source: Mescheder et al. 2018, sections 2 and 3.
 
     Args:
-      gamma: weight of the gradient penalty centred at 0 (R1, which here is R2 as well), ≥ 0.
-      sigma: standard deviation of instance noise, ≥ 0; expectations by Gauss–Hermite quadrature.
+      gamma: γ, weight of the gradient penalty centred at 0, ≥ 0. R1 and R2 are equal in this game.
+      sigma: σ, standard deviation of instance noise, ≥ 0. Expectations are computed by Gauss–Hermite quadrature.
 
     Raises:
-      ValueError: a negative value.
+      ValueError: an argument is negative.
     """
 
     gamma: float = 0.0
@@ -281,11 +302,11 @@ class DiracGAN:
 
     names = ("θ", "ψ")
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         checks.real("gamma", self.gamma, minimum=0.0)
         checks.real("sigma", self.sigma, minimum=0.0)
 
-    def __call__(self, theta):
+    def __call__(self, theta: ArrayLike) -> np.ndarray:
         """d(θ, ψ)/dt, [..., 2] → [..., 2]."""
         position, psi = np.moveaxis(parameters(theta, 2), -1, 0)
         at_fake = self._moments(special.expit, -psi * self.sigma, -psi * position)  # f'(t) = σ(−t)
@@ -293,7 +314,7 @@ class DiracGAN:
         ascent = position * at_fake[..., 0] + self.sigma * (at_fake[..., 1] - at_real[..., 1])
         return np.stack([-psi * at_fake[..., 0], ascent - self.gamma * psi], axis=-1)
 
-    def jacobian(self, theta):
+    def jacobian(self, theta: ArrayLike) -> np.ndarray:
         """∂ξ_i/∂(θ, ψ)_j, [..., 2] → [..., 2, 2], analytic."""
         position, psi = np.moveaxis(parameters(theta, 2), -1, 0)
         slope = self._moments(special.expit, -psi * self.sigma, -psi * position)[..., 0]

@@ -1,16 +1,20 @@
-"""Phase portraits of planar fields: the field on a grid, fixed points with their kinds, trajectories."""
+"""The phase plane of a planar field: the field on a grid, fixed points with their class, trajectories."""
 
 import dataclasses
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import integrate, optimize
 
+from tfjc.dynamics._field import Field
 from tfjc.support import checks
 
-_TOLERANCE = 1e-6  # relative: of eigenvalues that count as 0, and of fixed points that count as one
-_SETTLED = 1e-4  # distance to a stable fixed point, in units of the plane, at which a trajectory has arrived
-_FAST = 1e5  # speed, in planes a unit of time, at which a trajectory runs into a singularity
-_COARSE, _STARTS, _CALLS = 6, 100, 60  # root finding: coarse grid along an axis, starts at most, calls for each
+_TOLERANCE = 1e-6  # relative size of an eigenvalue that counts as 0, and distance of fixed points that count as one
+_SETTLED = 1e-4  # distance to a stable fixed point, in units of the plane, at which a trajectory ends there
+_FAST = 1e5  # speed, in planes per unit of time, at which a trajectory ends in a singularity
+_COARSE, _STARTS, _CALLS = 6, 100, 60  # root finding: coarse starts along an axis, other starts, calls per start
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,7 +22,7 @@ class Plane:
     """A field sampled at the centres of a grid's cells.
 
     Attributes:
-      x, y: the centres along the first and the second parameter, [columns] and [rows].
+      x, y: coordinates of the centres along the first and second parameter, [columns] and [rows].
       vectors: the field, [rows, columns, 2].
     """
 
@@ -27,7 +31,7 @@ class Plane:
     vectors: np.ndarray
 
     @property
-    def speed(self):
+    def speed(self) -> np.ndarray:
         """‖ξ‖, [rows, columns]."""
         return np.linalg.norm(self.vectors, axis=-1)
 
@@ -38,15 +42,15 @@ class FixedPoint:
 
     Attributes:
       position: θ with ξ(θ) = 0, [n].
-      eigenvalues: of the Jacobian there, [n] complex, by ascending real part.
+      eigenvalues: eigenvalues of the Jacobian at the position, [n] complex, by ascending real part.
     """
 
     position: np.ndarray
     eigenvalues: np.ndarray
 
     @property
-    def kind(self):
-        """The class of the fixed point, see `classify`."""
+    def kind(self) -> str:
+        """The class of the fixed point (see `classify`)."""
         return classify(self.eigenvalues)
 
 
@@ -56,9 +60,9 @@ class Trajectory:
 
     Attributes:
       times: [T], from 0.
-      points: θ at these, [T, n].
-      ending: "fixed point" (it came to a stable one), "left" (the plane), "singular" (the field grew without bound on
-        the way) or "time" (none of these before the time was over).
+      points: θ at these times, [T, n].
+      ending: "fixed point" (reached a stable fixed point), "left" (left the plane), "singular" (reached a singularity
+        of the field) or "time" (reached the time limit).
     """
 
     times: np.ndarray
@@ -66,14 +70,16 @@ class Trajectory:
     ending: str
 
 
-def classify(eigenvalues):
-    """What a fixed point is by the eigenvalues λ [n] of the Jacobian of ξ = dθ/dt there.
+def classify(eigenvalues: ArrayLike) -> str:
+    """The class of a fixed point from the eigenvalues λ [n] of the Jacobian of ξ = dθ/dt. The first match counts.
 
-    - "saddle": Re λ of both signs; "degenerate": some λ = 0, where the linear part does not decide;
-    - else "stable" or "unstable" (all Re λ < 0 or > 0) "node", or "focus" where some Im λ ≠ 0;
-    - "centre": some Re λ = 0 with Im λ ≠ 0 and no saddle: cycles to first order (an elliptic point).
+    - "degenerate": some λ = 0, so the linear part does not decide.
+    - "saddle": Re λ has both signs.
+    - "centre": some Re λ = 0 with Im λ ≠ 0; to first order trajectories cycle (an elliptic point).
+    - "stable node" or "unstable node": all Re λ < 0, or all Re λ > 0; "stable focus" or "unstable focus" where some
+      Im λ ≠ 0.
 
-    Parts below 1e-6 of the largest |λ| count as 0. Source: Strogatz 2015, section 5.2.
+    Real and imaginary parts below 1e-6 of the largest |λ| count as 0. Source: Strogatz 2015, section 5.2.
     """
     eigenvalues = np.asarray(eigenvalues, dtype=np.complex128)
     scale = _TOLERANCE * np.max(np.abs(eigenvalues))
@@ -87,10 +93,10 @@ def classify(eigenvalues):
     return f"{'stable' if np.all(growth < 0) else 'unstable'} {'focus' if np.any(turning) else 'node'}"
 
 
-def sample(field, low, high, cells=200):
-    """A planar field at the centres of cells × cells cells between the corners `low` and `high`, as a `Plane`.
+def sample(field: Field, low: ArrayLike, high: ArrayLike, cells: int = 200) -> Plane:
+    """A planar field at the centres of a grid of cells × cells cells between the corners `low` and `high`.
 
-    Raises ValueError for a field that is not planar, corners that are not in order, or no cells.
+    Raises ValueError for a field that is not planar, corners without low < high, or fewer than 2 cells.
     """
     low, high = corners(field, low, high)
     cells = checks.integer("cells", cells, minimum=2)
@@ -99,8 +105,11 @@ def sample(field, low, high, cells=200):
     return Plane(x, y, field(np.stack(np.meshgrid(x, y), axis=-1)))
 
 
-def corners(field, low, high):
-    """The corners of a plane as float64 [2]; ValueError where they or the field are not of a plane."""
+def corners(field: Field, low: ArrayLike, high: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """The corners of a plane as float64 [2] each.
+
+    Raises ValueError where the field does not have two parameters, or the corners are not two points with low < high.
+    """
     low, high = np.asarray(low, np.float64), np.asarray(high, np.float64)
     if len(field.names) != 2:
         raise ValueError(f"a plane needs a field of 2 parameters, found {len(field.names)}: {', '.join(field.names)}")
@@ -109,18 +118,18 @@ def corners(field, low, high):
     return low, high
 
 
-def fixed_points(field, plane, low, high):
-    """The fixed points between `low` and `high`, as a list of `FixedPoint`, by position.
+def fixed_points(field: Field, plane: Plane, low: ArrayLike, high: ArrayLike) -> list[FixedPoint]:
+    """The fixed points between `low` and `high`, sorted by position.
 
-    SciPy's root finder (Powell's hybrid method with the field's Jacobian) starts from a coarse grid and from the cells
-    of the sampled `plane` in which both components change sign, from 100 of these if there are more. What it finds is
-    kept if it lies in the plane, is a zero to rounding (‖ξ‖ ≤ 1e-8·(median of ‖ξ‖ over the plane)) and isolated to
-    rounding (the Newton step J⁻¹ξ is short, which it is not where ξ dies out towards infinity), and was not found
-    before. Fixed points closer to each other than the cells are not all found.
+    SciPy's root finder (Powell's hybrid method with the field's Jacobian) starts from a coarse grid, and from up to 100
+    cells of the sampled `plane` in which both components change sign. A root is kept if it lies in the plane, is new,
+    is a zero to rounding (‖ξ‖ ≤ 1e-8·(median of ‖ξ‖ over the plane)) and is isolated to rounding (the Newton step J⁻¹ξ
+    is short; it is long where ξ decays towards infinity). Fixed points that are closer together than the cells may be
+    missed. Raises ValueError as `corners`.
     """
     low, high = corners(field, low, high)
     size, enough = high - low, 1e-8 * np.median(plane.speed)
-    found = []
+    found: list[FixedPoint] = []
     for start in _starts(plane):
         solution = optimize.root(
             field, start, jac=field.jacobian, method="hybr", options={"xtol": 1e-13, "maxfev": _CALLS}
@@ -139,14 +148,14 @@ def _is_new(scaled, found, size):
 
 
 def _is_isolated(jacobian, vector, size):
-    """Whether Newton's step from a zero to rounding is short; a singular or infinite Jacobian tells nothing."""
+    """Whether the Newton step from a numerical zero is short. False for a singular or infinite Jacobian."""
     if not np.isfinite(jacobian).all() or np.linalg.det(jacobian) == 0.0:
         return False
     return np.max(np.abs(np.linalg.solve(jacobian, vector) / size)) <= _TOLERANCE
 
 
 def _starts(plane):
-    """θ [S, 2] to start the root finder from: cells in which both components change sign, and a coarse grid."""
+    """Starts θ [S, 2] of the root finder: cells in which both components change sign, and a coarse grid."""
     corner = [plane.vectors[rows, columns] for rows in _HALVES for columns in _HALVES]
     changes = np.all((np.min(corner, axis=0) <= 0) & (np.max(corner, axis=0) >= 0), axis=-1)
     rows, columns = np.nonzero(changes)
@@ -160,17 +169,34 @@ def _starts(plane):
 _HALVES = (slice(None, -1), slice(1, None))
 
 
-def trajectory(field, start, low, high, *, time=50.0, targets=(), steps=1000):
+def trajectory(
+    field: Field,
+    start: ArrayLike,
+    low: ArrayLike,
+    high: ArrayLike,
+    *,
+    time: float = 50.0,
+    targets: ArrayLike | Sequence[np.ndarray] = (),
+    steps: int = 1000,
+) -> Trajectory:
     """The `Trajectory` from θ = `start`, by SciPy's LSODA (relative tolerance 1e-7) with the field's Jacobian.
 
-    It ends where it leaves the box between `low` and `high`, comes within 1e-4 of the box to one of the `targets`
-    (stable fixed points, [K, n]), runs into a singularity (the speed passes 1e5 boxes a unit of time, or the solver
-    gives up), or at `time`.
+    The trajectory ends where it leaves the box between `low` and `high`, comes within 1e-4 box sizes of a target, or
+    reaches a singularity (the speed exceeds 1e5 boxes per unit of time, or the solver fails), and at the latest at
+    `time`.
+
+    Args:
+      field: the field ξ.
+      start: the first θ, [n].
+      low, high: corners of the box, [n].
+      time: the time limit.
+      targets: stable fixed points, [K, n].
+      steps: number of equidistant times in the result, beside the solver's own.
     """
     low, high, start = (np.asarray(value, np.float64) for value in (low, high, start))
     targets = np.asarray(targets, np.float64).reshape(-1, len(start))
     size = high - low
-    events = [
+    events: list[Any] = [
         lambda t, theta: np.min(np.minimum(theta - low, high - theta) / size),
         lambda t, theta: np.min(np.linalg.norm((targets - theta) / size, axis=-1), initial=np.inf) - _SETTLED,
         lambda t, theta: _FAST - np.linalg.norm(field(theta) / size),

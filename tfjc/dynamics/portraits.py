@@ -1,40 +1,43 @@
-"""Phase portraits: what is to be drawn of a planar field, the computing of it, and its record."""
+"""Phase portraits: their settings, their computation, and their records."""
 
 import dataclasses
 import time
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 import tfjc
 from tfjc.dynamics import planes
+from tfjc.dynamics._field import Field
 from tfjc.support import checks
 
 
 @dataclasses.dataclass(frozen=True)
 class Portrait:
-    """A planar field to be drawn.
+    """The settings of one phase portrait.
 
     Args:
-      field: with two parameters; the first is drawn to the right, the second upwards.
-      title: of the picture.
+      field: a field with two parameters; the first is the horizontal axis, the second the vertical one.
+      title: title of the picture.
       low, high: the corners of the plane.
-      cells: of the grid along each axis.
-      starts: where trajectories start, [K, 2].
-      time: how long a trajectory is followed at most.
+      cells: number of grid cells along each axis.
+      starts: the starts of trajectories, [K, 2].
+      time: the time limit of a trajectory.
 
     Raises:
-      ValueError: something that is no field, or a value that does not fit it.
+      ValueError: `field` is not a planar field, or an argument is out of range.
     """
 
-    field: object
+    field: Field
     title: str = ""
-    low: tuple = (-4.0, -4.0)
-    high: tuple = (4.0, 4.0)
+    low: Sequence[float] = (-4.0, -4.0)
+    high: Sequence[float] = (4.0, 4.0)
     cells: int = 200
-    starts: tuple = ()
+    starts: Sequence[Sequence[float]] = ()
     time: float = 50.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not (callable(self.field) and hasattr(self.field, "jacobian") and hasattr(self.field, "names")):
             raise ValueError(f"field must be a field such as @OneParameterGAN(), found {self.field!r}")
         low, high = planes.corners(self.field, self.low, self.high)
@@ -49,13 +52,13 @@ class Portrait:
 
 @dataclasses.dataclass(frozen=True)
 class Figure:
-    """Portraits side by side, `columns` in a row, under a common `title`. Raises ValueError for no portraits."""
+    """Portraits side by side, `columns` in a row, under a common `title`. Raises ValueError without portraits."""
 
-    panels: tuple
+    panels: Sequence[Portrait]
     title: str = ""
     columns: int = 3
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not self.panels or not all(isinstance(panel, Portrait) for panel in self.panels):
             raise ValueError(f"Figure.panels must be portraits such as [@Portrait()], found {self.panels!r}")
         checks.integer("columns", self.columns, minimum=1)
@@ -63,18 +66,27 @@ class Figure:
 
 @dataclasses.dataclass(frozen=True)
 class Solved:
-    """A `Portrait` with what was computed of it, and how many seconds the grid, and all of it, took."""
+    """A `Portrait` with its results.
+
+    Attributes:
+      portrait: the settings.
+      plane: the field on the grid.
+      fixed_points: the fixed points, sorted by position.
+      trajectories: one for each of the portrait's starts.
+      plane_seconds: seconds that the grid took.
+      seconds: seconds that everything took.
+    """
 
     portrait: Portrait
     plane: planes.Plane
-    fixed_points: list
-    trajectories: list
+    fixed_points: list[planes.FixedPoint]
+    trajectories: list[planes.Trajectory]
     plane_seconds: float
     seconds: float
 
 
-def solve(portrait):
-    """Samples a portrait's field, finds its fixed points, follows its trajectories: a `Solved`."""
+def solve(portrait: Portrait) -> Solved:
+    """Samples the field of a portrait, finds the fixed points and follows the trajectories."""
     began = time.monotonic()
     field, low, high = portrait.field, portrait.low, portrait.high
     plane = planes.sample(field, low, high, portrait.cells)
@@ -87,8 +99,8 @@ def solve(portrait):
     return Solved(portrait, plane, points, followed, sampled - began, time.monotonic() - began)
 
 
-def record(figure, solved):
-    """What portrait.json holds: the version, and of each panel its settings, fixed points and trajectories' ends."""
+def record(figure: Figure, solved: Sequence[Solved]) -> dict[str, Any]:
+    """The content of portrait.json: the version, and settings, fixed points and ends of trajectories of each panel."""
     return {"tfjc": tfjc.__version__, "title": figure.title, "panels": [_panel(one) for one in solved]}
 
 
@@ -125,7 +137,7 @@ def _panel(solved):
 
 
 def _settings(instance):
-    """A dataclass's arguments as JSON has them; fields in fields by their class's name."""
+    """The arguments of a dataclass as JSON values. A nested dataclass becomes an object with its class name."""
     values = {entry.name: getattr(instance, entry.name) for entry in dataclasses.fields(instance)}
     return {
         name: {"class": type(value).__name__, **_settings(value)} if dataclasses.is_dataclass(value) else value
@@ -133,8 +145,8 @@ def _settings(instance):
     }
 
 
-def table(solved):
-    """A portrait's findings as text: its title, fixed points by class, how its trajectories ended."""
+def table(solved: Solved) -> str:
+    """The results of a portrait as text: title, fixed points by class, endings of the trajectories."""
     lines = [f"{solved.portrait.title or 'portrait'}: {solved.seconds:.1f} s"]
     kinds = [point.kind for point in solved.fixed_points]
     for kind in sorted(set(kinds)):
