@@ -106,8 +106,12 @@ def test_latents_and_labels_are_told_apart(z, label):
         ([floats("z", 10), integers("n")], {"labels": "z"}, "has no latent beside the labels z"),
         ([floats("z", 10)], {"labels": "z"}, "has no latent beside the labels z"),
         ([floats("z", 10)], {"latent": "zz"}, "unknown latent 'zz'; nearest: z"),
-        ([floats("z", 10), Input("flag", (), tf.bool)], {}, "at most labels beside it"),
-        ([floats("z", 10), integers("y"), floats("truncation")], {}, "at most labels beside it, found z .* truncation"),
+        ([floats("z", 10), Input("flag", (), tf.bool)], {}, "at most one input of labels"),
+        (
+            [floats("z", 10), integers("y"), floats("truncation")],
+            {},
+            "at most one input of labels, found z .* truncation",
+        ),
         ([integers("label")], {}, "found none"),
     ],
 )

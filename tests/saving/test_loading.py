@@ -322,7 +322,7 @@ def _run_without_checkpoint(tmp_path):
         (_saved_model_without_variables, "cannot be loaded: "),
         (_lambda, "holds Python code in a Lambda layer.*--trust"),
         (_two_latents, r"takes a float32 \[B, 4\], b float32 \[B, 4\].*name both \(--latent, --labels\)"),
-        (_three_inputs, "one latent and at most labels beside it, found a float32"),
+        (_three_inputs, "one latent and at most one input of labels, found a float32"),
         (_labels_only, r"one latent of floating type, found none; its inputs: label int32 \[B, 1\]"),
         (_two_outputs, "must return one tensor of images, found images, mask"),
         (_two_keras_outputs, r"must return one tensor of images, found .* \[None, 4\], .* \[None, 4\]"),

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import keras
 
@@ -112,17 +113,17 @@ class _Layers:
     def __init__(self, batch_norm: bool, seeds: Iterator[int]) -> None:
         self._batch_norm, self._seeds = batch_norm, seeds
 
-    def _weights(self):
+    def _weights(self) -> keras.Initializer:
         return keras.initializers.RandomNormal(stddev=0.02, seed=next(self._seeds))
 
-    def dense(self, units, **options):
+    def dense(self, units: int, **options: Any) -> keras.Layer:
         return keras.layers.Dense(units, kernel_initializer=self._weights(), **options)
 
-    def transposed(self, filters):
+    def transposed(self, filters: int) -> keras.Layer:
         return Conv2DTranspose(filters, 5, 2, padding="same", kernel_initializer=self._weights())
 
-    def convolution(self, filters):
+    def convolution(self, filters: int) -> keras.Layer:
         return Conv2D(filters, 5, 2, padding="same", kernel_initializer=self._weights())
 
-    def normalised(self, x):
+    def normalised(self, x: keras.KerasTensor) -> keras.KerasTensor:
         return batch_normalization(x) if self._batch_norm else x

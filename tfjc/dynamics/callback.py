@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import keras
@@ -168,7 +168,7 @@ class _Twin:
 
     def __init__(self, model: keras.Model) -> None:
         if getattr(model, "critic", None) is None:
-            raise ValueError(f"Lyapunov follows two players, a generator and a critic; found a {type(model).__name__}")
+            raise ValueError(f"Lyapunov needs a model with a generator and a critic, found a {type(model).__name__}")
         optimizers = [model.generator_optimizer, model.critic_optimizer]
         numbers = [v for optimizer in optimizers for v in optimizer.variables]
         weights = [*model.generator.trainable_variables, *model.critic.trainable_variables]
@@ -179,17 +179,17 @@ class _Twin:
         self._step = tf.function(model.train_step, jit_compile=model.jit_compile, autograph=False)
         self.weights = sum(math.prod(v.shape) for v in weights)
 
-    def read(self):
+    def read(self) -> _State:
         return _State(self._read_flat(), [tf.identity(v.value) for v in self._others])
 
-    def write(self, state):
+    def write(self, state: _State) -> None:
         parts = np.split(state.flat, np.cumsum([math.prod(v.shape) for v in self._flat])[:-1])
         for variable, part in zip(self._flat, parts, strict=True):
             variable.assign(part.reshape(variable.shape))
         for variable, value in zip(self._others, state.others, strict=True):
             variable.assign(value)
 
-    def step(self, state, data, count):
+    def step(self, state: _State, data: Iterator, count: int) -> np.ndarray:
         """The flat state after `count` steps from `state` on the next batches of `data`."""
         self.write(state)
         for _ in range(count):

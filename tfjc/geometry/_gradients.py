@@ -32,9 +32,9 @@ _held: dict[str, tuple] = {}  # {operation: (number of open contexts, entry, Ten
 
 
 def completed() -> AbstractContextManager[None]:
-    """A context in which traced gradients can be differentiated. It has no effect where TensorFlow's registry differs.
+    """A context in which traced gradients can be differentiated.
 
-    "Differs" means that the private registry lacks an attribute that `_hold` uses.
+    It has no effect where TensorFlow's private registry lacks an attribute that `_hold` uses.
     """
     return _replaced(_GRADIENTS)
 
@@ -62,7 +62,7 @@ def _replaced(names):
 
 
 def _hold(name):
-    """Puts our gradient into TensorFlow's registry; False where the registry has not the expected attributes."""
+    """Puts our gradient into TensorFlow's registry; False where the registry lacks an expected attribute."""
     try:
         from tensorflow.python.framework import ops  # TensorFlow has no public way to replace a gradient
 

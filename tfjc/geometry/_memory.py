@@ -56,13 +56,13 @@ def _free_on_host():
         return free
     if limit == "max":
         return free
-    cache = dict(line.split() for line in stat.splitlines()).get("inactive_file", 0)  # given back when needed
+    cache = dict(line.split() for line in stat.splitlines()).get("inactive_file", 0)  # freed by the kernel on demand
     return min(free, int(limit) - int(used) + int(cache))
 
 
 def _free_on_gpu():
     """Bytes that TensorFlow may still allocate on the first GPU."""
-    from tensorflow.python.client import device_lib  # TensorFlow tells its memory limit nowhere else
+    from tensorflow.python.client import device_lib  # TensorFlow's only source of the memory limit
 
     limits = [device.memory_limit for device in device_lib.list_local_devices() if device.device_type == "GPU"]
     return max(0, limits[0] - tf.config.experimental.get_memory_info("GPU:0")["current"])

@@ -6,9 +6,12 @@ rounding shows that a second derivative is missing: TensorFlow may ignore a miss
 The defect costs one reverse pass. It is 0 where `check` is False.
 """
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
 from tfjc.geometry import _generator
+from tfjc.geometry._generator import Generator
 from tfjc.support import noise, precision
 
 
@@ -16,7 +19,9 @@ class UnconnectedError(Exception):
     """The output has no gradient path to z."""
 
 
-def pullback(generator, z, labels, passes, check):
+def pullback(
+    generator: Generator, z: tf.Tensor, labels: tf.Tensor | None, passes: int | None, check: bool
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Jᵀ as the batch Jacobian of the pullback u ↦ Jᵀu, which is linear in u: n_z passes and one forward pass."""
     with tf.GradientTape(persistent=True, watch_accessed_variables=False) as outer:
         pulled, u = pull(generator, z, labels, outer.watch)
@@ -27,7 +32,13 @@ def pullback(generator, z, labels, passes, check):
     return j, _defect(j, pulled, u, check)
 
 
-def pull(generator, z, labels, watch, u=None):
+def pull(
+    generator: Generator,
+    z: tf.Tensor,
+    labels: tf.Tensor | None,
+    watch: Callable[[tf.Tensor], object],
+    u: tf.Tensor | None = None,
+) -> tuple[tf.Tensor, tf.Tensor]:
     """(Jᵀu [B, n_z], u [B, n_x]): the pullback at z. `watch(u)` is called first; u is drawn where it is None."""
     with tf.GradientTape(watch_accessed_variables=False) as inner:
         inner.watch(z)
@@ -56,7 +67,9 @@ def _connected(tape, target, source):
     return tape.gradient(target, source) is not None
 
 
-def batch_jacobian(generator, z, labels, passes, check):
+def batch_jacobian(
+    generator: Generator, z: tf.Tensor, labels: tf.Tensor | None, passes: int | None, check: bool
+) -> tuple[tf.Tensor, tf.Tensor]:
     """J by one reverse pass for each output (tf.GradientTape.batch_jacobian of G itself)."""
     with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
         tape.watch(z)
@@ -67,7 +80,9 @@ def batch_jacobian(generator, z, labels, passes, check):
     return tf.cast(j, z.dtype), tf.zeros([tf.shape(z)[0]], z.dtype)  # J is TensorFlow's own gradient: no defect
 
 
-def forward(generator, z, labels, passes, check):
+def forward(
+    generator: Generator, z: tf.Tensor, labels: tf.Tensor | None, passes: int | None, check: bool
+) -> tuple[tf.Tensor, tf.Tensor]:
     """The columns J·e_k by forward accumulation. Each column has its own copy of z: B·n_z samples run through G."""
     pulled, u = pull(generator, z, labels, lambda u: None)
     size, n_z = tf.shape(z)[0], z.shape[1]

@@ -235,9 +235,10 @@ def singular_values(matrices: Array) -> np.ndarray:
 
 
 def eigenvectors(metric_tensors: np.ndarray) -> np.ndarray:
-    """Eigenvectors of metric tensors [..., n, n] in columns, by descending eigenvalue; nan for a tensor not finite.
+    """Eigenvectors of metric tensors [..., n, n] in columns, by descending eigenvalue.
 
-    A step along the first column moves the image most, along the last one least (Odena et al. 2018, eq. 5).
+    A step along the first column moves the image most, along the last one least (Odena et al. 2018, eq. 5). The
+    eigenvectors of a metric tensor that is not finite are nan.
     """
     finite = np.isfinite(metric_tensors).all(axis=(-2, -1), keepdims=True)
     return np.where(finite, np.linalg.eigh(np.where(finite, metric_tensors, 0.0))[1][..., ::-1], np.nan)

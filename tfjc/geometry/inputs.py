@@ -74,7 +74,7 @@ def tell_apart(
         if name is not None:
             checks.one_of(flag, name, names)
     if len(inputs) > 2 or (len(inputs) > 1 and any(entry.dtype == tf.bool for entry in inputs)):
-        raise ValueError(f"{source} must take one latent and at most labels beside it, found {described(inputs)}")
+        raise ValueError(f"{source} must take one latent and at most one input of labels, found {described(inputs)}")
     possible = [(z, y) for z, y in _orders(inputs) if _may_be_latent(z) and latent in (None, z.name)]
     if not possible:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""What a model calls penalties with. A class with these methods is a penalty; it need not inherit from these."""
+"""The interfaces of penalties. A class with these methods is a penalty; it need not inherit from a protocol."""
 
 from collections.abc import Callable, Sequence
 from typing import Protocol
