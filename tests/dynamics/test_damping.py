@@ -104,7 +104,7 @@ def test_the_radius_is_the_rate_of_approach():
     "call, message",
     [
         (lambda: damping.Simultaneous(bilinear(), 0.0), "rate must be greater than 0"),
-        (lambda: damping.radii(bilinear(), np.ones(2), ETA), "must be a fixed point of the field, found a step of 0.1"),
+        (lambda: damping.radii(bilinear(), np.ones(2), ETA), "must be a fixed point .*, found a step of length 0.1"),
         (
             lambda: damping.Alternating(bilinear(), ETA, ((0,), (0,))).step(np.ones(2)),
             r"each of the parameters 0 to 1 must belong to one player, found \(\(0,\), \(0,\)\)",

@@ -29,7 +29,7 @@ def main(argv: Sequence[str]) -> int:
 
 def _start():
     if _ALL.value == bool(_GIN_FILE.value):
-        raise ValueError("give either --gin_file, such as --gin_file=gin/dynamics/gaussian_bias.gin, or --all")
+        raise ValueError("either --gin_file is needed, such as --gin_file=gin/dynamics/gaussian_bias.gin, or --all")
     from tfjc.runs import configuration
 
     with configuration.explained():
