@@ -1,1 +1,1 @@
-"""Leaves that every room may use: checks, files, noise, replicas, precision, XLA, the scale of images, figures."""
+"""Helpers that every room may import: checks, files, noise, replicas, precision, XLA, image scales, figures."""

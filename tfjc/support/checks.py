@@ -1,46 +1,55 @@
-"""Argument checks: each returns the value or raises a ValueError that says what was expected and found."""
+"""Argument checks. Each returns the value, or raises a ValueError that says what was expected and what was found."""
+
+from __future__ import annotations
 
 import difflib
 import math
 import numbers
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import psutil
 
-LARGEST_SEED = 2**31 - 1  # TensorFlow's stateless seeds, and the steps that are folded into them, are int32
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+T = TypeVar("T")
+
+LARGEST_SEED = 2**31 - 1  # TensorFlow's stateless seeds are int32, and so are the steps folded into them
 _LARGEST = 3.4e38  # float32's
 
 
-def nearest(name, valid, count=3):
-    """The up to `count` entries of `valid` that are spelt most like `name`, best first."""
+def nearest(name: str, valid: Iterable[Any], count: int = 3) -> list[str]:
+    """The entries of `valid` that are spelt most like `name`, at most `count`, best first."""
     valid = sorted(map(str, valid))
     by_fold = {entry.lower(): entry for entry in valid}
     close = difflib.get_close_matches(str(name).lower(), by_fold, n=count, cutoff=0.5)
     return [by_fold[entry] for entry in close]
 
 
-def unknown(kind, found, valid):
-    """The sentence for an unknown name: what was found, the nearest valid names, or all of them."""
+def unknown(kind: str, found: Any, valid: Iterable[Any]) -> str:
+    """The message for an unknown name: what was found, and the nearest valid names, or all where none is near."""
     close = nearest(found, valid)
     hint = f"nearest: {', '.join(close)}" if close else f"valid: {', '.join(sorted(map(str, valid)))}"
     return f"unknown {kind} {found!r}; {hint}"
 
 
-def one_of(kind, value, valid):
+def one_of(kind: str, value: T, valid: Iterable[Any]) -> T:
     """`value`, which must be one of the names `valid`."""
     if value not in tuple(valid):
         raise ValueError(unknown(kind, value, valid))
     return value
 
 
-def divisible(name, value, by, of):
-    """`value`, which `by` must divide; `of` says in the message what there are `by` of."""
+def divisible(name: str, value: int, by: int, of: str) -> int:
+    """`value`, which must be a multiple of `by`. `of` says in the message what `by` counts."""
     if value % by:
         raise ValueError(f"{name} must be a multiple of {by}, the number of {of}, found {value}")
     return value
 
 
-def integer(name, value, minimum=None, maximum=None):
-    """`value` as an int (a bool or a fraction is refused), at least `minimum`, at most `maximum`."""
+def integer(name: str, value: int, minimum: int | None = None, maximum: int | None = None) -> int:
+    """`value` as an int from `minimum` to `maximum`. Bools and fractions are refused."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise ValueError(f"{name} must be a whole number, found {value!r} ({type(value).__name__})")
     if minimum is not None and value < minimum:
@@ -50,13 +59,13 @@ def integer(name, value, minimum=None, maximum=None):
     return int(value)
 
 
-def seed(name, value):
+def seed(name: str, value: int) -> int:
     """`value`, which must be a whole number from 0 to 2³¹ − 1."""
     return integer(name, value, minimum=0, maximum=LARGEST_SEED)
 
 
-def fits(what, size):
-    """Raises ValueError where `size` bytes, which `what` needs at least, are more than this machine's memory."""
+def fits(what: str, size: float) -> None:
+    """Raises ValueError where `size`, the bytes that `what` needs at least, exceeds this machine's memory."""
     memory = psutil.virtual_memory().total
     if size > memory:
         raise ValueError(
@@ -64,8 +73,10 @@ def fits(what, size):
         )
 
 
-def real(name, value, minimum=None, above=None, below=None):
-    """`value` as a float in float32's range, at least `minimum`, strictly greater than `above`, less than `below`."""
+def real(
+    name: str, value: float, minimum: float | None = None, above: float | None = None, below: float | None = None
+) -> float:
+    """`value` as a float in float32's range, with value ≥ `minimum`, value > `above` and value < `below`."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real) or not abs(value) < math.inf:
         raise ValueError(f"{name} must be a finite number, found {value!r} ({type(value).__name__})")
     if abs(value) > _LARGEST:
@@ -79,15 +90,15 @@ def real(name, value, minimum=None, above=None, below=None):
     return float(value)
 
 
-def boolean(name, value):
+def boolean(name: str, value: bool) -> bool:
     """`value`, which must be True or False."""
     if not isinstance(value, bool):
         raise ValueError(f"{name} must be True or False, found {value!r}")
     return value
 
 
-def rank(name, tensor, expected, axes):
-    """`tensor`, which must have `expected` axes, named in the message as `axes`."""
+def rank(name: str, tensor: tf.Tensor, expected: int, axes: str) -> tf.Tensor:
+    """`tensor`, which must have `expected` axes. `axes` is their description in the message, such as "[B, n_z]"."""
     found = tuple(tensor.shape)
     if len(found) != expected:
         raise ValueError(f"{name} must have shape {axes}, found {list(found)}")

@@ -1,15 +1,24 @@
-"""Convolutions with fewer multiplications: sub-pixel convolution and its counterpart."""
+"""Transposed and strided convolutions with fewer multiplications, by sub-pixel convolution."""
 
 import tensorflow as tf
 
-MOST_SUB_PIXEL_CHANNELS = 4  # up to as many c it is faster: 2.4 times at 3, slower at 64 (2 CPU cores)
+# The largest number of output channels c for which `sub_pixel` is faster: 2.4 times at 3, slower at 64 (2 CPU cores).
+MOST_SUB_PIXEL_CHANNELS = 4
 
 
-def sub_pixel(x, kernel, s):
-    """The transposed convolution ("same") with stride s of x [B, h, w, C] and a kernel [k, l, c, C]: [B, sh, sw, c].
+def sub_pixel(x: tf.Tensor, kernel: tf.Tensor, s: int) -> tf.Tensor:
+    """The transposed convolution with stride s and padding "same", as a sub-pixel convolution (Shi et al. 2016).
 
-    As a sub-pixel convolution (Shi et al. 2016): pixel s·i + p of the result is Σ_m x[i − m]·kernel[s·m + p + pad], for
-    each p a convolution over a few shifts m. Its gradients are those of a transposed convolution.
+    Pixel s·i + p of the result is Σ_m x[i − m]·kernel[s·m + p + pad]. For each p this is a convolution over a few
+    shifts m. The gradients are those of the transposed convolution.
+
+    Args:
+      x: maps [B, h, w, C].
+      kernel: [k, l, c, C].
+      s: stride.
+
+    Returns:
+      Images [B, s·h, s·w, c].
     """
 
     @tf.custom_gradient
@@ -22,10 +31,16 @@ def sub_pixel(x, kernel, s):
     return transposed(x, kernel)
 
 
-def strided_convolution(x, kernel, s):
-    """The convolution ("same") with stride s of images x [B, sh, sw, c] and a kernel [k, l, c, C]: [B, h, w, C].
+def strided_convolution(x: tf.Tensor, kernel: tf.Tensor, s: int) -> tf.Tensor:
+    """The convolution with stride s and padding "same", whose gradient by x is a sub-pixel convolution.
 
-    Its gradient by x, a transposed convolution, is a sub-pixel one.
+    Args:
+      x: images [B, s·h, s·w, c].
+      kernel: [k, l, c, C].
+      s: stride.
+
+    Returns:
+      Maps [B, h, w, C].
     """
 
     @tf.custom_gradient
@@ -39,15 +54,15 @@ def strided_convolution(x, kernel, s):
 
 
 def _by_kernel(images, maps, kernel, s):
-    """The gradient of Σ maps·conv(images, kernel) by the kernel, and of Σ images·transposed(maps, kernel)."""
+    """The gradient by the kernel of Σ maps·conv(images, kernel), which is also Σ images·transposed(maps, kernel)."""
     return tf.raw_ops.Conv2DBackpropFilter(
         input=images, out_backprop=maps, filter_sizes=tf.shape(kernel), strides=[1, s, s, 1], padding="SAME"
     )
 
 
 def _sub_pixel(x, kernel, s):
-    axes = [(size, max(size - s, 0) // 2) for size in kernel.shape[:2]]  # the pad is that of "same"
-    reach = max(max(-(-pad // s), (size - 1 - pad) // s) for size, pad in axes)  # of m, to either side
+    axes = [(size, max(size - s, 0) // 2) for size in kernel.shape[:2]]  # padding as in "same"
+    reach = max(max(-(-pad // s), (size - 1 - pad) // s) for size, pad in axes)  # the largest |m|
     shifts = 2 * reach + 1
     zeros = [[s * reach - pad, s * (shifts - reach) + pad - size] for size, pad in axes]
     taps = tf.reshape(tf.pad(kernel, [*zeros, [0, 0], [0, 0]]), [shifts, s, shifts, s, *kernel.shape[2:]])

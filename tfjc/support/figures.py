@@ -1,17 +1,55 @@
-"""Figures drawn from records alone, without TensorFlow."""
+"""Draws the figures of a run and of an analysis from recorded numbers, without TensorFlow."""
 
 import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tfjc.support.files import is_score, replacing
 
+Rows = Sequence[Mapping[str, Any]]  # the lines of `metrics.jsonl`
 
-def conditioning(rows, path):
-    """Draws the log-condition number at each fixed latent and its mean, and the quotient's quantiles, over training.
 
-    `rows` are those of `metrics.jsonl`; the picture (PNG, 120 dpi) goes to `path`. Odena et al. 2018, figures 1 and 2.
+class DrawnSpectrum(Protocol):
+    """What `analysis` draws of a `tfjc.geometry.Spectrum`."""
+
+    @property
+    def singular_values(self) -> np.ndarray:
+        """σ of J_z, [B, n_z], descending."""
+        ...
+
+    @property
+    def average_jacobian(self) -> np.ndarray:
+        """Singular values of E[J_z], [n_z], descending."""
+        ...
+
+    @property
+    def floor(self) -> np.ndarray:
+        """The rounding error of σ at each latent, [B]."""
+        ...
+
+    @property
+    def log_condition(self) -> np.ndarray:
+        """ln κ(M_z) at each latent, [B]."""
+        ...
+
+    @property
+    def resolved(self) -> np.ndarray:
+        """Whether σ_min is above the rounding error, [B]."""
+        ...
+
+
+def conditioning(rows: Rows, path: str | os.PathLike) -> None:
+    """Draws conditioning over training as a PNG (Odena et al. 2018, figures 1 and 2).
+
+    Left: the log-condition number at each fixed latent, and its mean. Right: quantiles of the quotient Q.
+
+    Args:
+      rows: the lines of `metrics.jsonl`.
+      path: the picture to write.
     """
     steps = [row["step"] for row in rows]
     figure = Figure(figsize=(10, 4), layout="constrained")
@@ -30,8 +68,13 @@ def conditioning(rows, path):
     _save(figure, path)
 
 
-def scores(rows, path):
-    """Draws every score of `metrics.jsonl` over training, an axes each (PNG, 120 dpi); nothing where there are none."""
+def scores(rows: Rows, path: str | os.PathLike) -> None:
+    """Draws every score over training as a PNG with one plot for each score. Without scores it draws nothing.
+
+    Args:
+      rows: the lines of `metrics.jsonl`.
+      path: the picture to write.
+    """
     keys = {key for row in rows for key, value in row.items() if not isinstance(value, list)}
     names = sorted(filter(is_score, keys))
     if not names:
@@ -40,7 +83,7 @@ def scores(rows, path):
     lines = -(-len(names) // columns)
     figure = Figure(figsize=(4.6 * columns, 2.8 * lines), layout="constrained")
     grid = figure.subplots(lines, columns, squeeze=False).flat
-    for name, axes in zip(names, grid, strict=False):  # names first: zip would take one axes too many
+    for name, axes in zip(names, grid, strict=False):  # names first: zip would consume one more axes
         taken = [(row["step"], row[name]) for row in rows if name in row]
         axes.plot(*zip(*taken, strict=True), color="black", marker=".")
         values = [value for _, value in taken]
@@ -58,10 +101,16 @@ def _save(figure, path):
         figure.savefig(os.fspath(temporary), format="png", dpi=120)
 
 
-def spectra(axes, singular_values, average_jacobian):
-    """Draws each latent's singular values [B, n_z] and those of E[J] in log scale on `axes`, and returns these.
+def spectra(axes: Axes, singular_values: np.ndarray, average_jacobian: np.ndarray) -> Axes:
+    """Draws spectra in log scale on `axes` (Odena et al. 2018, figures 3 and 4). Zeros are left out.
 
-    Odena et al. 2018, figures 3 and 4. Zeros are left out.
+    Args:
+      axes: Matplotlib axes.
+      singular_values: singular values of J_z at each latent, [B, n_z].
+      average_jacobian: singular values of E[J_z], [n_z].
+
+    Returns:
+      `axes`.
     """
     index = range(1, singular_values.shape[1] + 1)
     singular_values, average_jacobian = (np.where(v > 0, v, np.nan) for v in (singular_values, average_jacobian))
@@ -73,8 +122,8 @@ def spectra(axes, singular_values, average_jacobian):
     return axes
 
 
-def analysis(spectrum, path):
-    """Draws a `Spectrum` as a picture (PNG, 120 dpi): all spectra, the log-condition numbers, the spectrum of E[J]."""
+def analysis(spectrum: DrawnSpectrum, path: str | os.PathLike) -> None:
+    """Draws a `Spectrum` as a PNG: all spectra, the log-condition numbers, and the spectrum of E[J_z]."""
     figure = Figure(figsize=(15, 4.2), layout="constrained")
     left, middle, right = figure.subplots(1, 3)
     spectra(left, spectrum.singular_values, spectrum.average_jacobian)
@@ -102,8 +151,15 @@ def _log_condition_histogram(axes, spectrum):
     axes.legend()
 
 
-def walks(rows, titles, offsets, path):
-    """Draws walks in z as strips of images: rows [R, steps, height, width, colours] in [0, 1], titled, at `offsets`."""
+def walks(rows: np.ndarray, titles: Sequence[str], offsets: Iterable[float], path: str | os.PathLike) -> None:
+    """Draws walks in z as a PNG with one strip of images for each walk.
+
+    Args:
+      rows: images [R, steps, height, width, channels] in [0, 1].
+      titles: R titles.
+      offsets: the position of each step along its walk, [steps].
+      path: the picture to write.
+    """
     count, steps, height, width = rows.shape[:4]
     figure = Figure(figsize=(1.6 + 1.1 * steps, 0.4 + 1.1 * count * height / width), layout="constrained")
     grid = figure.subplots(count, steps, squeeze=False)

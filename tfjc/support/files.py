@@ -1,17 +1,19 @@
-"""Files that are written whole, and the names of scores in records."""
+"""Writes files completely or not at all, and tells which keys of a record are scores."""
 
 import contextlib
 import json
 import os
 import pathlib
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 
 @contextlib.contextmanager
-def replacing(path):
-    """A temporary path beside `path` to write to; moved onto `path` in one step when the block ends well.
+def replacing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
+    """A context with a temporary path beside `path`. Its file replaces `path` when the block ends without an error.
 
-    The bytes are on the disk before the move, and the move is before `replacing` ends: a power cut leaves the old file
-    or the new one.
+    The bytes reach the disk before the file is moved, and the move reaches the disk before the context ends. After a
+    power cut `path` is the old file or the new one.
     """
     path = pathlib.Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -20,15 +22,15 @@ def replacing(path):
         sync(temporary)
         os.replace(temporary, path)
         sync(path.parent)
-    except OSError as error:  # a failed write does not say of which file
+    except OSError as error:  # the error of a failed write does not name the file
         error.filename = error.filename or os.fspath(path)
         raise
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def sync(path):
-    """Brings a file, or the names in a directory, to the disk."""
+def sync(path: str | os.PathLike) -> None:
+    """Flushes a file, or the names in a directory, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -36,36 +38,37 @@ def sync(path):
         os.close(descriptor)
 
 
-def write_text(path, text):
+def write_text(path: str | os.PathLike, text: str) -> None:
     """Writes `text` to `path` atomically."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
-def append_line(path, row):
-    """Adds `row` to a file of JSON lines and brings it to the disk, after whole lines alone.
+def append_line(path: str | os.PathLike, row: Mapping[str, Any]) -> None:
+    """Adds `row` to a file of JSON lines and flushes it to the disk.
 
-    A last line that a kill cut off is dropped; a line that cannot be written whole leaves the file as it was.
+    A last line that a kill cut off is dropped first. If the new line cannot be written completely, the file stays as
+    it was.
     """
     path = pathlib.Path(path)
     is_new = not path.exists()
-    with open(path, "ab", buffering=0) as stream:  # a buffer would be written again when the file is closed
-        whole, line = _whole_lines(path), (json.dumps(row) + "\n").encode()
+    with open(path, "ab", buffering=0) as stream:  # unbuffered: closing would retry a failed write
+        complete, line = _complete_lines(path), (json.dumps(row) + "\n").encode()
         try:
-            stream.truncate(whole)
+            stream.truncate(complete)
             while line:
                 line = line[stream.write(line) :]
             os.fsync(stream.fileno())
         except OSError as error:
-            os.truncate(path, whole)
+            os.truncate(path, complete)
             error.filename = os.fspath(path)
             raise
     if is_new:
         sync(path.parent)
 
 
-def _whole_lines(path):
-    """How many bytes of a file are lines that end."""
+def _complete_lines(path):
+    """The length in bytes of a file's complete lines: everything up to its last newline."""
     with open(path, "rb") as stream:
         end = stream.seek(0, os.SEEK_END)
         while end > 0:
@@ -78,6 +81,9 @@ def _whole_lines(path):
     return 0
 
 
-def is_score(key):
-    """Whether a key of `metrics.jsonl` is that of a score with its protocol: `what/network/...`, not `weights/...`."""
+def is_score(key: str) -> bool:
+    """Whether a key of `metrics.jsonl` names a score with its protocol, such as `frechet_distance/mnist/...`.
+
+    Keys under `weights/` are not scores.
+    """
     return "/" in key and not key.startswith("weights/")

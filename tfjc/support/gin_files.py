@@ -1,4 +1,4 @@
-"""Where the gin files of the experiments lie; the files are found here, and read elsewhere."""
+"""Finds the gin files of the experiments. Other modules read them."""
 
 import pathlib
 
@@ -6,22 +6,24 @@ from tfjc.support import checks
 
 
 def directory() -> pathlib.Path:
-    """The directory of the gin files: `gin/` of the checkout, or the copy that is installed with the package."""
+    """The directory of the gin files: `gin/` in a checkout, else the copy inside the installed package."""
     package = pathlib.Path(__file__).parents[1]
     checkout = package.parent / "gin"
     return checkout if (checkout / "digits.gin").exists() else package / "gin_files"
 
 
 def find(name: str, *, kind: str = "gin file", folder: str = "") -> pathlib.Path:
-    """The gin file called `name`: a path, or one of ours by name, with or without `gin/`, the folder and `.gin`.
+    """The path of the gin file called `name`.
+
+    A name without a path means one of tfjc's own files; `gin/`, the folder and `.gin` may be left out.
 
     Args:
-      name: what the user typed.
+      name: the name as the user typed it.
       kind: what the file is, for the message.
-      folder: the folder of `directory()` that holds files of this kind.
+      folder: the folder in `directory()` that holds files of this kind.
 
     Raises:
-      ValueError: there is no such file; the message names the nearest of ours.
+      ValueError: there is no such file; the message names the nearest of tfjc's own.
     """
     ours = directory() / folder
     short = name.removeprefix("gin/").removeprefix(f"{folder}/" if folder else "").removesuffix(".gin") + ".gin"

@@ -1,7 +1,7 @@
-"""Every use of randomness in tfjc, each with a stream of its own.
+"""Every use of random numbers in tfjc, each with its own stream.
 
-Random numbers are a function of (seed, stream, indices). Two streams are independent at the same seed, indices and
-shape, and so are two seeds of one stream. TensorFlow is imported only by the function that needs it.
+Random numbers are a function of (seed, stream, indices). Two streams with the same seed, indices and shape are
+independent, and so are two seeds of one stream. Only the function that needs TensorFlow imports it.
 """
 
 from __future__ import annotations
@@ -13,25 +13,25 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     import tensorflow as tf
 
-_SALT = 0x74666A63  # "tfjc": keeps our streams apart from a user's own draws at seeds such as [0, 0] or [seed, 1]
+_SALT = 0x74666A63  # "tfjc": keeps these streams apart from a user's own draws at seeds such as [0, 0] or [seed, 1]
 
 
 class Stream(enum.IntEnum):
-    """What random numbers are drawn for. A number is never used again for another purpose."""
+    """The purpose of random numbers. A number is never given to a second purpose."""
 
-    # Latents and labels at which a generator is looked at
-    MEASURED_LATENTS = 1  # z at which a run's conditioning is measured and its pictures are drawn
+    # Latents and labels at which a generator is measured or drawn
+    MEASURED_LATENTS = 1  # z at which a run measures conditioning and draws pictures
     SCORED_LATENTS = 2  # z of the samples that a run's evaluators score
-    MEMORISED_LATENTS = 3  # z of the pairs that a memoriser learns
-    LOADED_LATENTS = 4  # z at which `analyze` and `evaluate` take a generator from a file
+    MEMORISED_LATENTS = 3  # z of a memoriser's pairs
+    LOADED_LATENTS = 4  # z at which `analyze` and `evaluate` call a generator from a file
     LOADED_LABELS = 5  # labels beside LOADED_LATENTS
     SERVED_LATENTS = 6  # z of the function `sample` of an exported generator
     SERVED_LABELS = 7  # labels beside SERVED_LATENTS
-    EXAMPLES = 8  # z on which a model or an export tries its generator once, and what else such a trial takes
+    EXAMPLES = 8  # z, labels and seeds of the trial call by which a model or an export checks its generator
     REFEREE_LATENTS = 9  # z at which a generator and its float64 copy are compared
 
     # Measurements
@@ -39,56 +39,56 @@ class Stream(enum.IntEnum):
     COTANGENTS = 12  # u of the Jacobian engine's check of Jᵀu
     ADJOINTS = 13  # u and v of the operator's check that ⟨u, Jv⟩ = ⟨Jᵀu, v⟩, by axis
     LANCZOS = 14  # the solver's starting vector
-    LYAPUNOV = 15  # first perturbations of the Lyapunov exponents of a map, of a flow, or of a training's copies
+    LYAPUNOV = 15  # initial perturbations for Lyapunov exponents: of a map, of a flow, or of copies in training
 
-    # Training, by the update within a step, the penalty's place in its list, and the step
+    # Training; indices are the update within a step, the penalty's place in its list, and the step
     TRAINING_LATENTS = 20  # z of a critic's or a generator's update
     TRAINING_LABELS = 21  # labels of a generator's update
-    GENERATOR_PENALTY = 22  # what a model hands to a penalty on the generator
-    CRITIC_PENALTY = 23  # what a model hands to a penalty on the critic
-    DEQUANTISATION = 24  # noise below one grey level that is added to real images
-    POSTERIOR = 25  # noise of a VAE's posterior sample, a fold of the seed that `VAE.terms` is given
-    POSTERIOR_SEED = 26  # what a VAE's training step gives to `VAE.terms`
-    DATA_ORDER = 27  # the permutation of the images, by epoch
+    GENERATOR_PENALTY = 22  # the seed that a model gives to a generator penalty
+    CRITIC_PENALTY = 23  # the seed that a model gives to a critic penalty
+    DEQUANTISATION = 24  # noise of less than one grey level, added to real images
+    POSTERIOR = 25  # noise of a VAE's posterior sample, folded from the seed given to `VAE.terms`
+    POSTERIOR_SEED = 26  # the seed that a VAE's training step gives to `VAE.terms`
+    DATA_ORDER = 27  # the permutation of the images in each epoch
 
-    # Penalties: each one's own fold of the seed that it is given
+    # Penalties; each folds its stream into the seed it is given
     CLAMPING = 30  # δ of Jacobian Clamping
     OROJAR = 31  # v of orthogonal Jacobian regularisation
     PATH_LENGTH = 32  # y of path length regularisation
     INTERPOLATION = 33  # α of the gradient penalty
 
-    # Weights, by layer
+    # Weights; the index is the layer
     GENERATOR_WEIGHTS = 40  # initial weights of a generator
     CRITIC_WEIGHTS = 41  # initial weights of a critic or an encoder
-    CLASSIFIER_WEIGHTS = 42  # initial weights of the classifier that scores are taken with
-    SPECTRAL_NORM = 43  # first u of spectral normalisation
+    CLASSIFIER_WEIGHTS = 42  # initial weights of the classifier that scores samples
+    SPECTRAL_NORM = 43  # initial u of spectral normalisation
 
     # Data
-    CLASSIFIER_BATCHES = 50  # batches and shifts of the classifier's training, by step
-    HELD_OUT = 51  # which fifth of a dataset without a test split is held out
-    REAL_IMAGES = 52  # which real images samples are compared with
-    MEMORISED_IMAGES = 53  # which images a memoriser learns
+    CLASSIFIER_BATCHES = 50  # batches and shifts in the classifier's training; the index is the step
+    HELD_OUT = 51  # the fifth of a dataset that is held out where there is no test split
+    REAL_IMAGES = 52  # the real images that samples are compared with
+    MEMORISED_IMAGES = 53  # the images that a memoriser learns
     GAUSSIANS = 54  # points of the Gaussian mixtures
 
     # Studies
-    REPORT = 60  # the test for two clusters in a study's report
-    LAMBDAS = 61  # the test for two clusters that the choice of λ rests on
+    REPORT = 60  # the two-cluster test in a study's report
+    LAMBDAS = 61  # the two-cluster test in the choice of λ
 
     # Dynamics
     GAME_DATA = 70  # real samples of a tiny GAN
     GAME_LATENTS = 71  # latents of a tiny GAN
-    GAME_WEIGHTS = 72  # initial weights of an MLP's GAN
-    PLANE = 73  # the plane of a random cut
-    GAME_NOISE = 74  # noise in the parameters that a field is averaged over
+    GAME_WEIGHTS = 72  # initial weights of a tiny GAN of MLPs
+    PLANE = 73  # the random plane through parameter space
+    GAME_NOISE = 74  # noise in the parameters over which a field is averaged
 
 
-def seed(seed, stream: Stream, *indices) -> tf.Tensor:
-    """The seed int32[2] of TensorFlow's stateless functions for a stream of `seed`; stays on the device.
+def seed(seed: int | Sequence[int] | tf.Tensor, stream: Stream, *indices: int | tf.Tensor) -> tf.Tensor:
+    """The seed int32[2] of a stream for TensorFlow's stateless functions, on the device.
 
     Args:
-      seed: a whole number, or int32[2] that a caller has given; a tensor or not.
-      stream: what is drawn.
-      indices: whole numbers, tensors or not, that tell draws of one stream apart: a place in a list, the step.
+      seed: a whole number, or an int32[2] seed from a caller; a tensor or not.
+      stream: the purpose of the draw.
+      indices: whole numbers, tensors or not, that distinguish draws of one stream: a place in a list, the step.
     """
     import tensorflow as tf
 
@@ -100,20 +100,20 @@ def seed(seed, stream: Stream, *indices) -> tf.Tensor:
 
 
 def rng(seed: int, stream: Stream, *indices: int) -> np.random.Generator:
-    """NumPy's random number generator for a stream of `seed`; `indices` tell draws of one stream apart."""
+    """NumPy's random number generator of a stream; `indices` distinguish draws of one stream."""
     return np.random.default_rng(_sequence(seed, stream, indices))
 
 
 def integer(seed: int, stream: Stream, *indices: int) -> int:
-    """A whole number, 0 to 2³¹ − 1, for what takes no more than that as its seed, such as Keras's initializers."""
+    """A seed from 0 to 2³¹ − 1 of a stream, for functions that take a single number, such as Keras's initializers."""
     return int(_sequence(seed, stream, indices).generate_state(1)[0] >> 1)
 
 
 def integers(seed: int, stream: Stream) -> Iterator[int]:
-    """`integer` for indices 0, 1, 2, ...: a seed for the initial weights of each layer that a network is made of."""
+    """`integer` at the indices 0, 1, 2, ...: one seed for the initial weights of each layer of a network."""
     return (integer(seed, stream, index) for index in itertools.count())
 
 
 def _sequence(seed, stream, indices):
-    # Beside `entropy` alone, NumPy would take [seed, 1] and [seed, 1, 0] for the same.
+    # Indices go into `spawn_key`: as entropy alone NumPy treats [seed, 1] and [seed, 1, 0] alike.
     return np.random.SeedSequence([_SALT, seed], spawn_key=(int(stream), *map(int, indices)))

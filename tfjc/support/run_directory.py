@@ -1,4 +1,4 @@
-"""Names and files of a run directory: everything a figure or report needs, readable without TensorFlow."""
+"""Names, files and lock of a run directory. Figures and reports read everything from here, without TensorFlow."""
 
 import contextlib
 import datetime
@@ -12,6 +12,8 @@ import socket
 import time
 import zipfile
 import zlib
+from collections.abc import Iterator, Mapping
+from typing import Any, Self
 
 import numpy as np
 
@@ -19,12 +21,25 @@ from tfjc.support.files import append_line, write_text
 
 
 class RunDirectory:
-    """A run's directory: its names, atomic writing, and `metrics.jsonl` (one JSON object an evaluation).
+    """The files of one run's directory.
 
-    Non-finite numbers are written as Python's json writes them (Infinity, NaN).
+    `metrics.jsonl` has one JSON object for each evaluation. Numbers that are not finite are written as Python's json
+    module writes them (Infinity, NaN).
+
+    Attributes:
+      path: the directory.
+      config, operative_config: gin files.
+      run: `run.json`.
+      metrics: `metrics.jsonl`.
+      spectra: `spectra.npz`.
+      samples, checkpoints, tensorboard: directories.
+      generator: `generator.json`, the architecture of the generator.
+      saved_model: the exported generator.
+      figure, score_figure: pictures of conditioning and of scores.
+      scores: `scores.jsonl`.
     """
 
-    def __init__(self, path):
+    def __init__(self, path: str | os.PathLike) -> None:
         self.path = pathlib.Path(path)
         self.config = self.path / "config.gin"
         self.operative_config = self.path / "operative_config.gin"
@@ -40,21 +55,29 @@ class RunDirectory:
         self.score_figure = self.path / "scores.png"
         self.scores = self.path / "scores.jsonl"
 
-    def create(self):
-        """Makes the directory (and its parents) if it is not there; raises ValueError where that cannot be."""
+    def create(self) -> Self:
+        """Makes the directory and its parents where they do not exist.
+
+        Raises:
+          ValueError: the directory cannot be made.
+        """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ValueError(f"workdir {self.path} cannot be made: {error.strerror}") from error
         return self
 
-    def update_run(self, **fields):
-        """Sets `fields` in `run.json`, keeping the others; a field of None is taken out."""
+    def update_run(self, **fields: Any) -> None:
+        """Sets `fields` in `run.json` and keeps the others. A field set to None is removed."""
         found = {name: value for name, value in {**self.read_run(), **fields}.items() if value is not None}
         write_text(self.run, json.dumps(found, indent=2) + "\n")
 
-    def read_run(self):
-        """`run.json` as a dict, empty where there is none; raises ValueError where it cannot be read."""
+    def read_run(self) -> dict[str, Any]:
+        """`run.json` as a dict; empty where the file does not exist.
+
+        Raises:
+          ValueError: the file is damaged.
+        """
         try:
             found = json.loads(self.run.read_text(encoding="utf-8")) if self.run.exists() else {}
         except ValueError as error:
@@ -63,18 +86,19 @@ class RunDirectory:
             raise ValueError(f"{self.run} is damaged: expected an object, found a {type(found).__name__}")
         return found
 
-    def was_forced(self):
-        """Whether a session was forced to go on with another configuration than the one before."""
+    def was_forced(self) -> bool:
+        """Whether a session continued the run with another configuration (`--force`)."""
         return any("changed" in session for session in self.read_run().get("sessions", ()))
 
-    def append_metrics(self, row):
-        """Adds one line to `metrics.jsonl` and brings it to the disk."""
+    def append_metrics(self, row: Mapping[str, Any]) -> None:
+        """Adds one line to `metrics.jsonl` and flushes it to the disk."""
         append_line(self.metrics, row)
 
-    def read_metrics(self):
-        """The rows of `metrics.jsonl` in order; a last line cut off by a kill is left out.
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """The rows of `metrics.jsonl` in order, without a last line that a kill cut off.
 
-        Raises ValueError for a line that is damaged otherwise.
+        Raises:
+          ValueError: another line is damaged.
         """
         if not self.metrics.exists():
             return []
@@ -86,10 +110,11 @@ class RunDirectory:
                 raise ValueError(f"{self.metrics} is damaged in line {number}: {error}") from error
         return rows
 
-    def read_spectra(self):
-        """The arrays of `spectra.npz` by name, `steps` [T] among them; none where there is no file.
+    def read_spectra(self) -> dict[str, np.ndarray]:
+        """The arrays of `spectra.npz` by name, with `steps` [T]. Without a file, `steps` is empty.
 
-        Raises ValueError where the file is damaged.
+        Raises:
+          ValueError: the file is damaged.
         """
         if not self.spectra.exists():
             return {"steps": np.zeros([0], int)}
@@ -99,11 +124,14 @@ class RunDirectory:
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise ValueError(f"{self.spectra} is damaged: {error}") from error
 
-    def missing(self, step):
+    def missing(self, step: int) -> str | None:
         """What the records up to `step` lack, as text; None where every evaluation has its row and its spectrum.
 
-        An evaluation writes both, the first one at step 0. Spectra may begin later where a session was forced to go on
-        with another configuration, since spectra at other latents are dropped. Raises ValueError for damaged files.
+        Every evaluation writes a row and a spectrum, the first one at step 0. In a run that was forced to continue with
+        another configuration, spectra may begin later, because spectra at other latents are dropped.
+
+        Raises:
+          ValueError: a file is damaged.
         """
         rows = [row["step"] for row in self.read_metrics() if row["step"] <= step]
         spectra = [at for at in self.read_spectra()["steps"].tolist() if at <= step]
@@ -116,23 +144,24 @@ class RunDirectory:
                 return f"{file.name} lacks step {min(lost)}"
         return None
 
-    def drop_after(self, step):
-        """Removes rows and pictures past `step`: the run goes on from there and will make them again."""
+    def drop_after(self, step: int) -> None:
+        """Removes rows and pictures of steps after `step`, which the continued run will make again."""
         rows = [row for row in self.read_metrics() if row["step"] <= step]
         write_text(self.metrics, "".join(json.dumps(row) + "\n" for row in rows))
+        first = max(step, 0) + 1  # the picture of step 0 is drawn before the first record
         for picture in self.samples.glob("step_*.png"):
-            if int(picture.stem.removeprefix("step_")) > max(step, 0):  # that of step 0 is drawn before
+            if int(picture.stem.removeprefix("step_")) >= first:
                 picture.unlink()
 
-    def sweep(self):
-        """Removes what processes that are no more have left half-written; for whoever holds the lock."""
+    def sweep(self) -> None:
+        """Removes files that dead processes left half-written. Only the owner of the lock may call this."""
         found = [*self.path.glob(".*.tmp"), *self.path.glob("*/.*.tmp"), *self.checkpoints.glob("ckpt-*_temp")]
         for temporary in found:
             shutil.rmtree(temporary) if temporary.is_dir() else temporary.unlink()
 
 
 def _row(line):
-    """A line of `metrics.jsonl` as a dict; ValueError for anything but an object with a step."""
+    """A line of `metrics.jsonl` as a dict; raises ValueError unless it is an object with a step."""
     row = json.loads(line)
     if not isinstance(row, dict) or type(row.get("step")) is not int:
         raise ValueError("expected an object with a whole number 'step'")
@@ -140,11 +169,14 @@ def _row(line):
 
 
 @contextlib.contextmanager
-def lock(directory):
-    """Keeps a directory for this process alone; `.lock` in it says which process, on which host and since when.
+def lock(directory: str | os.PathLike) -> Iterator[None]:
+    """A context in which this process alone uses a directory. `.lock` there names the process, its host and the time.
 
-    The kernel drops the lock when its process ends, by SIGKILL or a power cut too: what such a process left in the file
-    is stale, and a warning says so. Raises ValueError that names the owner where another process holds the lock.
+    The kernel releases the lock when the process ends, also after SIGKILL or a power cut. A name that such a process
+    left in the file is stale; a warning says so. A file system without locks gives a warning, and no lock.
+
+    Raises:
+      ValueError: another process holds the lock; the message names it.
     """
     path = pathlib.Path(directory) / ".lock"
     with open(path, "a+", encoding="utf-8") as stream:
@@ -162,7 +194,7 @@ def lock(directory):
 
 
 def _locks(stream):
-    """Whether this process now has the lock of an open file; a process just killed has two seconds to let go of it."""
+    """Whether an open file could be locked within two seconds; a process just killed may still hold the lock."""
     deadline = time.monotonic() + 2.0
     while True:
         try:
@@ -183,13 +215,22 @@ def _read_owner(path):
 
 
 def _note_owner(stream, owner):
-    with contextlib.suppress(OSError):  # a full disk: the lock holds all the same
+    with contextlib.suppress(OSError):  # on a full disk the lock holds without the owner's name
         os.ftruncate(stream.fileno(), 0)
-        os.write(stream.fileno(), owner.encode())  # past the stream, which would try again when it is closed
+        os.write(stream.fileno(), owner.encode())  # unbuffered: closing the stream would retry a failed write
 
 
-def refuse_foreign(directory, mark, kind):
-    """Raises ValueError where a directory holds files, but not `mark`, the first file of every run (or study)."""
+def refuse_foreign(directory: str | os.PathLike, mark: str, kind: str) -> None:
+    """Refuses a directory that holds files of another kind.
+
+    Args:
+      directory: a directory, which need not exist.
+      mark: the file that every directory of this kind holds from its start.
+      kind: "run" or "study", for the message.
+
+    Raises:
+      ValueError: the directory holds files, but not `mark`.
+    """
     directory = pathlib.Path(directory)
     names = sorted(p.name for p in directory.iterdir() if not p.name.startswith(".")) if directory.is_dir() else []
     if names and mark not in names:

@@ -1,4 +1,4 @@
-"""Whether training and measurements are compiled with XLA."""
+"""Decides whether XLA compiles training and measurements."""
 
 import tensorflow as tf
 
@@ -10,22 +10,30 @@ XLA_CHOICES = ("auto", "on", "off")
 _xla = "auto"
 
 
-def choose_xla(choice):
-    """Sets what `use_xla` answers from now on: `on`, `off`, or `auto`; raises ValueError for any other choice."""
+def choose_xla(choice: str) -> None:
+    """Sets the choice that `use_xla` follows.
+
+    Args:
+      choice: "on", "off" or "auto".
+
+    Raises:
+      ValueError: any other choice.
+    """
     global _xla
     _xla = checks.one_of("jit_compile", choice, XLA_CHOICES)
 
 
-def xla_choice():
-    """What `choose_xla` was told last: `auto` at first."""
+def xla_choice() -> str:
+    """The last choice given to `choose_xla`; "auto" at first."""
     return _xla
 
 
-def use_xla():
-    """Whether training and measurements are compiled with XLA: `auto` (the default) is on for GPU and TPU, not for CPU.
+def use_xla() -> bool:
+    """Whether XLA compiles training and measurements.
 
-    On CPU transposed convolutions are up to 50 times slower under XLA. Not with several replicas, whose variables live
-    on several devices, while XLA compiles for one; on TPUs the strategy compiles what it runs.
+    "auto" means yes on GPU and TPU, and no on CPU, where XLA makes transposed convolutions up to 50 times slower.
+    Always False with several replicas: their variables live on several devices, and XLA compiles for one device.
+    Always False under a `TPUStrategy`, which compiles everything it runs.
     """
     if replicas.count() > 1 or isinstance(tf.distribute.get_strategy(), tf.distribute.TPUStrategy):
         return False
@@ -34,10 +42,13 @@ def use_xla():
     return _xla == "on"
 
 
-def within_xla():
-    """Whether XLA compiles what is being traced, by `use_xla` or by whoever traces it; True where that is not known."""
+def within_xla() -> bool:
+    """Whether XLA will compile the graph that is being traced, because of `use_xla`, a `TPUStrategy` or the caller.
+
+    True where TensorFlow does not tell.
+    """
     try:
-        from tensorflow.python.ops import control_flow_util  # there is no public way to ask
+        from tensorflow.python.ops import control_flow_util  # no public function tells
 
         inside = control_flow_util.GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph())
     except (ImportError, AttributeError):
