@@ -213,7 +213,7 @@ def test_links_that_go_round_end(put, tmp_path):
 def test_a_class_that_links_to_nothing_is_named(put, tmp_path):
     put("cats/a.png"), put("owls/a.png")
     (tmp_path / "dogs").symlink_to(tmp_path / "moved away")
-    assert refusal(tmp_path) == f"{str(tmp_path / 'dogs')!r} is a link to nothing: mend it, or remove it"
+    assert refusal(tmp_path) == f"{str(tmp_path / 'dogs')!r} is a broken link: repair it or remove it"
 
 
 def test_an_image_that_links_to_nothing_is_named(put, tmp_path):

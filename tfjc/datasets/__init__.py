@@ -1,4 +1,4 @@
-"""Datasets as arrays in memory, and batches whose order is a function of (seed, step)."""
+"""Datasets as arrays in memory, and batches in an order that depends on (seed, step) alone."""
 
 from tfjc.datasets._batches import batches, check_images, check_labels
 from tfjc.datasets._load import NAMES, Dataset, load

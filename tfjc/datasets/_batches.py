@@ -1,15 +1,20 @@
-"""Checks of images, and random access to them in a stateless order."""
+"""Checks images and labels, and makes batches in a stateless random order."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
 from tfjc.support import checks, noise
 
 
-def check_images(images):
-    """`images` as an array [N, ...] of uint8, or of floats in [−1, 1]; raises ValueError for anything else."""
+def check_images(images: ArrayLike) -> np.ndarray:
+    """`images` as an array [N, ...] of uint8, or of floats in [−1, 1].
+
+    Raises:
+      ValueError: another shape, type or range.
+    """
     images = np.asarray(images)
     if images.ndim < 2 or len(images) == 0:
         raise ValueError(f"images must have shape [N, ...] with N ≥ 1, found {list(images.shape)}")
@@ -18,17 +23,22 @@ def check_images(images):
     if not np.issubdtype(images.dtype, np.floating):
         raise ValueError(f"images must be uint8, or floats in [-1, 1], found {images.dtype}")
     low, high = float(images.min()), float(images.max())
-    if not (low >= -1.001 and high <= 1.001):  # nan fails this too
+    if not (low >= -1.001 and high <= 1.001):  # also catches nan
         raise ValueError(
-            f"images of floating type must lie in [-1, 1], found [{low:g}, {high:g}]; for [0, 255] x / 127.5 - 1"
+            f"images of floating type must lie in [-1, 1], found [{low:g}, {high:g}]; scale [0, 255] by x / 127.5 - 1"
         )
     return images
 
 
-def whole_labels(labels, count=None):
-    """`labels` as whole numbers [N], N = `count` where that is given; raises ValueError for anything else.
+def whole_labels(labels: ArrayLike, count: int | None = None) -> np.ndarray:
+    """`labels` as an array [N] of whole numbers. A second axis of size 1, which some datasets have, is dropped.
 
-    A second axis of size 1, as some datasets have it, is dropped.
+    Args:
+      labels: [N] or [N, 1].
+      count: N, if it is given.
+
+    Raises:
+      ValueError: another shape or type.
     """
     labels = np.asarray(labels)
     labels = labels[:, 0] if labels.shape[1:] == (1,) else labels
@@ -39,8 +49,12 @@ def whole_labels(labels, count=None):
     return labels
 
 
-def check_labels(labels, num_classes, count=None):
-    """`labels` as int32 [N], `whole_labels` from 0 to num_classes − 1; raises ValueError for anything else."""
+def check_labels(labels: ArrayLike, num_classes: int, count: int | None = None) -> np.ndarray:
+    """`labels` as int32 [N] from 0 to num_classes − 1; N is `count` if it is given.
+
+    Raises:
+      ValueError: another shape, type or range.
+    """
     labels = whole_labels(labels, count)
     low, high = (labels.min(), labels.max()) if len(labels) else (0, 0)
     if low < 0 or high >= num_classes:
@@ -50,20 +64,23 @@ def check_labels(labels, num_classes, count=None):
     return labels.astype(np.int32)
 
 
-def batches(images, batch_size: int, *, seed: int, start: int | Callable[[], int] = 0) -> tf.data.Dataset:
-    """Endless batches of `images` from step `start` on, as a tf.data.Dataset; in memory they stay as they are.
+def batches(
+    images: np.ndarray | Sequence[np.ndarray], batch_size: int, *, seed: int, start: int | Callable[[], int] = 0
+) -> tf.data.Dataset:
+    """Endless batches of `images` from step `start` on. The images are held in memory in their own type.
 
-    Step t takes positions t·batch_size, ... of an endless sequence in which epoch e is the permutation of all images
-    that (seed, e) gives (TensorFlow's stateless `RandomIndexShuffle`), so that a run can start anywhere at no cost.
+    Step t takes positions t·batch_size, ..., (t + 1)·batch_size − 1 of an endless sequence. Epoch e of the sequence
+    is a permutation of all images, drawn by TensorFlow's stateless `RandomIndexShuffle` from (seed, e). A run can
+    therefore start at any step at no cost.
 
     Args:
-      images: an array [N, ...], or several of N entries each, such as (images, labels), which stay together.
+      images: an array [N, ...], or a tuple of arrays with N entries each, such as (images, labels).
       batch_size: images of a batch.
-      seed: of the order.
-      start: the first step. A callable is asked for it whenever an iteration takes its first batch.
+      seed: seed of the order.
+      start: the first step, or a function that gives it. Each iteration calls the function before its first batch.
 
     Raises:
-      ValueError: there are fewer images than a batch.
+      ValueError: there are fewer images than a batch takes.
     """
     several = isinstance(images, (tuple, list))
     count = len(images[0] if several else images)
@@ -77,7 +94,9 @@ def batches(images, batch_size: int, *, seed: int, start: int | Callable[[], int
     def batch(step):
         position = step * batch_size + tf.range(batch_size, dtype=tf.int64)
         epoch = position // count
-        two = tf.stack([_epoch_seed(seed, epoch[0]), _epoch_seed(seed, epoch[0] + 1)])  # no batch falls into more
+        two = tf.stack(
+            [_epoch_seed(seed, epoch[0]), _epoch_seed(seed, epoch[0] + 1)]
+        )  # a batch never spans three epochs
         index = tf.raw_ops.RandomIndexShuffle(
             index=position % count,
             seed=tf.gather(two, epoch - epoch[0]),
@@ -99,9 +118,9 @@ def _steps(start):
         first = tf.numpy_function(lambda: np.int64(start()), [], tf.int64)
         return tf.data.Dataset.counter(start=tf.ensure_shape(first, []))
 
-    return tf.data.Dataset.from_tensors(0).flat_map(from_first)  # a function of a dataset runs when it is iterated
+    return tf.data.Dataset.from_tensors(0).flat_map(from_first)  # runs when iteration starts
 
 
 def _epoch_seed(seed, epoch):
-    """Three random words: with small ones, or fewer rounds, RandomIndexShuffle's permutations are near the identity."""
+    """An epoch's seed, int32[3]. With small numbers, or fewer rounds, permutations would be near the identity."""
     return tf.random.stateless_uniform([3], noise.seed(seed, noise.Stream.DATA_ORDER, epoch), None, None, tf.int32)

@@ -1,8 +1,10 @@
-"""One function that gives any dataset by name."""
+"""Loads any dataset by its name."""
 
 import dataclasses
 import functools
+import os
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -17,33 +19,37 @@ class Dataset:
 
     Attributes:
       name: as in `load`.
-      images: [N, ...] uint8, or float32 in [−1, 1] for points.
+      images: [N, ...], uint8; float32 in [−1, 1] for points in the plane.
       labels: int64 [N], or None.
-      split: which part of the dataset it is, "" where that is known by one name alone.
-      reload: callable (split=) → the `Dataset` of another split, or None where there are none.
+      split: the dataset's split; "" for a dataset without splits.
+      reload: function (split=) → the `Dataset` of another split; None for a dataset without splits.
     """
 
     name: str
     images: np.ndarray
     labels: np.ndarray | None = None
     split: str = ""
-    reload: Callable | None = None
+    reload: Callable[..., "Dataset"] | None = None
 
     @property
-    def image_shape(self):
-        """Shape of one image, (height, width, colours), or (2,) for points in the plane."""
+    def image_shape(self) -> tuple[int, ...]:
+        """The shape of one image, (height, width, channels), or (2,) for points in the plane."""
         return self.images.shape[1:]
 
     @property
-    def is_labelled(self):
-        """Whether `labelled` has something to give."""
+    def is_labelled(self) -> bool:
+        """Whether `labelled` can give labels."""
         return self.labels is not None or self.reload is not None
 
-    def labelled(self):
-        """(training part, test part), each a `Dataset` with labels.
+    def labelled(self) -> tuple["Dataset", "Dataset"]:
+        """The training part and the test part, both with labels.
 
-        Those are the dataset's own splits "train" and "test"; where it has none, a fifth is held out, always the same.
-        Raises ValueError where there are no labels, or not one whole number for each image, or fewer than five images.
+        These are the dataset's own splits "train" and "test". Of a dataset without splits a fixed random fifth is the
+        test part.
+
+        Raises:
+          ValueError: there are no labels, they are not one whole number for each image, or there are fewer than five
+            images.
         """
         if self.reload is not None:
             return self if self.split == "train" else self.reload(split="train"), self.reload(split="test")
@@ -54,45 +60,54 @@ class Dataset:
         labels = whole_labels(self.labels, len(self.images))
         order = noise.rng(0, noise.Stream.HELD_OUT).permutation(len(self.images))
         parts = {"train": np.sort(order[len(order) // 5 :]), "test": np.sort(order[: len(order) // 5])}
-        return tuple(Dataset(self.name, np.asarray(self.images)[i], labels[i], split) for split, i in parts.items())
+        train, test = (Dataset(self.name, np.asarray(self.images)[i], labels[i], split) for split, i in parts.items())
+        return train, test
 
 
-# Datasets of tensorflow-datasets: {name: (split by default, pixels of a side by default)}
+# Datasets of tensorflow-datasets: {name: (default split, default pixels of a side)}
 _PREPARED = {
     "mnist": ("train", 28),
     "fashion_mnist": ("train", 28),
     "cifar10": ("train", 32),
     "stl10": ("unlabelled", 48),
 }
-# Others: {name: (function that returns images and labels, the options that it takes, with their values by default)}
+# Other datasets: {name: (function that returns images and labels, {option: default value})}
 _LOADERS: dict[str, tuple[Callable, dict]] = {
     "digits": (digits.load, {"size": 28}),
     "gaussian_ring": (functools.partial(gaussians.load, "gaussian_ring"), {}),
     "gaussian_grid": (functools.partial(gaussians.load, "gaussian_grid"), {}),
     "image_folder": (image_folder.load, {"folder": None, "size": 64}),
 }
-_RESIZED_AT_ONCE = 1000  # images, at least
+_RESIZED_AT_ONCE = 1000  # every dataset holds at least this many resized images at once
 NAMES = (*_LOADERS, *_PREPARED)
 
 
-def load(name, *, split=None, size=None, folder=None, data_dir=None, manual_dir=None):
+def load(
+    name: str,
+    *,
+    split: str | None = None,
+    size: int | None = None,
+    folder: str | os.PathLike | None = None,
+    data_dir: str | os.PathLike | None = None,
+    manual_dir: str | os.PathLike | None = None,
+) -> Dataset:
     """The dataset called `name`.
 
-    - `digits`: scikit-learn's 1,797 real digits, which need no files and no network, resized from 8×8;
-    - `mnist`, `fashion_mnist`, `cifar10`, `stl10`: through tensorflow-datasets;
-    - `gaussian_ring`, `gaussian_grid`: points in the plane, labelled by mode;
-    - `image_folder`: every image under `folder`; its sub-folders, if any, are the labels.
+    - `digits`: scikit-learn's 1,797 real digits, resized from 8×8; needs no download.
+    - `mnist`, `fashion_mnist`, `cifar10`, `stl10`: from tensorflow-datasets.
+    - `gaussian_ring`, `gaussian_grid`: points in the plane, labelled by mode.
+    - `image_folder`: every image under `folder`. Several sub-folders with images are the classes.
 
     Args:
-      name: one of the above.
-      split: tensorflow-datasets' split ("train" by default; for stl10 "unlabelled", its 100,000 images).
-      size: pixels of a side after resizing (28, CIFAR-10 32, STL-10 48 by default; 64 for a folder).
-      folder: where `image_folder` looks.
+      name: one of these names.
+      split: tensorflow-datasets' split; "train" by default, for stl10 "unlabelled" (100,000 images).
+      size: pixels of a side after resizing; 28 by default, 32 for CIFAR-10, 48 for STL-10, 64 for a folder.
+      folder: the folder of `image_folder`.
       data_dir: tensorflow-datasets' data directory.
       manual_dir: a directory with the dataset's official archives, for machines without network.
 
     Raises:
-      ValueError: an unknown name, an option that the dataset does not have, or data that cannot be had.
+      ValueError: the name is unknown, the dataset does not have an option, or the data cannot be obtained.
     """
     checks.one_of("dataset", name, NAMES)
     given = {key: value for key, value in (("split", split), ("size", size), ("folder", folder)) if value is not None}
@@ -107,8 +122,8 @@ def load(name, *, split=None, size=None, folder=None, data_dir=None, manual_dir=
     return Dataset(name, *prepared.load(name, split, size, data_dir, manual_dir), split, reload)
 
 
-def _options(name, defaults, given):
-    """The options of a dataset, those given before the defaults; raises ValueError for one that it does not have."""
+def _options(name: str, defaults: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """The dataset's default options, overridden by `given`; raises ValueError for an option it does not have."""
     for option, value in given.items():
         if option not in defaults:
             raise ValueError(f"dataset {name!r} has no option {option!r}, found {option} = {value!r}")

@@ -1,4 +1,4 @@
-"""Any folder of images."""
+"""Loads a folder of images."""
 
 import os
 import pathlib
@@ -9,27 +9,34 @@ import numpy as np
 from PIL import Image, ImageOps
 
 _ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
-# A file with one of these is an image too. What Pillow cannot read of them is refused: left out, a class could lose its
-# images without a word.
+# Files with these endings are images, too. One that Pillow cannot read raises an error: skipping it could empty a class
+# without notice.
 _RARE_ENDINGS = (".jpe", ".jfif", ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".jp2", ".avif", ".heic", ".heif")
 _BACKGROUND = 255  # white
-_BITS_PER_SAMPLE, _PHOTOMETRIC = 258, 262  # tags of TIFF
+_BITS_PER_SAMPLE, _PHOTOMETRIC = 258, 262  # TIFF tags
 
 
 def load(folder: str | os.PathLike, size: int) -> tuple[np.ndarray, np.ndarray | None]:
-    """(images uint8 [N, size, size, 3], labels int64 [N] or None) of all images under `folder`, in order of name.
+    """All images under `folder` in order of their names, resized.
 
-    The sub-folders of the first level that hold images are the classes, numbered in order of their names, if there are
-    several; else there are no labels. Links to folders are followed. Files and folders whose names begin with a dot are
-    left out, and so are files that are no images by their endings.
+    If several sub-folders of the first level hold images, they are the classes, numbered in order of their names.
+    Otherwise there are no labels. Links to folders are followed. Files and folders whose names begin with a dot are
+    skipped, and so are files without an image's ending.
 
-    Each image is turned as its EXIF orientation says, cropped about its centre to a square, and resized (Lanczos).
-    Grey values v of 16 bits become v·255/65535. What is transparent shows a white background. Of several frames the
-    first is taken. Pillow itself reads colours of 16 bits as their high bytes.
+    Each image is turned by its EXIF orientation, cropped about its centre to a square, and resized (Lanczos). 16-bit
+    grey values v become v·255/65535. Pillow reads 16-bit colours as their high bytes. Transparent images get a white
+    background. Of several frames the first is read.
+
+    Args:
+      folder: the folder.
+      size: pixels of a side.
+
+    Returns:
+      (images uint8 [N, size, size, 3], labels int64 [N] or None).
 
     Raises:
-      ValueError: there is no such folder or no image in it; images lie beside several classes; or an image cannot be
-        read, or has pixels whose range is not known (32 bits, floating point). The message names the file.
+      ValueError: the folder does not exist or holds no image; images lie beside several classes; or an image cannot
+        be read, or has pixels of unknown range (32 bits, floating point). The message names the file.
     """
     if not folder:
         raise ValueError("dataset 'image_folder' needs dataset.folder = '/path/to/images', found none")
@@ -46,9 +53,9 @@ def load(folder: str | os.PathLike, size: int) -> tuple[np.ndarray, np.ndarray |
 
 
 def _images(folder, above):
-    """Paths of the images under a folder, relative to it; `above` are the folders that it lies in, links resolved."""
+    """The paths of the images under a folder, relative to it; `above` are the resolved folders that contain it."""
     here = folder.resolve()
-    if here in above:  # a link to a folder that it lies in
+    if here in above:  # a link to a folder that contains it
         return
     try:
         entries = [entry for entry in os.scandir(folder) if not entry.name.startswith(".")]
@@ -61,16 +68,16 @@ def _images(folder, above):
         elif ending in _ENDINGS or ending in _RARE_ENDINGS:
             yield pathlib.PurePath(entry.name)
         elif not ending and entry.is_symlink() and not os.path.exists(entry.path):
-            raise ValueError(f"{entry.path!r} is a link to nothing: mend it, or remove it")
+            raise ValueError(f"{entry.path!r} is a broken link: repair it or remove it")
 
 
 def _names(path):
-    """The parts of a path, in the composed form of Unicode: file systems differ in which they keep."""
+    """The parts of a path in Unicode's composed form, since file systems differ in the form they keep."""
     return [unicodedata.normalize("NFC", part) for part in path.parts]
 
 
 def _labels(root, paths):
-    """The class of each image: the place of its first folder among all of them; None for fewer than two classes."""
+    """The class of each image: the index of its first folder among all first folders; None for fewer than two."""
     firsts = [names[0] if len(names) > 1 else None for names in map(_names, paths)]
     classes = sorted(set(firsts) - {None})
     if len(classes) < 2:
@@ -92,15 +99,15 @@ def _read(path, size):
             raise ValueError("it is not a regular file")
         with Image.open(path) as image:  # its first frame
             return _fitted(ImageOps.exif_transpose(image), size, _white(image))
-    except Exception as error:  # Pillow passes on whatever its decoders raise
+    except Exception as error:  # Pillow's decoders raise errors of many types
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"{os.fspath(path)} cannot be read as an image: {reason}") from error
 
 
 def _white(image):
-    """The value of white in an opened image of one colour and more than 8 bits; None for all others.
+    """The value of white in an opened grey image of more than 8 bits; None for all other images.
 
-    Raises ValueError where nobody knows it.
+    Raises ValueError where the value is not known.
     """
     if not image.mode.startswith(("I", "F")):
         return None
@@ -109,13 +116,13 @@ def _white(image):
     if image.format == "TIFF":
         tags = image.tag_v2
         if tags.get(_PHOTOMETRIC) == 0:
-            raise ValueError("16 bits of which 0 is white are not read; save it with 0 as black")
+            raise ValueError("16-bit images in which 0 is white are not supported; save it with 0 as black")
         return 2 ** tags[_BITS_PER_SAMPLE][0] - 1
     return 65535
 
 
 def _fitted(image, size, white):
-    """The centre of an image at another size, uint8 [size, size, 3]."""
+    """The central square of an image, resized to uint8 [size, size, 3]."""
     if white is not None:
         return _of_16_bits(image, size, white)
     if image.has_transparency_data:
@@ -125,7 +132,7 @@ def _fitted(image, size, white):
 
 
 def _of_16_bits(image, size, white):
-    """Grey values v as v·255/white, rounded once; a value that stands for transparency is the background."""
+    """Grey values v as v·255/white, rounded once. The value that stands for transparency becomes the background."""
     values = np.asarray(image, np.float32)
     values = np.where(values == image.info.get("transparency", -1), _BACKGROUND, values * (255 / white))
     fitted = ImageOps.fit(Image.fromarray(values.astype(np.float32)), (size, size), Image.Resampling.LANCZOS)

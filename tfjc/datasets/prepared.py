@@ -1,4 +1,4 @@
-"""MNIST, Fashion-MNIST, CIFAR-10 and STL-10 through tensorflow-datasets."""
+"""MNIST, Fashion-MNIST, CIFAR-10 and STL-10 from tensorflow-datasets."""
 
 import os
 import socket
@@ -9,10 +9,23 @@ import numpy as np
 import tensorflow as tf
 
 
-def load(name, split, size, data_dir, manual_dir):
-    """(images uint8 [N, size, size, colours], labels [N] or None) of a tensorflow-datasets dataset, in file order.
+def load(
+    name: str, split: str, size: int, data_dir: str | os.PathLike | None, manual_dir: str | os.PathLike | None
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """The images of a tensorflow-datasets dataset in the order of its files.
 
-    Raises ValueError where the data are neither prepared nor to be had, or the split is unknown.
+    Args:
+      name: the dataset's name.
+      split: a split, or a slice of one, as tensorflow-datasets writes it.
+      size: pixels of a side after resizing.
+      data_dir: tensorflow-datasets' data directory.
+      manual_dir: a directory with the dataset's official archives.
+
+    Returns:
+      (images uint8 [N, size, size, channels], labels [N] or None).
+
+    Raises:
+      ValueError: the dataset is not prepared and cannot be downloaded, or the split is unknown.
     """
     builder = _prepare(name, data_dir, manual_dir)
     try:
@@ -24,8 +37,8 @@ def load(name, split, size, data_dir, manual_dir):
     for batch in examples.map(lambda example: _resized(example, size), num_parallel_calls=2).batch(1000).prefetch(2):
         images.append(batch["image"].numpy())
         labels.append(batch["label"].numpy())
-    labels = np.concatenate(labels)
-    return np.concatenate(images), (labels if labels.min() >= 0 else None)
+    classes = np.concatenate(labels)
+    return np.concatenate(images), (classes if classes.min() >= 0 else None)  # −1 is no label
 
 
 def _resized(example, size):
@@ -37,20 +50,20 @@ def _resized(example, size):
 
 
 def _prepare(name, data_dir, manual_dir):
-    import tensorflow_datasets as tfds  # slow to import, and only needed here
+    import tensorflow_datasets as tfds  # slow to import
 
     builder = tfds.builder(name, data_dir=data_dir, try_gcs=False)
     if not builder.is_prepared():
         try:
             _check_sources(builder.url_infos, manual_dir)
             builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=manual_dir))
-        except Exception as error:  # tensorflow-datasets passes on whatever its network or file layer raises
+        except Exception as error:  # tensorflow-datasets passes on any error of its network and file layers
             raise ValueError(_unavailable(name, builder, manual_dir, error)) from error
     return builder
 
 
 def _check_sources(url_infos, manual_dir):
-    """Raises OSError at once where a download is sure to fail; tensorflow-datasets would retry for minutes."""
+    """Raises OSError where a download is sure to fail: tensorflow-datasets would retry for minutes."""
     if urllib.request.getproxies():
         return
     for url, info in url_infos.items():
@@ -71,5 +84,5 @@ def _unavailable(name, builder, manual_dir, error):
         f"and could not be downloaded ({reason}). Give either\n"
         f"  --data_dir=DIR    a tensorflow-datasets directory in which {name} is prepared, or\n"
         f"  --manual_dir=DIR  a directory with the official archives ({archives}{where}), or\n"
-        f"  --gin_file=gin/digits_jc.gin, which needs neither network nor files."
+        f"  --gin_file=gin/digits_jc.gin, which needs no network and no files."
     )
