@@ -1,4 +1,4 @@
-"""Keras callbacks for anybody's `fit`: conditioning, samples, scores and the spectra of weights."""
+"""Keras callbacks for any `model.fit`: conditioning, samples, scores and the spectra of weights."""
 
 from tfjc.callbacks.conditioning import Conditioning
 from tfjc.callbacks.samples import Samples

@@ -1,7 +1,8 @@
-"""What the callbacks share: they act at step 0, then every so many steps, and once more at the end."""
+"""The base class of the callbacks: acts at step 0, at regular intervals, and at the end."""
 
 import functools
 import os
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -11,30 +12,38 @@ from tfjc.support import checks
 
 @functools.cache
 def _writer(log_dir):
-    # One event file for all callbacks of a run: TensorBoard follows only the newest file of a directory.
+    # All callbacks of a run share one event file: TensorBoard follows only the newest file of a directory.
     return tf.summary.create_file_writer(log_dir)
 
 
 class Periodic(keras.callbacks.Callback):
-    """Calls `act(step, logs)` before the first step, after every `every` steps and after the last one.
+    """Calls `act(step, logs)` before the first step, after every `every` steps, and after the last step.
 
-    The end is that of `fit`, or step `last` where training takes several.
-    Steps are the model's own (`model.step`, as `tfjc.models` count them, so that a resumed run goes on), else those
-    seen here. What `act` adds to `logs` shows in Keras's progress line.
+    Steps are the model's own count (`model.step` of `tfjc.models`), which a resumed run continues. For other models
+    the callback counts the steps of `fit`. Entries that `act` adds to `logs` appear in Keras's progress line.
+
+    Args:
+      every: steps between calls.
+      log_dir: TensorBoard's directory, or None.
+      last: the last step of a training that takes several calls of `fit`; by default the last step of each `fit`.
+
+    Raises:
+      ValueError: `every` is less than 1.
     """
 
-    def __init__(self, every, log_dir=None, last=None):
+    def __init__(self, every: int, log_dir: str | os.PathLike | None = None, last: int | None = None) -> None:
         super().__init__()
         self.every, self.last = checks.integer("every", every, minimum=1), last
         self._writer = _writer(os.path.abspath(os.fspath(log_dir))) if log_dir else None
-        self._step, self._acted, self._epoch_began = 0, None, 0
+        self._step, self._epoch_began = 0, 0
+        self._acted: int | None = None
 
-    def act(self, step, logs):
-        """What the callback does at a step."""
+    def act(self, step: int, logs: dict[str, Any]) -> None:
+        """The callback's action at a step; a subclass defines it."""
         raise NotImplementedError
 
-    def on_train_begin(self, logs=None):
-        """Acts on the untrained model; a model that goes on was seen at this step before."""
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Acts on the untrained model. A resumed model has been acted on at its step already."""
         self._acted = self._step = self._models_step()
         if self._step == 0:
             self._act({})
@@ -43,21 +52,21 @@ class Periodic(keras.callbacks.Callback):
         step = getattr(self.model, "step", None)
         return int(step.numpy()) if isinstance(step, keras.Variable) else self._step
 
-    def on_epoch_begin(self, epoch, logs=None):
-        """Remembers where the epoch began: Keras counts batches within it.
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Notes the first step of the epoch, because Keras counts batches within an epoch.
 
-        The model's own step is read again: another callback may have restored it since (Keras's BackupAndRestore).
+        Reads the model's step again, because another callback may have restored it (Keras's BackupAndRestore).
         """
         self._step = self._epoch_began = self._models_step()
 
-    def on_train_batch_end(self, batch, logs=None):
-        """Counts the steps (several at once with `steps_per_execution`), and acts if an interval has been passed."""
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Counts steps, several at once with `steps_per_execution`, and acts where an interval has ended."""
         before, self._step = self._step, self._epoch_began + batch + 1
         if self._step // self.every > before // self.every or self._step == self.last:
             self._act(logs if logs is not None else {})
 
-    def on_train_end(self, logs=None):
-        """Acts on the trained model, if it has not been seen yet."""
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Acts on the trained model, unless it has acted at this step already."""
         if self._acted != self._step and self.last in (None, self._step):
             self._act(dict(logs or {}))
 

@@ -1,49 +1,56 @@
-"""Watches the conditioning of a generator while it trains."""
+"""Measures the conditioning of a generator while it trains."""
 
 import logging
 import math
+import os
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
-from tfjc import evaluators
+from tfjc import evaluators, geometry, penalties
 from tfjc.callbacks._periodic import Periodic
 from tfjc.support import checks
 
 _COLLAPSE = (
-    "the median quotient ‖G(z) − G(z')‖/‖z − z'‖ fell to {value:.3g}{bound}: images hardly change with z any more, as "
-    "when a generator collapses. Look at samples; go back to an earlier checkpoint and train on with "
-    "tfjc.penalties.JacobianClamping (its λ_min holds the quotient up), or a lower learning rate."
+    "the median quotient ‖G(z) − G(z')‖/‖z − z'‖ fell to {value:.3g}{bound}: the images hardly change with z, as in a "
+    "collapsed generator. Look at samples. Then continue from an earlier checkpoint with "
+    "tfjc.penalties.JacobianClamping, whose λ_min holds the quotient up, or with a lower learning rate."
 )
 _ILL = (
-    "the generator's mean log-condition number rose to {value:.3g}{bound}: some directions in z hardly move the image "
-    "any more, beside others, and such generators tend to miss modes. Look at the spectrum (spectrum.plot()); try "
-    "tfjc.penalties.JacobianClamping, whose interval squeezes it, or a lower learning rate."
+    "the generator's mean log-condition number rose to {value:.3g}{bound}: some directions in z hardly move the image, "
+    "compared with others, and such generators tend to miss modes. Look at the spectrum (spectrum.plot()). Then try "
+    "tfjc.penalties.JacobianClamping, which holds the singular values in an interval, or a lower learning rate."
 )
-_LOST = "the generator's Jacobian or images are not finite any more ({name} is nan): its weights have diverged."
+_LOST = "{name} is nan: the generator's Jacobian or images are not finite, because its weights have diverged."
 
 
 class _Alarm:
-    """Logs a warning when a measurement that was well goes past a threshold, or is nan."""
+    """Logs a warning when a measurement leaves the interval [least, most] or becomes nan."""
 
-    def __init__(self, name, read, message, *, least=-math.inf, most=math.inf):
+    def __init__(self, name, read, message, *, least=-math.inf, most=math.inf) -> None:
         self._name, self._read, self._message = name, read, message
         self._least, self._most, self._armed = least, most, False
 
     def check(self, step, measured):
-        """Warns on the way out; is armed again by the way back. Nothing happens where the value was not measured."""
+        """Warns when the value leaves the interval, and only then; a value inside the interval rearms the alarm.
+
+        A value that was not measured (None) changes nothing.
+        """
         value = self._read(measured)
         if value is None:
             return
-        well = self._least <= value <= self._most
-        if self._armed and not well:
+        inside = self._least <= value <= self._most
+        if self._armed and not inside:
             limit = self._least if value < self._least else self._most
             bound = "" if limit == sys.float_info.max else f", {'below' if limit == self._least else 'above'} {limit:g}"
             message = _LOST if math.isnan(value) else self._message
             message = message.format(value=value, bound=bound, name=self._name)
             logging.getLogger("tfjc").warning("step %d: %s", step, message)
-        self._armed = well
+        self._armed = inside
 
 
 def _median_quotient(measured):
@@ -51,22 +58,27 @@ def _median_quotient(measured):
 
 
 class Conditioning(Periodic):
-    """Measures a generator's spectrum and quotients on fixed latents during any `model.fit`.
+    """Measures a generator's spectrum and quotients at fixed latents during any `model.fit`.
 
-    Adds `mean_log_condition` to Keras's progress line and history, keeps all measurements in `history` and the newest
-    in `latest`, and with `log_dir` writes scalars and a histogram of ln σ for TensorBoard. Logs a warning when a
-    generator that was well goes past one of the thresholds, and another only after it has come back. Quotients are
-    left out, with a warning, of a generator that draws noise which cannot be repeated: there is no alarm of them then.
+    Adds `mean_log_condition` to Keras's progress line and history. With `log_dir` it writes scalars and a histogram
+    of ln σ for TensorBoard. It logs a warning when a measurement crosses a threshold; a second warning comes only
+    after the measurement has recovered. A generator whose noise cannot be repeated gets no quotients and no alarm on
+    them; a warning says so.
 
     Args:
-      generator: callable z [B, n_z] → images; a Keras model is called in inference mode.
-      z: latents [B, n_z], which stay fixed (Odena et al. 2018, section 3).
+      generator: callable z [B, n_z] → images. A Keras model is called in inference mode.
+      z: latents [B, n_z], fixed for all measurements (Odena et al. 2018, section 3).
       every: steps between measurements.
       log_dir: TensorBoard's directory.
-      alarm_quotient: the median quotient below which the generator is taken to collapse; None for no such alarm.
-      alarm_log_condition: the mean log-condition number above which to warn; None, the default, warns only where it is
-        infinite: what is much depends on the network.
+      alarm_quotient: warn where the median quotient falls below this value, a sign of collapse; None for no alarm.
+      alarm_log_condition: warn where the mean log-condition number rises above this value. None warns only of an
+        infinite one, because usual values depend on the network.
       labels, clamping, chunk, seed: as in `tfjc.evaluators.ConditioningEvaluator`.
+
+    Attributes:
+      history: all measurements, dicts with the key `step`.
+      latest: the newest measurement.
+      spectrum: the newest `tfjc.geometry.Spectrum`.
 
     Raises:
       ValueError: an argument is out of range, or z is not [B, n_z].
@@ -74,33 +86,35 @@ class Conditioning(Periodic):
 
     def __init__(
         self,
-        generator,
-        z,
-        every=500,
+        generator: Callable[..., Any],
+        z: ArrayLike | tf.Tensor,
+        every: int = 500,
         *,
-        log_dir=None,
-        alarm_quotient=0.05,
-        alarm_log_condition=None,
-        labels=None,
-        clamping=None,
-        chunk=None,
-        seed=0,
-    ):
+        log_dir: str | os.PathLike | None = None,
+        alarm_quotient: float | None = 0.05,
+        alarm_log_condition: float | None = None,
+        labels: ArrayLike | tf.Tensor | None = None,
+        clamping: penalties.JacobianClamping | None = None,
+        chunk: int | None = None,
+        seed: int = 0,
+    ) -> None:
         super().__init__(every, log_dir)
         self.generator = generator
         self.evaluator = evaluators.ConditioningEvaluator(z, labels=labels, clamping=clamping, chunk=chunk, seed=seed)
         least = -math.inf if alarm_quotient is None else checks.real("alarm_quotient", alarm_quotient, minimum=0)
-        most = sys.float_info.max  # which only an infinite value is above
+        most = sys.float_info.max  # only an infinite value is above
         if alarm_log_condition is not None:
             most = checks.real("alarm_log_condition", alarm_log_condition, minimum=0)
         self._alarms = [
             _Alarm("the quotient", _median_quotient, _COLLAPSE, least=least),
             _Alarm("the log-condition number", lambda m: m["mean_log_condition"], _ILL, most=most),
         ]
-        self.history, self.latest, self.spectrum = [], {}, None
+        self.history: list[dict[str, Any]] = []
+        self.latest: dict[str, Any] = {}
+        self.spectrum: geometry.Spectrum | None = None
 
-    def act(self, step, logs):
-        """Measures, and hands the result on."""
+    def act(self, step: int, logs: dict[str, Any]) -> None:
+        """Measures, records the result, and warns where a threshold was crossed."""
         self.spectrum, q = self.evaluator.measure(self.generator)
         self.latest = self.evaluator.summary(self.spectrum, q)
         if q is None and not self.history:
@@ -112,8 +126,8 @@ class Conditioning(Periodic):
         if self._writer:
             self._summarise(q)
 
-    def on_epoch_end(self, epoch, logs=None):
-        """Hands the newest mean on to Keras's line and history of the epoch."""
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Adds the newest `mean_log_condition` to Keras's logs of the epoch."""
         if logs is not None and self.latest:
             logs["mean_log_condition"] = self.latest["mean_log_condition"]
 

@@ -1,6 +1,9 @@
-"""Scores of the samples during training."""
+"""Scores a generator's samples while it trains."""
 
 import logging
+import os
+from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 
@@ -10,51 +13,61 @@ from tfjc.support import replicas
 
 
 class Scores(Periodic):
-    """Scores a generator's samples before training, every so many steps and at the end, in any Keras `fit`.
+    """Scores a generator's samples before training, at regular intervals and at the end of any `model.fit`.
 
-    Each measurement is added to `history`, flat dicts with the key `step`. Besides the evaluator's own keys, such as
-    `frechet_distance/mnist/penultimate/10000`, each number stands under its plain name, `frechet_distance` (the first,
-    where several share one). With `log_dir` it writes scalars for TensorBoard. Distances are taken by the fast forms of
-    `tfjc.evaluators.scores`.
+    Each measurement is added to `history` as a flat dict with the key `step`. It has the evaluator's own keys, such
+    as `frechet_distance/mnist/penultimate/10000`, and each number again under its plain name, `frechet_distance`.
+    Where several keys share a plain name, the first one has it. With `log_dir` the callback writes scalars for
+    TensorBoard. Distances are computed by the fast forms of `tfjc.evaluators.scores`.
 
-    Where the evaluator's network is not to be had (`evaluators.Unavailable`), training goes on without these scores and
-    a warning says so once; samples that are not finite (`evaluators.NotFinite`) are not scored, with a warning.
+    If the evaluator's network cannot be obtained (`evaluators.Unavailable`), training continues without these scores,
+    with one warning. Samples that are not finite (`evaluators.NotFinite`) are not scored, with a warning.
 
     Args:
-      generator: callable z [B, n_z] → images; a Keras model is called in inference mode.
+      generator: callable z [B, n_z] → images. A Keras model is called in inference mode.
       evaluator: such as `evaluators.ClassifierEvaluator(z, data)`.
       every: steps between scores.
       log_dir: TensorBoard's directory.
-      prefix: what the names of all scores begin with.
-      last: the step that training ends with, if it takes several `fit`; scored whatever `every` is.
+      prefix: added before the names of all scores.
+      last: the last step of a training that takes several calls of `fit`; it is always scored.
 
     Raises:
-      ValueError: every is out of range, or the evaluator is none.
+      ValueError: `every` is less than 1, or `evaluator` is not an evaluator.
     """
 
-    def __init__(self, generator, evaluator, every=1000, *, prefix="", log_dir=None, last=None):
+    def __init__(
+        self,
+        generator: Callable[..., Any],
+        evaluator: Any,
+        every: int = 1000,
+        *,
+        prefix: str = "",
+        log_dir: str | os.PathLike | None = None,
+        last: int | None = None,
+    ) -> None:
         super().__init__(every, log_dir, last)
         if isinstance(evaluator, type) or not callable(evaluator) or not hasattr(evaluator, "prepare"):
             raise ValueError(f"scores need an evaluator such as ClassifierEvaluator(z, data), found {evaluator!r}")
         self.generator, self.evaluator = generator, evaluator
-        self.prefix, self.history, self._left_out = prefix, [], False
+        self.prefix, self._left_out = prefix, False
+        self.history: list[dict[str, Any]] = []
 
-    def at(self, step):
-        """The newest scores if they were taken at `step`, else an empty dict."""
+    def at(self, step: int) -> dict[str, Any]:
+        """The newest scores if they were measured at `step`, else an empty dict."""
         if not self.history or self.history[-1]["step"] != step:
             return {}
         return {name: value for name, value in self.history[-1].items() if name != "step"}
 
-    def about(self):
-        """What the scores were taken with."""
+    def about(self) -> dict[str, Any]:
+        """What the scores were measured with: the evaluator's name and its own description."""
         return {"evaluator": type(self.evaluator).__name__, **self.evaluator.about()}
 
-    def act(self, step, logs):
-        """Scores the samples, and hands the numbers on."""
+    def act(self, step: int, logs: dict[str, Any]) -> None:
+        """Scores the samples and records the numbers."""
         found = {f"{self.prefix}{key}": value for key, value in self._measure(step).items()}
         if not found:
             return
-        plain = {}
+        plain: dict[str, Any] = {}
         for key, value in found.items():
             plain.setdefault(key.partition("/")[0], value)
         self.history.append({"step": step, **plain, **found})
@@ -64,14 +77,14 @@ class Scores(Periodic):
                     tf.summary.scalar(f"scores/{key}", value)
 
     def _prepare(self):
-        """Gets what the evaluator needs; raises `Unavailable` in all workers where one of them has it not."""
+        """Prepares the evaluator; raises `Unavailable` in every worker if one worker cannot prepare it."""
         missing = None
         try:
             self.evaluator.prepare()
         except evaluators.Unavailable as error:
             missing = error
         if not replicas.all_workers(missing is None):
-            raise missing or evaluators.Unavailable("another worker lacks its network")
+            raise missing or evaluators.Unavailable("another worker lacks the evaluator's network")
 
     def _measure(self, step):
         if self._left_out:

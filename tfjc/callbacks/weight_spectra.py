@@ -1,4 +1,8 @@
-"""Watches the spectra of weights while a network trains, and sets the levels of adaptive preconditioning."""
+"""Measures the spectra of weights while a network trains, and sets the levels of adaptive preconditioning."""
+
+import os
+from collections.abc import Mapping
+from typing import Any
 
 import keras
 import numpy as np
@@ -11,32 +15,37 @@ _PLAIN = (keras.layers.Dense, keras.layers.Conv2D, keras.layers.Conv2DTranspose)
 
 
 class WeightSpectra(Periodic):
-    """Decomposes the kernels of networks, layer by layer, before the first step and every so many steps of any `fit`.
+    """Measures the singular values of each layer's kernel, before the first step and at regular intervals of any `fit`.
 
-    Measured are `tfjc.layers`' wrappers and plain Dense, Conv2D and Conv2DTranspose layers, each kernel as a matrix
-    [C_out, k·k·C_in], in float64. `latest` is flat: `weights/critic/conv_1/condition_number` is what of which layer of
-    which network. Of every raw kernel there are
+    The layers are `tfjc.layers`' wrappers and plain Dense, Conv2D and Conv2DTranspose layers. A kernel is taken as a
+    matrix [C_out, k·k·C_in] in float64. Keys of `latest` name network, layer and number:
+    `weights/critic/conv_1/condition_number`. The numbers of a raw kernel are
 
-    - `sigma_max`, `sigma_min` and `condition_number`, σ_max/σ_min (infinite where float64 cannot tell σ_min from 0),
-    - `modified_condition_number`, σ_max over the mean of the smallest tenth of the singular values;
+    - `sigma_max`, `sigma_min` and `condition_number`, σ_max/σ_min; infinite where float64 cannot tell σ_min from 0;
+    - `modified_condition_number`, σ_max over the mean of the smallest tenth of the singular values.
 
-    of a preconditioned one also its `level`, and `preconditioned_condition_number`, that of g(W/σ(W)).
+    A preconditioned kernel also has its `level` and `preconditioned_condition_number`, that of g(W/σ(W)).
 
     Adaptive layers get their level here (`Preconditioning.update_level`): before the first step, from the initial
-    weights as in the authors' code, and every `every` steps; not at the end of a `fit` in between. What a level is
-    chosen by is a weight of its layer, and `tfjc.models` count their steps in a weight, so that a run that goes on from
-    a checkpoint chooses the levels of one that was never stopped.
+    weights as in the authors' code, and then every `every` steps. A level depends on weights alone, and
+    `tfjc.models` count steps in a weight. A resumed run therefore chooses the same levels as an uninterrupted one.
 
     Args:
       networks: {name: Keras model}, such as {"critic": critic}.
-      every: steps between measurements; the published adaptive preconditioning has 1,000.
-      log_dir: TensorBoard's directory, for scalars and a histogram of the singular values of each kernel.
+      every: steps between measurements; 1,000 in the published adaptive preconditioning.
+      log_dir: TensorBoard's directory, for scalars and a histogram of each kernel's singular values.
+
+    Attributes:
+      latest: the newest measurement, a flat dict.
+      singular_values: {`weights/NETWORK/LAYER`: the kernel's singular values, descending}.
 
     Raises:
-      ValueError: `networks` is no such dict, or none of them has a kernel.
+      ValueError: `networks` is not such a dict, or none of the networks has a kernel.
     """
 
-    def __init__(self, networks, every=1000, *, log_dir=None):
+    def __init__(
+        self, networks: Mapping[str, keras.Model], every: int = 1000, *, log_dir: str | os.PathLike | None = None
+    ) -> None:
         super().__init__(every, log_dir)
         if not isinstance(networks, dict) or not all(isinstance(n, keras.Model) for n in networks.values()):
             raise ValueError(f"networks must be Keras models by name, such as {{'critic': critic}}, found {networks!r}")
@@ -45,20 +54,22 @@ class WeightSpectra(Periodic):
         }
         if not self._layers:
             raise ValueError(f"no kernel to measure in {', '.join(networks) or 'no network'}")
-        self.latest, self.singular_values, self._measured_at = {}, {}, None
+        self.latest: dict[str, float] = {}
+        self.singular_values: dict[str, np.ndarray] = {}
+        self._measured_at: int | None = None
 
-    def at(self, step):
+    def at(self, step: int) -> dict[str, float]:
         """`latest` if it was measured at `step`, else an empty dict."""
         return self.latest if step == self._measured_at else {}
 
-    def act(self, step, logs):
-        """Measures every kernel that is built, sets the adaptive levels, hands the numbers on."""
+    def act(self, step: int, logs: dict[str, Any]) -> None:
+        """Measures every kernel that is built, and sets the adaptive levels."""
         built = {name: layer for name, layer in self._layers.items() if layer.built}
         self.singular_values = {name: _singular_values(layer) for name, layer in built.items()}
         for name, layer in built.items():
             if isinstance(layer, layers.Preconditioning) and layer.adaptive and (step or not layer.has_chosen):
                 found = layers.modified_condition_number(self.singular_values[name])
-                if not np.isnan(found):  # a diverged kernel has no spectrum to choose by
+                if not np.isnan(found):  # a diverged kernel has no spectrum
                     layer.update_level(found)
         self.latest = {
             f"{name}/{what}": value
@@ -69,8 +80,8 @@ class WeightSpectra(Periodic):
         if self._writer:
             self._summarise()
 
-    def on_train_end(self, logs=None):
-        """Nothing: levels change at whole intervals only, so that a run made longer is one that never stopped."""
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Does nothing. Levels change only at whole intervals, so that extending a finished run equals one long run."""
 
     def _summarise(self):
         for name, value in self.latest.items():
@@ -80,7 +91,7 @@ class WeightSpectra(Periodic):
 
 
 def _kernels(network):
-    """(path, layer) of every layer with a kernel, in order; `inner/conv_1` is in a network within."""
+    """(path, layer) of every layer with a kernel, in order. `inner/conv_1` is a layer of a nested model."""
     for layer in network._flatten_layers(recursive=False, include_self=False):
         if isinstance(layer, (layers.SpectralNormalization, *_PLAIN)):
             yield layer.name, layer
@@ -89,7 +100,7 @@ def _kernels(network):
 
 
 def _singular_values(layer):
-    """Of the raw kernel, descending, in float64; 0 where float64 cannot tell, nan if the kernel is not finite."""
+    """Singular values of the raw kernel, float64, descending; 0 where float64 cannot tell, nan if it is not finite."""
     matrix = np.asarray(layers.kernel_matrix(layer), np.float64)
     if not np.isfinite(matrix).all():
         return np.full(min(matrix.shape), np.nan)
