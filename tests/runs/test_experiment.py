@@ -151,7 +151,7 @@ def test_a_damaged_newest_checkpoint_costs_its_steps_and_nothing_else(
     run.metrics.write_text(run.metrics.read_text()[:-5])
     train(run.path)
     assert "going on from step 4" in capsys.readouterr().out
-    assert "ckpt-6: ckpt-6.data-00000-of-00001 is not what was written" in caplog.text
+    assert "ckpt-6: ckpt-6.data-00000-of-00001 does not match its SHA-256" in caplog.text
     assert "ckpt-4" in caplog.text
     assert without_time(run) == without_time(finished_run)
     assert_same_weights(run, finished_run)

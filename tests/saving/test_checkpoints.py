@@ -56,7 +56,7 @@ def gone(name):
     return lambda directory: (directory / name).unlink()
 
 
-def test_a_seal_is_what_sha256sum_checks(directory):
+def test_checksums_are_what_sha256sum_checks(directory):
     files = [directory / DATA, directory / "ckpt-3.index"]
     expected = [f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}" for file in files]
     assert (directory / "ckpt-3.sha256").read_text().splitlines() == expected
@@ -70,10 +70,10 @@ def test_a_seal_is_what_sha256sum_checks(directory):
 @pytest.mark.parametrize(
     "damage, message",
     [
-        (cut(DATA, 100), f"{DATA} is not what was written (SHA-256)"),
-        (cut(DATA, 0), f"{DATA} is not what was written (SHA-256)"),
-        (flipped(DATA, 17), f"{DATA} is not what was written (SHA-256)"),
-        (flipped("ckpt-3.index", -1), "ckpt-3.index is not what was written (SHA-256)"),
+        (cut(DATA, 100), f"{DATA} does not match its SHA-256"),
+        (cut(DATA, 0), f"{DATA} does not match its SHA-256"),
+        (flipped(DATA, 17), f"{DATA} does not match its SHA-256"),
+        (flipped("ckpt-3.index", -1), "ckpt-3.index does not match its SHA-256"),
         (gone(DATA), f"{DATA} is missing"),
         (gone("ckpt-3.index"), "ckpt-3.index is missing"),
         (cut("ckpt-3.sha256", 0), "ckpt-3.sha256 is damaged"),
@@ -97,7 +97,7 @@ def test_tensorflows_note_of_the_newest_is_not_needed(directory, state, caplog):
 
 
 @pytest.mark.parametrize("damage", [cut(DATA, 100), flipped(DATA, 17), flipped("ckpt-3.index", 20), gone(DATA)])
-def test_checkpoints_without_seals_are_read_through(directory, damage):
+def test_checkpoints_without_checksums_are_read_through(directory, damage):
     """As version 0.1.0 left them."""
     for step in (1, 2, 3):
         (directory / f"ckpt-{step}.sha256").unlink()
@@ -108,7 +108,7 @@ def test_checkpoints_without_seals_are_read_through(directory, damage):
     assert damaged[3].startswith("cannot be read: ")
 
 
-def test_where_none_is_whole_that_is_said(directory, tmp_path):
+def test_where_none_is_intact_that_is_said(directory, tmp_path):
     for step in (1, 2, 3):
         gone(f"ckpt-{step}.index")(directory)
     with pytest.raises(ValueError, match=r"no checkpoint in .* can be used \(ckpt-3: ckpt-3\.index is missing; "):

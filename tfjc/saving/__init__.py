@@ -1,4 +1,4 @@
-"""Files of generators: anybody's are loaded, Keras's are exported, checkpoints are written whole."""
+"""Files of generators: loads them, exports them, and writes checkpoints that survive a crash."""
 
 from tfjc.saving.export import LoadedGenerator, export_generator, load_generator
 from tfjc.saving.loading import Loaded, load

@@ -1,4 +1,4 @@
-"""Checkpoints in a directory: written whole and with their SHA-256, checked before they are used."""
+"""Writes checkpoints with their SHA-256 checksums, and checks them before use."""
 
 import hashlib
 import logging
@@ -6,59 +6,68 @@ import os
 import pathlib
 import re
 import shutil
+from collections.abc import Callable
 
 import tensorflow as tf
 
 from tfjc.support.files import sync, write_text
 
 
-def steps(directory):
-    """The steps of which a directory holds a checkpoint, whole or not, ascending."""
+def steps(directory: str | os.PathLike) -> list[int]:
+    """The steps of all checkpoints in a directory, intact or damaged, ascending."""
     names = (
         re.fullmatch(r"ckpt-(\d+)\.(?:index|sha256)", path.name) for path in pathlib.Path(directory).glob("ckpt-*")
     )
     return sorted({int(name[1]) for name in names if name})
 
 
-def path(directory, step):
-    """What the names of a checkpoint's files begin with, as `tf.train.Checkpoint.restore` takes it."""
+def path(directory: str | os.PathLike, step: int) -> str:
+    """The common beginning of the names of a checkpoint's files, as `tf.train.Checkpoint.restore` takes it."""
     return str(pathlib.Path(directory) / f"ckpt-{step}")
 
 
-def write(checkpoint, directory, step):
-    """Writes a `tf.train.Checkpoint` for a step, brings it to the disk, and seals it: `ckpt-STEP.sha256` comes last.
+def write(checkpoint: tf.train.Checkpoint, directory: str | os.PathLike, step: int) -> None:
+    """Writes a `tf.train.Checkpoint` for a step and flushes it to the disk.
 
-    The seal is a file for `sha256sum -c`. What fails leaves nothing of this checkpoint and all others as they are.
+    The checksums, `ckpt-STEP.sha256`, are written last, in the format of `sha256sum -c`. If writing fails, no file of
+    this checkpoint remains, and all other checkpoints are unchanged.
     """
     directory = pathlib.Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    remove(directory, step)  # a seal of other files of this name would make these count as damaged
-    _ = checkpoint.save_counter  # makes it: `restore` expects one
+    remove(directory, step)  # checksums of older files with these names would not match
+    _ = checkpoint.save_counter  # creates the counter that `restore` expects
     try:
         checkpoint.write(path(directory, step))
         files = _files(directory, step)
         for file in files:
             sync(file)
-        write_text(_seal(directory, step), "".join(f"{_digest(file)}  {file.name}\n" for file in files))
+        write_text(_checksums(directory, step), "".join(f"{_checksum(file)}  {file.name}\n" for file in files))
         _write_state(directory, step)
     except BaseException:
         remove(directory, step)
         raise
 
 
-def remove(directory, step):
-    """Removes a checkpoint, the seal last: what is left of one half removed is known to be damaged."""
-    shutil.rmtree(f"{path(directory, step)}_temp", ignore_errors=True)  # where TensorFlow writes at first
+def remove(directory: str | os.PathLike, step: int) -> None:
+    """Removes a checkpoint. Its checksums go last, so that a half-removed checkpoint counts as damaged."""
+    shutil.rmtree(f"{path(directory, step)}_temp", ignore_errors=True)  # TensorFlow writes here first
     for file in _files(directory, step):
         file.unlink(missing_ok=True)
 
 
-def newest(directory, missing=None):
-    """(the step of the newest whole checkpoint or None, {step: what is wrong} of the damaged ones after it).
+def newest(
+    directory: str | os.PathLike, missing: Callable[[int], str | None] | None = None
+) -> tuple[int | None, dict[int, str]]:
+    """Finds the newest intact checkpoint.
 
-    `missing(step)` tells what else lacks for a checkpoint to be used, as text, or None: the records up to its step.
+    Args:
+      directory: the checkpoints' directory.
+      missing: function of a step that says what else the checkpoint lacks to be used, such as records, or None.
+
+    Returns:
+      (the step of the newest intact checkpoint or None, {step: damage} of the newer, damaged ones).
     """
-    damaged = {}
+    damaged: dict[int, str] = {}
     for step in reversed(steps(directory)):
         wrong = damage(directory, step) or (missing and missing(step))
         if wrong is None:
@@ -67,13 +76,19 @@ def newest(directory, missing=None):
     return None, damaged
 
 
-def find(directory, missing=None):
-    """As `newest`, with a warning of damaged ones; raises ValueError where there are checkpoints and none is whole."""
+def find(
+    directory: str | os.PathLike, missing: Callable[[int], str | None] | None = None
+) -> tuple[int | None, dict[int, str]]:
+    """`newest`, with a warning of damaged checkpoints.
+
+    Raises:
+      ValueError: there are checkpoints, and none is intact.
+    """
     step, damaged = newest(directory, missing)
     found = "; ".join(f"ckpt-{at}: {why}" for at, why in damaged.items())
     if damaged and step is None:
         raise ValueError(
-            f"no checkpoint in {directory} can be used ({found}); bring the files back from a copy, or train in "
+            f"no checkpoint in {directory} can be used ({found}); restore the files from a copy, or train in "
             "another --workdir"
         )
     if damaged:
@@ -82,24 +97,24 @@ def find(directory, missing=None):
     return step, damaged
 
 
-def damage(directory, step):
-    """What is wrong with a checkpoint, as text; None where it is whole.
+def damage(directory: str | os.PathLike, step: int) -> str | None:
+    """What is wrong with a checkpoint, as text; None if it is intact.
 
-    One without a seal (of version 0.1.0, or cut off before it was sealed) is read through instead: TensorFlow keeps a
-    CRC of each tensor.
+    A checkpoint without checksums (of version 0.1.0, or cut off before they were written) is read completely instead,
+    because TensorFlow keeps a CRC of each tensor.
     """
-    directory, seal = pathlib.Path(directory), _seal(directory, step)
-    if not seal.exists():
+    directory, checksums = pathlib.Path(directory), _checksums(directory, step)
+    if not checksums.exists():
         return _unreadable(path(directory, step))
-    lines = seal.read_text(encoding="utf-8", errors="replace").splitlines()
-    sealed = [re.fullmatch(r"([0-9a-f]{64})  (ckpt-\S+)", line) for line in lines]
-    if not sealed or not all(sealed):
-        return f"{seal.name} is damaged"
-    for digest, name in (line.groups() for line in sealed):
+    lines = checksums.read_text(encoding="utf-8", errors="replace").splitlines()
+    found = [re.fullmatch(r"([0-9a-f]{64})  (ckpt-\S+)", line) for line in lines]
+    if not found or not all(found):
+        return f"{checksums.name} is damaged"
+    for checksum, name in (line.groups() for line in found if line):
         if not (directory / name).is_file():
             return f"{name} is missing"
-        if _digest(directory / name) != digest:
-            return f"{name} is not what was written (SHA-256)"
+        if _checksum(directory / name) != checksum:
+            return f"{name} does not match its SHA-256"
     return None
 
 
@@ -108,23 +123,25 @@ def _unreadable(prefix):
         reader = tf.train.load_checkpoint(prefix)
         for name in reader.get_variable_to_shape_map():
             reader.get_tensor(name)
-    except Exception as error:  # TensorFlow raises its own errors, and RuntimeError without a class
+    except Exception as error:  # TensorFlow raises its own errors, and plain RuntimeError
         return f"cannot be read: {str(error).strip().splitlines()[0]}"
     return None
 
 
 def _files(directory, step):
-    """The files of a checkpoint, in the order data, index, seal."""
+    """The files of a checkpoint in the order data, index, checksums."""
     directory = pathlib.Path(directory)
     names = sorted(os.listdir(directory)) if directory.is_dir() else []
     return [directory / name for name in names if name.startswith(f"ckpt-{step}.")]
 
 
-def _seal(directory, step):
+def _checksums(directory, step):
+    """The file of a checkpoint's checksums."""
     return pathlib.Path(directory) / f"ckpt-{step}.sha256"
 
 
-def _digest(file):
+def _checksum(file):
+    """The SHA-256 of a file, in hexadecimal."""
     found = hashlib.sha256()
     with open(file, "rb") as stream:
         while piece := stream.read(1 << 20):
@@ -133,5 +150,5 @@ def _digest(file):
 
 
 def _write_state(directory, step):
-    """TensorFlow's own note of the newest checkpoint, for `tf.train.latest_checkpoint`; nothing of ours reads it."""
+    """Writes TensorFlow's note of the newest checkpoint, for `tf.train.latest_checkpoint`. tfjc does not read it."""
     write_text(directory / "checkpoint", f'model_checkpoint_path: "ckpt-{step}"\n')

@@ -1,10 +1,15 @@
-"""Trained generators as SavedModels that need none of our code."""
+"""Exports trained generators as SavedModels that need no code of tfjc."""
+
+from __future__ import annotations
 
 import os
 import pathlib
 import shutil
+from typing import Any
 
+import keras
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
 from tfjc import architectures, geometry
 from tfjc.support import checks, noise
@@ -12,32 +17,44 @@ from tfjc.support.files import sync
 from tfjc.support.images import to_uint8
 
 
-def export_generator(generator, path, *, prior=None, num_classes=None):
-    """Writes a Keras generator z [B, n_z] → images as a SavedModel with three signatures, and returns its path.
+def export_generator(
+    generator: keras.Model,
+    path: str | os.PathLike,
+    *,
+    prior: architectures.Prior | None = None,
+    num_classes: int | None = None,
+) -> pathlib.Path:
+    """Writes a Keras generator as a SavedModel with three signatures.
 
-    A class-conditional one takes labels int32 [B] beside z: `serve(z, labels)`, `metric_tensor(z, labels)`, and
-    `sample` draws them uniformly.
-
-    - `serve(z)`: float32 [B, n_z] → float32 images [B, ...] in [−1, 1], in inference mode, whatever the dtype policy;
-    - `sample(n, seed)`: int32 scalars → uint8 images [n, ...] for latents drawn from the prior;
+    - `serve(z)`: latents float32 [B, n_z] → images float32 [B, ...] in [−1, 1], in inference mode, under any dtype
+      policy.
+    - `sample(n, seed)`: int32 scalars → images uint8 [n, ...] at latents drawn from the prior.
     - `metric_tensor(z)`: float32 [B, n_z] → M_z = J_zᵀJ_z, float64 [B, n_z, n_z].
 
+    Those of a class-conditional generator are `serve(z, labels)` and `metric_tensor(z, labels)` with labels int32 [B];
+    `sample` draws labels uniformly.
+
     Args:
-      generator: built Keras model with one latent [B, n_z] as input; with `num_classes`, of latents and labels.
-      path: directory to write; a SavedModel that is there is replaced.
-      prior: TensorFlow Probability distribution over latents [n_z]; N(0, I) of the generator's input size by default.
-      num_classes: classes of a class-conditional generator.
+      generator: built Keras model z [B, n_z] → images in [−1, 1]; with `num_classes`, of latents and labels.
+      path: directory to write. An existing SavedModel is replaced.
+      prior: distribution over latents [n_z] (`architectures.Prior`); by default N(0, I) of the generator's input size.
+      num_classes: the number of classes of a class-conditional generator.
+
+    Returns:
+      The path.
 
     Raises:
-      ValueError: the generator is not built or its input not [B, n_z], or there is something else at `path`.
+      ValueError: the generator is not built, its inputs do not fit, or `path` holds something else.
     """
     path = pathlib.Path(path)
     if path.exists() and not (path / "saved_model.pb").exists() and (path.is_file() or any(path.iterdir())):
-        raise ValueError(f"{path} is there and is not a SavedModel, so it is not replaced")
+        raise ValueError(f"{path} exists and is not a SavedModel, so it is not replaced")
     if not getattr(generator, "built", False):
         raise ValueError("export needs a Keras generator that is built: call it once on latents [B, n_z]")
     if len(getattr(generator, "inputs", None) or [0, *[0] * bool(num_classes)]) != 1 + bool(num_classes):
-        raise ValueError(f"the generator has {len(generator.inputs)} inputs, found num_classes = {num_classes}")
+        raise ValueError(
+            f"the generator has {len(generator.inputs)} inputs, which does not fit num_classes = {num_classes}"
+        )
     prior = architectures.prior_of(generator, prior)
     if len(prior.event_shape) != 1:
         raise ValueError(f"prior must be over latents [n_z], found event shape {list(prior.event_shape)}")
@@ -56,9 +73,9 @@ def export_generator(generator, path, *, prior=None, num_classes=None):
     latents, scalar = [tf.TensorSpec([None, n_z], tf.float32, name="z")], tf.TensorSpec([], tf.int32)
     latents += [tf.TensorSpec([None], tf.int32, name="labels")] * (num_classes is not None)
     example = prior.sample(1, seed=noise.seed(0, noise.Stream.EXAMPLES))
-    metric_tensor(example, *_drawn(1, 0, num_classes))  # chooses the method, which a trace cannot do
+    metric_tensor(example, *_drawn(1, 0, num_classes))  # an eager call chooses the method, which a trace cannot do
     module = tf.Module()  # keras.export.ExportArchive would trace each function twice
-    module.generator, module.prior = generator, list(getattr(prior, "variables", []))  # what the functions read
+    module.generator, module.prior = generator, list(getattr(prior, "variables", []))  # the functions read them
     module.serve = serve = tf.function(serve, latents, autograph=False)
     module.sample = tf.function(sample, [scalar, scalar], autograph=False)
     module.metric_tensor = tf.function(metric_tensor, latents, autograph=False)
@@ -66,7 +83,7 @@ def export_generator(generator, path, *, prior=None, num_classes=None):
 
 
 def _drawn(n, seed, num_classes):
-    """[labels [n] drawn uniformly], or nothing for a generator without labels."""
+    """[labels [n], drawn uniformly]; an empty list for a generator without labels."""
     if num_classes is None:
         return []
     seed = noise.seed(seed, noise.Stream.SERVED_LABELS)
@@ -74,7 +91,7 @@ def _drawn(n, seed, num_classes):
 
 
 def _write(module, path):
-    """Writes beside `path` first, so that what stands at `path` is a whole SavedModel."""
+    """Writes beside `path` and then moves, so that `path` never holds part of a SavedModel."""
     new, old = (path.with_name(f".{path.name}.{os.getpid()}.{kind}.tmp") for kind in ("new", "old"))
     try:
         signatures = {name: getattr(module, name) for name in ("serve", "sample", "metric_tensor")}
@@ -91,8 +108,12 @@ def _write(module, path):
     return path
 
 
-def load_generator(path):
-    """The generator that `export_generator` wrote, as a `LoadedGenerator`; raises ValueError for anything else."""
+def load_generator(path: str | os.PathLike) -> LoadedGenerator:
+    """The generator that `export_generator` wrote.
+
+    Raises:
+      ValueError: `path` holds something else.
+    """
     path = os.fspath(path)
     if not os.path.exists(os.path.join(path, "saved_model.pb")):
         raise ValueError(f"{path} is not a SavedModel directory: it has no saved_model.pb")
@@ -100,25 +121,41 @@ def load_generator(path):
 
 
 class LoadedGenerator(geometry.Frozen):
-    """A generator z → images from a SavedModel, with `sample` and `metric_tensor` as in `export_generator`."""
+    """A generator z → images from a SavedModel of `export_generator`.
 
-    def __init__(self, archive, path):
+    Args:
+      archive: the loaded SavedModel.
+      path: its directory, for messages.
+
+    Raises:
+      ValueError: the SavedModel was not written by `export_generator`.
+    """
+
+    def __init__(self, archive: Any, path: str) -> None:
         super().__init__()
         missing = [name for name in ("serve", "sample", "metric_tensor") if not hasattr(archive, name)]
         if missing:
             raise ValueError(f"{path} lacks {', '.join(missing)}: it was not written by export_generator")
         self._archive = archive
 
-    def __call__(self, z, *labels):
-        """Images [B, ...] in [−1, 1] for z float32 [B, n_z] (and labels [B]); ValueError for z of another shape."""
+    def __call__(self, z: ArrayLike | tf.Tensor, *labels: ArrayLike | tf.Tensor) -> tf.Tensor:
+        """Images float32 [B, ...] in [−1, 1].
+
+        Args:
+          z: latents [B, n_z].
+          labels: labels [B] of a class-conditional generator, as one argument.
+
+        Raises:
+          ValueError: z has another shape.
+        """
         return self._archive.serve(_latents(z), *_labels(labels))
 
-    def sample(self, n, seed=0):
-        """n images of the prior, uint8 [n, ...]."""
+    def sample(self, n: int, seed: int = 0) -> tf.Tensor:
+        """`n` images uint8 [n, ...] at latents drawn from the prior."""
         return self._archive.sample(tf.constant(n), tf.constant(seed))
 
-    def metric_tensor(self, z, *labels):
-        """M_z = J_zᵀJ_z, float64 [B, n_z, n_z], for latents z [B, n_z], with labels [B] as `__call__` takes them."""
+    def metric_tensor(self, z: ArrayLike | tf.Tensor, *labels: ArrayLike | tf.Tensor) -> tf.Tensor:
+        """M_z = J_zᵀJ_z, float64 [B, n_z, n_z]; arguments as for a call."""
         return self._archive.metric_tensor(_latents(z), *_labels(labels))
 
 

@@ -1,4 +1,4 @@
-"""Anybody's generator from a file: SavedModels, .keras files and our run directories, as a callable of flat latents."""
+"""Loads generators from SavedModels, `.keras` files and run directories, as callables of flat latents."""
 
 from tfjc.saving.loading._drawing import draw_labels, draw_latents, num_classes
 from tfjc.saving.loading._files import load

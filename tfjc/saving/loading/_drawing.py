@@ -1,4 +1,6 @@
-"""Latents and labels for a generator that was loaded."""
+"""Draws latents and labels for a loaded generator."""
+
+from collections.abc import Sequence
 
 import tensorflow as tf
 
@@ -7,8 +9,17 @@ from tfjc.saving.loading._loaded import Loaded
 from tfjc.support import checks, noise
 
 
-def draw_latents(prior, shape, seed):
-    """Latents [n, n_z] of a prior: "normal" N(0, I), "uniform" on [−1, 1], "truncated_normal" N(0, I) cut off at ±2."""
+def draw_latents(prior: str, shape: Sequence[int], seed: int) -> tf.Tensor:
+    """Latents [n, n_z] drawn from a prior.
+
+    Args:
+      prior: "normal" for N(0, I), "uniform" on [−1, 1], or "truncated_normal" for N(0, I) cut off at ±2.
+      shape: [n, n_z].
+      seed: seed of the latents.
+
+    Raises:
+      ValueError: the prior is unknown.
+    """
     sample = {
         "normal": tf.random.stateless_normal,
         "uniform": lambda shape, seed: tf.random.stateless_uniform(shape, seed, minval=-1.0, maxval=1.0),
@@ -18,9 +29,12 @@ def draw_latents(prior, shape, seed):
 
 
 def num_classes(loaded: Loaded, given: int | None = None) -> int | None:
-    """How many classes a generator's labels are from: the width of one-hot labels, the run's number, or `given`.
+    """The number of classes of a generator's labels, or None where it is not known.
 
-    None where that is not known. Raises ValueError where `given` contradicts what is known.
+    It is the width of one-hot labels, the number in the run's record, or `given`.
+
+    Raises:
+      ValueError: `given` contradicts the known number.
     """
     if loaded.labels is None:
         return None
@@ -31,14 +45,21 @@ def num_classes(loaded: Loaded, given: int | None = None) -> int | None:
     return given if known is None else known
 
 
-def draw_labels(loaded, count, *, classes=None, label=None, seed=0):
-    """Labels [count, ...] for a generator that takes them, or None for one that does not.
+def draw_labels(
+    loaded: Loaded, count: int, *, classes: int | None = None, label: int | None = None, seed: int = 0
+) -> tf.Tensor | None:
+    """Labels [count, ...] for a class-conditional generator; None for other generators.
 
-    All of class `label`, or else drawn uniformly from `num_classes(loaded, classes)`.
+    Args:
+      loaded: the generator.
+      count: the number of labels.
+      classes: the number of classes, where the generator does not tell.
+      label: the class of all labels; None draws labels uniformly.
+      seed: seed of the labels.
 
     Raises:
-      ValueError: labels are asked of a generator that takes none, their number is not known or contradicts what is
-        known, or one is out of range.
+      ValueError: the generator takes no labels and some are asked for, the number of classes is not known or
+        contradicts the known one, or `label` is out of range.
     """
     if loaded.labels is None:
         if classes is not None or label is not None:
@@ -47,7 +68,7 @@ def draw_labels(loaded, count, *, classes=None, label=None, seed=0):
     shape, dtype = loaded.labels.shape, loaded.labels.dtype
     takes = model_inputs.described([loaded.labels])
     if not (dtype.is_integer or dtype.is_floating):
-        raise ValueError(f"{loaded.source} takes {takes} beside z: labels of that type are unknown")
+        raise ValueError(f"{loaded.source} takes {takes} beside z: labels of that type are not supported")
     classes = num_classes(loaded, classes)
     if classes is None and (label is None or _is_one_hot(loaded)):
         raise ValueError(f"{loaded.source} takes labels ({takes}): say --num_classes or --label")

@@ -1,13 +1,16 @@
-"""Generators from files: SavedModels, `.keras` files and our run directories."""
+"""Loads generators from SavedModels, `.keras` files and run directories."""
 
+import os
 import pathlib
 import re
 import zipfile
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
 
-import tfjc.layers  # noqa: F401  which makes our layers known to Keras
+import tfjc.layers  # noqa: F401  registers tfjc's layers with Keras
 from tfjc import geometry
 from tfjc.geometry import inputs as model_inputs
 from tfjc.saving import checkpoints
@@ -17,20 +20,29 @@ from tfjc.support import checks
 from tfjc.support.run_directory import RunDirectory
 
 
-def load(path, *, step=None, signature=None, latent=None, labels=None, latent_shape=None, trust=False) -> Loaded:
-    """Loads a generator of one latent, with or without labels, as `Loaded`.
+def load(
+    path: str | os.PathLike,
+    *,
+    step: int | None = None,
+    signature: str | None = None,
+    latent: str | None = None,
+    labels: str | None = None,
+    latent_shape: Sequence[int] | None = None,
+    trust: bool = False,
+) -> Loaded:
+    """Loads a generator of one latent, with or without labels.
 
     Args:
-      path: a SavedModel directory, a `.keras` (or `.h5`) file, or one of our run directories.
-      step: of a run directory, which checkpoint; the newest by default.
-      signature: of a SavedModel, which one; "serving_default", or the only one, by default.
+      path: a SavedModel directory, a `.keras` or `.h5` file, or a run directory.
+      step: the checkpoint of a run directory; the newest by default.
+      signature: the signature of a SavedModel; "serving_default", or the only one, by default.
       latent, labels: names of the inputs that take z and labels, where names, types and widths do not tell.
-      latent_shape: shape of one latent, where the model does not say.
-      trust: whether to load a `.keras` or `.h5` file, or a run, whose networks need code that is not Keras's own; that
-        code can do anything.
+      latent_shape: the shape of one latent, where the model does not tell.
+      trust: whether to load a file or run whose networks need code that is not Keras's own. Such code can do anything.
 
     Raises:
-      ValueError: there is no such file, it is damaged, or it is not a generator of one latent; with what was found.
+      ValueError: the file does not exist, is damaged, or is not a generator of one latent. The message says what was
+        found.
     """
     path, named = pathlib.Path(path), {"latent": latent, "labels": labels, "latent_shape": latent_shape}
     if not path.exists():
@@ -39,9 +51,9 @@ def load(path, *, step=None, signature=None, latent=None, labels=None, latent_sh
         raise ValueError(f"model {path} does not exist" + (f"; nearest: {', '.join(near)}" if near else ""))
     run = RunDirectory(path)
     if step is not None and not run.run.exists():
-        raise ValueError(f"step is for run directories, and {path} is none: it has no run.json")
+        raise ValueError(f"step is for run directories, and {path} is not one: it has no run.json")
     if signature is not None and not (path / "saved_model.pb").exists():
-        raise ValueError(f"signature is for SavedModels, and {path} is none")
+        raise ValueError(f"signature is for SavedModels, and {path} is not one")
     if run.run.exists() and (step is not None or run.generator.exists() or not run.saved_model.exists()):
         found = _from_keras(*_restored(run, step, trust), **named)
         return found._replace(num_classes=run.read_run().get("num_classes"))
@@ -51,7 +63,9 @@ def load(path, *, step=None, signature=None, latent=None, labels=None, latent_sh
         return _from_saved_model(path, signature, **named)
     if path.suffix in (".keras", ".h5"):
         if path.suffix == ".keras" and not zipfile.is_zipfile(path):
-            raise ValueError(f"{path} cannot be loaded: it is no zip archive, as .keras files are; is it cut off?")
+            raise ValueError(
+                f"{path} cannot be loaded: .keras files are zip archives, and this is none; is it cut off?"
+            )
         if not trust:
             _foreign_code.check(path)
         model = _reading(path, lambda: keras.models.load_model(path, compile=False, safe_mode=not trust))
@@ -62,16 +76,16 @@ def load(path, *, step=None, signature=None, latent=None, labels=None, latent_sh
     )
 
 
-def _reading(path, read):
-    """What `read` returns; ValueError naming the file for whatever it raises."""
+def _reading(path: pathlib.Path | str, read: Callable[[], Any]) -> Any:
+    """The result of `read`; any error becomes a ValueError that names the file."""
     try:
         return read()
     except Exception as error:  # a damaged or foreign file can raise anything
         if "Could not locate" in str(error):
             missing = re.search(r"Could not locate (\w+ '\w+')", str(error))
             raise ValueError(
-                f"{path} needs {missing[1] if missing else 'code'} of its maker's, which is not here: where that is, "
-                "export the model as a SavedModel (model.export('DIR')) and give that directory"
+                f"{path} needs {missing[1] if missing else 'code'}, which is not available here: export the model as a "
+                "SavedModel (model.export('DIR')) where that code is, and give that directory"
             ) from error
         raise ValueError(f"{path} cannot be loaded: {geometry.summary(error)}") from error
 
@@ -80,7 +94,7 @@ def _restored(run, step, trust):
     """(the generator of a run at a step, its description)."""
     step = _checkpoint(run, step)
     if not run.generator.exists():
-        raise ValueError(f"{run.path} has no {run.generator.name}: its networks cannot be made again")
+        raise ValueError(f"{run.path} has no {run.generator.name}: its networks cannot be rebuilt")
     if not trust:
         _foreign_code.check(run.generator)
     model = _reading(run.generator, lambda: keras.models.model_from_json(run.generator.read_text(encoding="utf-8")))
@@ -91,7 +105,7 @@ def _restored(run, step, trust):
 
 
 def _checkpoint(run, step):
-    """The step of the newest whole checkpoint of a run, or `step`, whose checkpoint must be there and whole."""
+    """The step of a run's newest intact checkpoint, or `step` if its checkpoint is intact."""
     steps = checkpoints.steps(run.checkpoints)
     if not steps:
         raise ValueError(f"{run.path} holds no checkpoint yet")
@@ -106,7 +120,7 @@ def _checkpoint(run, step):
 
 
 def _evaluated(path):
-    """Which of a checkpoint's generators is the one to measure: the averaged one where there is one."""
+    """The name of the generator that a checkpoint's run measures: the averaged one if there is one."""
     names = [name for name, _ in tf.train.list_variables(path)]
     averaged = any(name.startswith("model/averaged_generator/") for name in names)
     return "averaged_generator" if averaged else "generator"
@@ -163,11 +177,11 @@ def _shape(spec):
 
 
 class _Module(geometry.Frozen):
-    """A function of a SavedModel, with the archive that it belongs to: the engine keeps its traces by module."""
+    """A function of a SavedModel, together with its archive: the engine keeps traces for each module."""
 
-    def __init__(self, function, archive):
+    def __init__(self, function, archive) -> None:
         super().__init__()
         self._function, self._archive = function, archive
 
-    def __call__(self, *arguments):
+    def __call__(self, *arguments) -> Any:
         return self._function(*arguments)

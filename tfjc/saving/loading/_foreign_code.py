@@ -1,7 +1,7 @@
-"""What reading a Keras file would run: its classes and functions are checked before Keras reads it.
+"""Checks which classes and functions a Keras file names before Keras reads it, because reading can run code.
 
-Keras's own safe mode differs between versions and has had holes (CVE-2025-1550, CVE-2025-8747). A file passes here if
-all that it names are Keras's own layers, operations, initializers and the like, or classes that this process has
+Keras's own safe mode differs between versions and has had holes (CVE-2025-1550, CVE-2025-8747). A file passes this
+check if it names only Keras's own layers, operations, initializers and the like, or classes that this process has
 registered with Keras.
 """
 
@@ -17,7 +17,7 @@ from collections.abc import Iterator
 import h5py
 import keras
 
-# Keras's classes that hold or call code from a file.
+# Keras's classes that hold or call code from a file
 _CODE = {"Lambda", "TFSMLayer", "JaxLayer", "FlaxLayer", "TorchModuleWrapper", "__lambda__", "__typespec__"}
 _VALUES = {"__tensor__", "__numpy__", "__bytes__", "__ellipsis__", "__tuple__", "__keras_tensor__", "__slice__"}
 _PARTS = ("layers", "models", "initializers", "regularizers", "constraints", "dtype_policies", "activations")
@@ -29,20 +29,22 @@ _KINDS = (
 
 
 def check(path: str | os.PathLike) -> None:
-    """Raises ValueError where a model's `.keras`, `.h5` or JSON file names anything that could run code.
+    """Refuses a model's `.keras`, `.h5` or JSON file that could run code.
 
-    The message names the class or function and says what to do. A file without networks is refused, too.
+    Raises:
+      ValueError: the file names a class or function that could run code, or it holds no network. The message names
+        it, and the way forward.
     """
     path = os.fspath(path)
     for what in _foreign(_configuration(path)):
         raise ValueError(
-            f"{path} {what}, which loading would run: it could do anything. If you trust whoever made the file, say so "
-            "(--trust), or have the model exported as a SavedModel (model.export('DIR')) and give that directory"
+            f"{path} {what}, which loading would run; it could do anything. If you trust the file's author, give "
+            "--trust; else ask for a SavedModel (model.export('DIR')) and give that directory"
         )
 
 
-def _configuration(path):
-    """The configuration in a model file, as JSON has it; ValueError where there is none."""
+def _configuration(path) -> dict | list:
+    """The configuration in a model file, as JSON has it; raises ValueError where there is none."""
     try:
         if path.endswith(".json"):
             with open(path, encoding="utf-8") as stream:
@@ -57,16 +59,16 @@ def _configuration(path):
         raise ValueError(f"{path} cannot be loaded: {error}") from error
     if found is None:
         raise ValueError(
-            f"{path} holds weights alone, no network: make the network in Python, load them into it "
-            "(model.load_weights), save it whole (model.save('generator.keras')), and give that file"
+            f"{path} holds weights alone, no network: build the network in Python, load the weights "
+            "(model.load_weights), save the model (model.save('generator.keras')), and give that file"
         )
     if isinstance(found, dict):
-        found.pop("compile_config", None)  # not read, since models are loaded without it
+        found.pop("compile_config", None)  # never read: models are loaded without it
     return found
 
 
 def _foreign(entry) -> Iterator[str]:
-    """What a configuration does with each class and function that is not known to be harmless."""
+    """For each class and function that is not known to be harmless, what the configuration does with it."""
     if isinstance(entry, dict):
         if "class_name" in entry:
             yield from _named(str(entry["class_name"]), entry)
@@ -95,7 +97,7 @@ def _is_of_keras(module):
 
 
 def _is_harmless(module, name):
-    """Whether the class that Keras has under a name is a layer, an operation or the like; no module is imported."""
+    """Whether Keras's class of this name is a layer, an operation or the like. Imports no module."""
     anywhere = [*(f"keras.{part}" for part in _PARTS), "keras.src.models.functional"]
     places = anywhere if module in (None, "builtins") else [str(module)]
     found = [getattr(sys.modules.get(place), name, None) for place in places]

@@ -1,8 +1,8 @@
-"""A generator that was loaded: which of its inputs is the latent, which are labels, and how it is called."""
+"""A loaded generator as a callable of flat latents and labels."""
 
 import math
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
@@ -12,20 +12,20 @@ from tfjc.geometry import inputs as model_inputs
 
 
 class Loaded(NamedTuple):
-    """A generator as `load` found it.
+    """A generator as `load` returns it.
 
     Attributes:
       generate: callable z [B, n_z] → x [B, ...]; with labels, (z, labels) → x.
       latent_shape: the shape of one latent as the model itself takes it; n_z is its size.
-      labels: the input that takes labels beside z, or None.
-      model: the Keras model if it has one input [B, n], which can be cloned in float64; else None.
-      source: where it came from, as text.
-      num_classes: how many classes the labels are from, where that is known.
-      labels_at: (start, stop) of the numbers in the model's input that are a one-hot label, or None.
+      labels: the input that takes labels, or None.
+      model: the Keras model if its only input is [B, n], so that it can be computed in float64; else None.
+      source: where the generator comes from, as text.
+      num_classes: the number of classes of the labels, where it is known.
+      labels_at: (start, stop) of the entries of the model's input that are a one-hot label, or None.
     """
 
-    generate: Callable
-    latent_shape: tuple
+    generate: Callable[..., Any]
+    latent_shape: tuple[int, ...]
     labels: model_inputs.Input | None
     model: keras.Model | None
     source: str
@@ -34,12 +34,31 @@ class Loaded(NamedTuple):
 
     @property
     def n_z(self) -> int:
-        """The size of a latent."""
+        """n_z, the size of a latent."""
         return math.prod(self.latent_shape)
 
 
-def loaded(apply, inputs, source, *, latent=None, labels=None, latent_shape=None):
-    """The `Loaded` for a function of {input name: tensor} and the inputs that it has."""
+def loaded(
+    apply: Callable[[Mapping[str, tf.Tensor]], Any],
+    inputs: list[model_inputs.Input],
+    source: str,
+    *,
+    latent: str | None = None,
+    labels: str | None = None,
+    latent_shape: Sequence[int] | None = None,
+) -> Loaded:
+    """The `Loaded` of a function of named tensors.
+
+    Args:
+      apply: function {input name: tensor} → x.
+      inputs: the function's inputs.
+      source: where the generator comes from, for messages.
+      latent, labels: names of the inputs that take z and labels, where names, types and widths do not tell.
+      latent_shape: the shape of one latent, where the function does not tell.
+
+    Raises:
+      ValueError: the inputs are not one latent with or without labels, or the latent's shape is not known.
+    """
     z, y = model_inputs.tell_apart(inputs, source, latent=latent, labels=labels)
     described = model_inputs.described([z])
     shape = tuple(latent_shape or z.shape)
@@ -56,12 +75,16 @@ def loaded(apply, inputs, source, *, latent=None, labels=None, latent_shape=None
 
 
 def with_labels_at(found: Loaded, start: int, stop: int) -> Loaded:
-    """`found`, a generator whose latent has a one-hot label in its numbers start to stop − 1, as G(z, labels).
+    """A generator whose latent contains a one-hot label, as a class-conditional generator G(z, labels).
 
-    z [B, n_z] is what is left of the latent, labels are float32 [B, stop − start], and J is taken by z alone.
+    z [B, n_z] is the rest of the latent, and labels are float32 [B, stop − start]. J is the Jacobian by z alone.
+
+    Args:
+      found: a generator without labels.
+      start, stop: entries start to stop − 1 of its latent are the label.
 
     Raises:
-      ValueError: the generator takes labels already, or the range is no part of its latent that leaves a z.
+      ValueError: the generator takes labels already, or the range does not lie in its latent or leaves no z.
     """
     shape, size = found.latent_shape, found.n_z
     if found.labels is not None:
@@ -86,8 +109,12 @@ def _insert_labels(generate, start):
     return with_labels
 
 
-def in_float64(found: Loaded) -> Callable:
-    """The generator of a `Loaded` in float64; raises ValueError where it is no Keras model of one input [B, n]."""
+def in_float64(found: Loaded) -> Callable[..., Any]:
+    """The generator of a `Loaded`, computed in float64.
+
+    Raises:
+      ValueError: it is not a Keras model whose only input is [B, n].
+    """
     if found.model is None:
         raise ValueError(f"{found.source} cannot be computed in float64: only Keras models whose only input is z can")
     wide = geometry.in_float64(found.model)
