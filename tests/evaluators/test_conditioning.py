@@ -211,7 +211,7 @@ def test_a_collapsed_generator_has_quotients_for_all_its_rounding():
 def test_clamping_with_neighbours_refuses_noise_that_cannot_be_held():
     generator = keras.Sequential([keras.Input([4]), keras.layers.Dense(9), keras.layers.Lambda(shaken)])
     critic = keras.Sequential([keras.Input([9]), keras.layers.Dense(1)])
-    with pytest.raises(ValueError, match=r"z and z' would see other noise.*SeedGenerator"):
+    with pytest.raises(ValueError, match=r"z and z' would get different noise.*SeedGenerator"):
         models.GAN(generator, critic, generator_penalties=[penalties.JacobianClamping()])
     models.GAN(generator, critic, generator_penalties=[penalties.PathLength()])
 

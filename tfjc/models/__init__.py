@@ -1,4 +1,4 @@
-"""Trainable models with a short `train_step`."""
+"""Trainable models: GANs, variational autoencoders and a memoriser, each a `keras.Model` with a short `train_step`."""
 
 from tfjc.models._model import GenerativeModel, default_optimizer
 from tfjc.models._watch import Diverged, check_finite

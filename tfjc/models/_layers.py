@@ -1,6 +1,7 @@
-"""What a model must know of its networks' layers: which draw noise, and which normalise a batch and how."""
+"""Finds the layers of a network that draw noise or normalise a batch, and warns of those that cause errors."""
 
 import warnings
+from collections.abc import Iterable
 
 import keras
 
@@ -8,42 +9,40 @@ from tfjc import layers
 from tfjc.support import replicas
 
 
-def noise_states(network):
-    """The states of the seeds that a network's layers draw noise from: its variables that are no weights."""
+def noise_states(network: keras.Model) -> list[keras.Variable]:
+    """The states of the seeds from which a network's layers draw noise: the variables that are not weights."""
     weights = {id(v) for v in network.weights}
     return [v for v in network.non_trainable_variables if id(v) not in weights]
 
 
-def normalises(network):
+def normalises(network: keras.Model) -> bool:
     """Whether a network has batch normalisation."""
     return any("moving_mean" in v.path for v in network.non_trainable_variables)
 
 
-def warn_of_replicas(networks):
-    """Warns of what makes an update depend on how many replicas share it."""
+def warn_of_replicas(networks: Iterable[keras.Model | None]) -> None:
+    """Warns of layers that make an update depend on the number of replicas."""
     found = _layers(networks)
     apart = [layer.name for layer in found if _is_keras_normalization(layer) and not layer.synchronized]
     noisy = [layer.name for layer in found if getattr(layer, "seed_generator", None) is not None]
     count = replicas.count()
     if count > 1 and apart:
         warnings.warn(
-            f"each of {count} replicas normalises its own part of a batch in {', '.join(apart)}: take "
+            f"each of {count} replicas normalises its own part of a batch in {', '.join(apart)}: use "
             "tfjc.layers.BatchNormalization",
             stacklevel=4,
         )
     if count > 1 and noisy:
-        warnings.warn(
-            f"all {count} replicas draw the same noise in layers that draw it: {', '.join(noisy)}", stacklevel=4
-        )
+        warnings.warn(f"all {count} replicas draw the same noise in the layers {', '.join(noisy)}", stacklevel=4)
 
 
-def warn_of_second_derivatives(networks):
-    """Warns of layers whose gradient, taken in training mode, TensorFlow does not differentiate rightly."""
+def warn_of_second_derivatives(networks: Iterable[keras.Model | None]) -> None:
+    """Warns of layers with a wrong second derivative in TensorFlow in training mode."""
     wrong = [layer.name for layer in _layers(networks) if _is_keras_normalization(layer) and not layer.synchronized]
     if wrong:
         warnings.warn(
             f"TensorFlow's second derivative of {', '.join(wrong)} is not right (tf.nn.moments holds the mean constant "
-            "in the variance): take tfjc.layers.BatchNormalization",
+            "in the variance): use tfjc.layers.BatchNormalization",
             stacklevel=4,
         )
 

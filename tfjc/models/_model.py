@@ -1,11 +1,14 @@
-"""What the models share: a generator, counted steps, noise by seed and step, running means, and `fit` on images."""
+"""The base class of the models: steps, noise by seed and step, running means, optimisers, and `fit` on images."""
 
 import functools
 import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
 from tfjc import architectures, datasets, geometry
 from tfjc.models._layers import warn_of_replicas
@@ -13,27 +16,45 @@ from tfjc.models._watch import Watch
 from tfjc.support import checks, noise, replicas
 from tfjc.support.xla import use_xla
 
+Batch: TypeAlias = tf.Tensor | tuple[tf.Tensor, ...]  # images, or (images, labels)
+Measured: TypeAlias = list[tuple[str, tf.Tensor]]  # (name, scalar) of a step
+
 
 class GenerativeModel(keras.Model):
-    """A generator, and maybe a second network, trained on batches of images in steps that count themselves.
+    """A generator, and possibly a second network, trained on batches of images.
 
     A training step is a pure function of (weights, optimiser state, step, images): all noise is drawn from
-    (seed, stream, step). A subclass has `train_step`, and ends its `__init__` with `_ready`.
+    (seed, stream, step). A subclass defines `train_step` and calls `_ready` at the end of `__init__`.
 
     Args:
-      generator: Keras model z [B, n_z] → images in [−1, 1], or of (z, labels) where `num_classes` is given.
-      critic: the second network, None where there is none.
-      num_classes: classes that a conditional generator's labels int [B] are from; None for other generators.
-      prior: TensorFlow Probability distribution over latents [n_z]; N(0, I) of the generator's input size by default.
-      seed: of all noise drawn in training.
+      generator: Keras model z [B, n_z] → images in [−1, 1]; with `num_classes`, (z, labels) → images.
+      critic: the second network, or None.
+      num_classes: the number of classes of a class-conditional generator's labels, int [B]; None for other generators.
+      prior: distribution over latents [n_z] (`architectures.Prior`); by default N(0, I) of the generator's input size.
+      seed: seed of all noise in training.
+
+    Attributes:
+      step: the number of steps made, a weight.
+      image_shape: the shape of one image.
+      images_per_sample: images that a step takes for each of the `batch_size` samples of an update.
 
     Raises:
       ValueError: the generator is not of this kind, or an argument is out of range.
     """
 
-    images_per_sample = 1  # how many images a step takes for each of `batch_size`
+    images_per_sample = 1
+    train_function: Any  # Keras's
 
-    def __init__(self, generator, critic=None, *, num_classes=None, prior=None, seed=0, name=None):
+    def __init__(
+        self,
+        generator: keras.Model,
+        critic: keras.Model | None = None,
+        *,
+        num_classes: int | None = None,
+        prior: architectures.Prior | None = None,
+        seed: int = 0,
+        name: str | None = None,
+    ) -> None:
         super().__init__(name=name)
         self.generator, self.critic = check_network("generator", generator), critic
         if critic is not None:
@@ -48,20 +69,34 @@ class GenerativeModel(keras.Model):
         self.replicas = replicas.count()
         warn_of_replicas([generator, critic])
 
-    def _ready(self, names):
-        """Makes the running means that are logged under `names`, and leaves the model compiled."""
+    def _ready(self, names: Iterable[str]) -> None:
+        """Makes the running means that are logged under `names`, and compiles the model."""
         self._trackers = {name: keras.metrics.Mean(name=name) for name in names}
-        self.built = True  # Keras would otherwise try to build on images, which are not the generator's input
+        self.built = True  # otherwise Keras would build the generator on images
         self.compile()
 
-    def compile(self, generator_optimizer=None, critic_optimizer=None, *, jit_compile=None, **options):
-        """Sets the optimisers, `default_optimizer` where none is given, and XLA, which `xla.use_xla` decides.
+    def compile(
+        self,
+        generator_optimizer: keras.optimizers.Optimizer | str | None = None,
+        critic_optimizer: keras.optimizers.Optimizer | str | None = None,
+        *,
+        jit_compile: bool | None = None,
+        **options: Any,
+    ) -> None:
+        """Sets the optimisers and whether XLA compiles a step.
 
-        Raises ValueError for one optimiser given for both networks, for Keras's own `optimizer` and `loss`, and for XLA
-        or several steps an execution with several replicas.
+        Args:
+          generator_optimizer: optimiser of the generator; `default_optimizer()` by default.
+          critic_optimizer: optimiser of the second network; `default_optimizer()` by default.
+          jit_compile: whether XLA compiles a step; `xla.use_xla()` by default.
+          options: other options of Keras's `compile`, except `optimizer` and `loss`.
+
+        Raises:
+          ValueError: both networks get one optimiser; `optimizer` or `loss` is given; or XLA or several steps per
+            execution are asked for with several replicas.
         """
         if {"optimizer", "loss"} & options.keys():
-            raise ValueError("compile takes generator_optimizer and critic_optimizer; the loss is the model's own")
+            raise ValueError("compile takes generator_optimizer and critic_optimizer; the model defines its own loss")
         if isinstance(generator_optimizer, keras.Optimizer) and generator_optimizer is critic_optimizer:
             raise ValueError("generator and critic need an optimizer each, found one for both")
         if self.replicas > 1 and jit_compile:
@@ -80,7 +115,7 @@ class GenerativeModel(keras.Model):
             self.critic_optimizer = self._optimizer(critic_optimizer, self.critic)
 
     def _optimizer(self, optimizer, network):
-        """An optimiser with its state built; for a network that computes in float16 one that scales losses."""
+        """An optimiser with its state built. A network that computes in float16 gets one that scales losses."""
         try:
             optimizer = keras.optimizers.get(default_optimizer() if optimizer is None else optimizer)
         except ValueError as error:
@@ -94,31 +129,49 @@ class GenerativeModel(keras.Model):
         return optimizer
 
     @property
-    def jit_compile(self):
-        """Whether XLA compiles a step, as `compile` was told. Keras would leave it out of a deterministic program."""
+    def jit_compile(self) -> bool:
+        """Whether XLA compiles a step, as `compile` was told.
+
+        Keras's own property turns XLA off where operations must be deterministic (`enable_op_determinism`).
+        """
         return self._jit_compile
 
     @jit_compile.setter
     def jit_compile(self, value):
         self._jit_compile = value
 
-    def make_train_function(self, force=False):
-        """Keras's, of one step or several; what it makes raises `Diverged` after a step with what is not finite."""
+    def make_train_function(self, force: bool = False) -> Any:
+        """Keras's function of one or several steps; raises `Diverged` if a tensor of a step is not finite."""
         if self.train_function is None or force:
             super().make_train_function(force)
             self.train_function = self.watch.after(self.train_function)
         return self.train_function
 
-    def fit(self, x=None, y=None, batch_size=None, **options):
-        """Keras's `fit`, on an array of images, with labels for a class-conditional generator, or on a tf.data.Dataset.
+    def fit(
+        self,
+        x: np.ndarray | tf.data.Dataset | None = None,
+        y: ArrayLike | None = None,
+        batch_size: int | None = None,
+        **options: Any,
+    ) -> keras.callbacks.History:
+        """Keras's `fit` on an array of images or on a `tf.data.Dataset`.
 
-        Arrays are uint8, or floats in [−1, 1], [N, ...]; labels whole numbers [N]. `batch_size` (at most 64 by default)
-        counts the samples of one update; each step takes `images_per_sample` times as many images (`d_steps` of a GAN),
-        in an order that is a function of seed and step. The step is read when training takes the first batch, so that a
-        callback that restores the model (Keras's BackupAndRestore) also restores the order. A dataset gives batches of
-        images, or of (images, labels), of `images_per_sample` times the batch size; what is left over is not used, nor
-        are labels beside the images of an unconditional generator; its first batch is checked. Its order is its own.
-        Raises ValueError for images or labels of another kind, range, type or number.
+        Arrays are batched in an order that depends on seed and step alone. A step takes `batch_size` times
+        `images_per_sample` images (`d_steps` of a GAN). The step is read when training takes the first batch, so that a
+        callback that restores the model (Keras's BackupAndRestore) also restores the order.
+
+        A dataset keeps its own order. It gives batches of images, or of (images, labels), of `images_per_sample` times
+        the batch size. Its first batch is checked. Images of a batch that do not divide evenly are not used. An
+        unconditional generator ignores the labels.
+
+        Args:
+          x: images [N, ...], uint8 or floats in [−1, 1]; or a dataset of batches.
+          y: labels [N], whole numbers, of a class-conditional generator's images.
+          batch_size: samples of one update; at most 64 by default.
+          options: other options of Keras's `fit`.
+
+        Raises:
+          ValueError: images or labels have the wrong kind, range, type or number.
         """
         if isinstance(x, tf.data.Dataset):
             if batch_size is not None:
@@ -138,12 +191,12 @@ class GenerativeModel(keras.Model):
         else:
             raise ValueError(f"images must be an array or a tf.data.Dataset, found {type(x).__name__}")
         x = x if self.replicas == 1 else self._by_replica(x)
-        return super().fit(x, **{"shuffle": False, **options})  # the data are in their order already
+        return super().fit(x, **{"shuffle": False, **options})  # the data are in order already
 
     def _by_replica(self, batches):
-        """Batches in the order in which the replicas, that get consecutive parts, have the rows that one would have.
+        """Batches reordered so that updates see the same rows as without replicas; a replica gets consecutive rows.
 
-        What does not divide evenly is left out.
+        Rows that do not divide evenly are dropped.
         """
         parts, replicas = self.images_per_sample, self.replicas
 
@@ -160,7 +213,7 @@ class GenerativeModel(keras.Model):
         return batches.map(rearrange).with_options(options)
 
     def _arrays(self, images, labels, batch_size, options):
-        """Batches of arrays from the model's step on, and `fit`'s options."""
+        """Batches of arrays from the model's step on, and the options of `fit`."""
         images = self._check_images(images)
         if labels is not None and self.num_classes is None:
             raise ValueError(f"labels {list(np.shape(labels))} were given, but the generator takes latents alone")
@@ -174,23 +227,31 @@ class GenerativeModel(keras.Model):
         return batches, {"steps_per_epoch": max(1, len(images) // batch), **options}
 
     def _batches(self, arrays, batch):
-        """Batches of arrays from the step that the model has when training takes the first one.
+        """Batches of arrays from the model's step on. The step is read when training takes the first batch.
 
-        Callbacks may set the step after `fit` was called: Keras's BackupAndRestore does in `on_train_begin`.
+        Callbacks may set the step after `fit` was called, as Keras's BackupAndRestore does in `on_train_begin`.
         """
         return datasets.batches(arrays, batch, seed=self.seed, start=lambda: int(self.step.numpy()))
 
-    def check_batch_size(self, name, batch_size):
-        """`batch_size`, which every replica must get an equal part of; raises ValueError for any other."""
+    def check_batch_size(self, name: str, batch_size: int) -> int:
+        """`batch_size`, which must be a multiple of the number of replicas.
+
+        Raises:
+          ValueError: it is not, or it is not a whole number of 1 or more. The message calls it `name`.
+        """
         return checks.divisible(name, checks.integer(name, batch_size, minimum=1), self.replicas, "replicas")
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
-        """Nothing: the networks are built. Under a strategy Keras would take a batch and average it over replicas."""
+        """Does nothing, because the networks are built already.
 
-    def training_data(self, data):
-        """What of a `datasets.Dataset` this model trains on, for `datasets.batches`: images, or (images, labels).
+        Under a strategy Keras's own method would take a batch and average it over replicas.
+        """
 
-        Raises ValueError where the data do not fit the networks, both named.
+    def training_data(self, data: datasets.Dataset) -> Any:
+        """The arrays of `data` that this model trains on, for `datasets.batches`: images, or (images, labels).
+
+        Raises:
+          ValueError: images or labels do not fit the networks; the message names both.
         """
         if tuple(data.image_shape) != self.image_shape:
             raise ValueError(
@@ -208,27 +269,27 @@ class GenerativeModel(keras.Model):
         return data.images, labels
 
     @property
-    def known_latents(self):
-        """{name: latents [N, n_z]} that are scored too, their scores' names beginning with `name_`."""
+    def known_latents(self) -> dict[str, tf.Tensor]:
+        """{name: latents [N, n_z]} that evaluators score as well; the names of these scores begin with `name_`."""
         return {}
 
     @property
-    def evaluated_generator(self):
+    def evaluated_generator(self) -> keras.Model:
         """The generator that is measured, sampled and exported."""
         return self.generator
 
     @property
-    def metrics(self):
-        """The running means that `fit` logs; Keras resets them when an epoch begins."""
+    def metrics(self) -> list[keras.metrics.Metric]:
+        """The running means that `fit` logs. Keras resets them at the start of each epoch."""
         return list(self._trackers.values())
 
     def _latents(self, batch_size, update):
-        """Latents of the prior [B, n_z], `update` being the number of the update within the step."""
+        """Latents [B, n_z] drawn from the prior; `update` is the number of the update within the step."""
         seed = self._seed(noise.Stream.TRAINING_LATENTS, update)
         return replicas.rows(lambda shape: self.prior.sample(shape[0], seed=seed), [batch_size])
 
     def _labels(self, batch_size, update):
-        """Labels drawn uniformly for a conditional generator, None for others."""
+        """Labels [B], drawn uniformly, for a class-conditional generator; else None."""
         if self.num_classes is None:
             return None
         seed = self._seed(noise.Stream.TRAINING_LABELS, update)
@@ -236,7 +297,7 @@ class GenerativeModel(keras.Model):
         return replicas.rows(draw, [batch_size])
 
     def _seed(self, stream, *indices):
-        """The seed of what this step draws from a stream; `indices` tell several draws of it apart."""
+        """The seed of this step's draw from a stream; `indices` distinguish several draws."""
         return noise.seed(self.seed, stream, *indices, self.step)
 
     def _descend(self, tape, loss, network, optimizer):
@@ -244,37 +305,37 @@ class GenerativeModel(keras.Model):
         self._apply(optimizer, tape.gradient(loss, variables), variables)
 
     def _apply(self, optimizer, gradients, variables):
-        """An optimiser's update by the mean over replicas of the gradients of each one's loss."""
-        # Dense: of embeddings' sparse ones Adam would square each row by itself.
+        """Updates variables by the mean over replicas of the gradients."""
+        # Dense, because Adam would square the rows of an embedding's sparse gradient one by one.
         gradients = [g if g is None else tf.convert_to_tensor(g) for g in gradients]
-        if self.replicas > 1:  # the optimiser adds them up
-            if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):  # it looks at the first replica's alone
+        if self.replicas > 1:  # the optimiser adds up the replicas' gradients
+            if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):  # checks the first replica alone
                 gradients = replicas.mean(gradients)
             gradients = [g if g is None else g / self.replicas for g in gradients]
         optimizer.apply(_together(gradients), variables)
         self.watch.look_at_update(optimizer, gradients, variables)
 
     def _track(self, measured):
-        """Adds each (name, value) to the mean that is logged under the name and starts anew every epoch."""
+        """Adds each (name, value) to the running mean of that name."""
         self.watch.look(measured)
         for name, value in measured:
             self._trackers[name].update_state(value)
 
     def _results(self):
-        """What a step ends with: what it measured, all of it looked at."""
+        """The return value of a step: the running means. All of the step's tensors have been checked."""
         self.watch.close(self.step)
-        # With several workers Keras takes the mean of what a step returns over an axis, which scalars lack.
+        # With several workers Keras averages a step's results over their first axis, which scalars lack.
         workers = isinstance(self.distribute_strategy, tf.distribute.MultiWorkerMirroredStrategy)
         axes = [1] if workers and self.replicas > 1 else []
         return {name: tf.reshape(tracker.result(), axes) for name, tracker in self._trackers.items()}
 
     def _examples(self):
-        """Two latents and their images; the first call builds the generator."""
+        """Two latents and their images. The first call builds the generator."""
         z = self.prior.sample(2, seed=noise.seed(0, noise.Stream.EXAMPLES))
         return z, self._infer(z)
 
     def _infer(self, z):
-        """Images of two latents in inference mode, of the first and the last class."""
+        """The images of two latents in inference mode; their labels are the first and the last class."""
         if self.num_classes is None:
             return geometry.run(self.generator, z)
         try:
@@ -286,7 +347,7 @@ class GenerativeModel(keras.Model):
             ) from error
 
     def _check_labelled(self):
-        """Raises ValueError where generator and `num_classes` disagree on whether there are labels."""
+        """Raises ValueError where the generator takes labels and `num_classes` is None, or the reverse."""
         inputs = getattr(self.generator, "inputs", None)
         if inputs and len(inputs) == 2 and self.num_classes is None:
             raise ValueError("the generator takes labels beside z: say how many classes (num_classes)")
@@ -303,7 +364,7 @@ class GenerativeModel(keras.Model):
         return images
 
     def _check_labels(self, labels, count=None, of="the data"):
-        """Labels as int32 [N] for a conditional generator; None for others."""
+        """Labels as int32 [N] for a class-conditional generator; else None."""
         if self.num_classes is None:
             return None
         if labels is None:
@@ -312,25 +373,29 @@ class GenerativeModel(keras.Model):
 
 
 def _together(gradients):
-    """The gradients, none of which is to be had before all are.
+    """The gradients, none of which is available before all of them are.
 
-    Keras takes them through one IdentityN, past which TensorFlow takes it for said that a weight is read before it is
-    written where any gradient needs the value read; then it takes the IdentityN apart, and nothing says so any more. A
-    read that the weight's own gradient does not need, as of a bias by a penalty on slopes, then came before the update
-    or after.
+    Keras passes the gradients through one IdentityN. Where any gradient needs the value of a weight, TensorFlow's
+    graph optimizer then drops the control edge that orders the read of the weight before its update. Later it removes
+    the IdentityN as well. A read that the weight's own gradient does not need, such as the read of a bias by a penalty
+    on slopes, could then come after the update.
     """
     with tf.control_dependencies([tf.group(*(g for g in gradients if g is not None))]):
         return [g if g is None else tf.identity(g) for g in gradients]
 
 
-def check_hyperparameters(optimizer):
-    """Raises ValueError for rates that Keras takes and no training survives: negative, not finite, moments of 1."""
+def check_hyperparameters(optimizer: keras.optimizers.Optimizer) -> None:
+    """Checks rates and moments that Keras accepts but no training survives.
+
+    Raises:
+      ValueError: a rate is negative or not finite, or a moment is 1 or more.
+    """
     for name in ("beta_1", "beta_2", "rho", "momentum"):
         if getattr(optimizer, name, None) is not None:
             checks.real(name, getattr(optimizer, name), minimum=0.0, below=1.0)
     if getattr(optimizer, "epsilon", None) is not None:
         checks.real("epsilon", optimizer.epsilon, minimum=0.0)
-    rate = getattr(optimizer, "_learning_rate", None)
+    rate: Any = getattr(optimizer, "_learning_rate", None)
     try:
         rate = rate(0) if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule) else rate
     except (ValueError, TypeError, AttributeError, tf.errors.OpError) as error:
@@ -339,20 +404,24 @@ def check_hyperparameters(optimizer):
         checks.real("learning_rate", float(np.asarray(rate)), minimum=0.0)
 
 
-def check_network(name, network):
+def check_network(name: str, network: keras.Model) -> keras.Model:
     """`network`, which must be a Keras model."""
     if not isinstance(network, keras.Layer):
         raise ValueError(f"{name} must be a Keras model, found {network!r} ({type(network).__name__})")
     return network
 
 
-def default_optimizer():
-    """Adam(2e-4, β₁ 0.5, ε 1e-8), DCGAN's (Radford et al. 2016, section 4; ε as in carpedm20's TensorFlow code)."""
+def default_optimizer() -> keras.optimizers.Optimizer:
+    """Adam(2e-4, β₁ = 0.5, ε = 1e-8) of DCGAN (Radford et al. 2016, section 4; ε as in carpedm20's TensorFlow code)."""
     return keras.optimizers.Adam(2e-4, beta_1=0.5, epsilon=1e-8)
 
 
-def images_of(data):
-    """The images of a batch as Keras hands it over: alone, or first of a tuple; raises ValueError for a dict."""
+def images_of(data: Batch | Mapping[str, tf.Tensor]) -> tf.Tensor:
+    """The images of a batch: the batch itself, or the first entry of a tuple.
+
+    Raises:
+      ValueError: the batch is a dict.
+    """
     if isinstance(data, dict):
         raise ValueError(
             f"a dataset of images is needed, found dicts with the keys {sorted(data)}; map it to its images"
@@ -360,17 +429,17 @@ def images_of(data):
     return data[0] if isinstance(data, (tuple, list)) else data
 
 
-def labels_of(data):
-    """The labels of a batch as Keras hands it over, second of a tuple, or None."""
+def labels_of(data: Batch) -> tf.Tensor | None:
+    """The labels of a batch: the second entry of a tuple, or None."""
     return data[1] if isinstance(data, (tuple, list)) and len(data) > 1 else None
 
 
-def objective(network, loss, added):
-    """The loss with what is added to it and the weights' own regularisers."""
+def objective(network: keras.Model, loss: tf.Tensor, added: Sequence[tf.Tensor]) -> tf.Tensor:
+    """The sum of a loss, the terms added to it, and the regularisers of the network's weights."""
     weights = [v.regularizer(v) for v in network.trainable_variables if v.regularizer]
     return total([loss, *added, *weights])
 
 
-def total(terms):
-    """The sum of scalars, in the first one's type."""
+def total(terms: Sequence[tf.Tensor]) -> tf.Tensor:
+    """The sum of scalars, in the type of the first one."""
     return tf.add_n([tf.cast(term, terms[0].dtype) for term in terms])

@@ -1,48 +1,53 @@
-"""A GAN whose generator can be held by penalties (Odena et al. 2018, algorithm 1)."""
+"""A GAN whose generator and critic can be penalised (Odena et al. 2018, algorithm 1)."""
 
 import functools
 import math
 import warnings
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tfjc import geometry, losses
+from tfjc import architectures, datasets, geometry, losses
 from tfjc.layers import SpectralNormalization
 from tfjc.models._layers import noise_states, normalises, warn_of_second_derivatives
-from tfjc.models._model import GenerativeModel, check_network, images_of, labels_of, objective, total
+from tfjc.models._model import Batch, GenerativeModel, Measured, check_network, images_of, labels_of, objective, total
 from tfjc.support import checks, noise, precision
 from tfjc.support.images import dequantised, to_images
 
-_CLASS_WEIGHTS = (1.0, 0.1)  # of improved_wgan_training's gan_cifar_resnet.py
+_CLASS_WEIGHTS = (1.0, 0.1)  # as in improved_wgan_training's gan_cifar_resnet.py
 
 
 class GAN(GenerativeModel):
-    """A generator and a critic trained against each other, with penalties on either.
+    """A generator and a critic trained against each other, with penalties on both.
 
-    A training step takes [d_steps · batch, ...] real images and makes d_steps critic updates and one generator update.
-    It is a pure function of (weights, optimiser state, step, images): all noise is drawn from (seed, stream, step).
+    A training step takes [d_steps · batch, ...] real images. It makes d_steps critic updates and one generator update.
+    A step is a pure function of (weights, optimiser state, step, images): all noise is drawn from
+    (seed, stream, step).
 
-    A class-conditional generator takes labels beside z. Its critic has two outputs, logits and class logits [B, C]:
-    the auxiliary classifier's cross-entropy is added to the critic's loss on real images and to the generator's on its
-    own (Odena et al. 2017). The critic sees fakes of the real images' labels; the generator's update draws new ones.
+    A class-conditional generator takes labels beside z. Its critic has two outputs, logits and class logits [B, C].
+    The auxiliary classifier's cross-entropy is added to the critic's loss on real images, and to the generator's loss
+    on generated images (Odena et al. 2017). A critic update generates images of the real images' labels. A generator
+    update draws labels uniformly.
 
     Args:
-      generator: Keras model z [B, n_z] → images in [−1, 1]; or of [z, labels int32 [B]], with `num_classes`.
-      critic: Keras model images → logits [B, 1] or [B]; or → [logits, class logits [B, num_classes]].
+      generator: Keras model z [B, n_z] → images in [−1, 1]; with `num_classes`, [z, labels int32 [B]] → images.
+      critic: Keras model images → logits [B, 1] or [B]; with `num_classes`, → [logits, class logits [B, C]].
       loss: name ("non_saturating", "wasserstein", ...) or a `tfjc.losses.Loss`.
-      generator_penalties: such as `JacobianClamping`; each one's mean over the batch is added to the generator's loss.
-      critic_penalties: such as `GradientPenalty`; each one's mean is added to the critic's loss.
+      generator_penalties: penalties such as `JacobianClamping`. The mean of each over the batch is added to the
+        generator's loss.
+      critic_penalties: penalties such as `GradientPenalty`. The mean of each is added to the critic's loss.
       d_steps: critic updates in a step.
       num_classes: C of a class-conditional generator.
-      class_weights: of the cross-entropies in the critic's and the generator's loss; (1, 0.1) where there are classes.
-      generator_batch: how many times as many samples a generator update takes as a critic update (2 in WGAN-GP's code).
+      class_weights: weights of the cross-entropy in the critic's and in the generator's loss; (1, 0.1) by default.
+      generator_batch: samples of a generator update as a multiple of those of a critic update (2 in WGAN-GP's code).
       dequantise: whether uint8 images v become v/128 − 1 + U(0, 1/128) instead of v/127.5 − 1 (WGAN-GP's code).
-      ema_decay: β of an average of the generator's weights, w̄ ← βw̄ + (1 − β)w after each step; the averaged
-        generator is then the one that is measured, sampled and exported. None for no average.
-      prior: TensorFlow Probability distribution over latents [n_z]; N(0, I) of the generator's input size by default.
-      seed: of all noise drawn in training.
+      ema_decay: β of an average of the generator's weights, w̄ ← βw̄ + (1 − β)w after each step. The averaged
+        generator is then measured, sampled and exported. None for no average.
+      prior: distribution over latents [n_z] (`architectures.Prior`); by default N(0, I) of the generator's input size.
+      seed: seed of all noise in training.
 
     Raises:
       ValueError: the networks do not fit each other, or an argument is out of range.
@@ -50,29 +55,29 @@ class GAN(GenerativeModel):
 
     def __init__(
         self,
-        generator,
-        critic,
+        generator: keras.Model,
+        critic: keras.Model,
         *,
-        loss="non_saturating",
-        generator_penalties=(),
-        critic_penalties=(),
-        d_steps=1,
-        num_classes=None,
-        class_weights=None,
-        generator_batch=1,
-        dequantise=False,
-        ema_decay=None,
-        prior=None,
-        seed=0,
-        name="gan",
-    ):
+        loss: str | losses.Loss = "non_saturating",
+        generator_penalties: Sequence[Any] = (),
+        critic_penalties: Sequence[Any] = (),
+        d_steps: int = 1,
+        num_classes: int | None = None,
+        class_weights: Sequence[float] | None = None,
+        generator_batch: int = 1,
+        dequantise: bool = False,
+        ema_decay: float | None = None,
+        prior: architectures.Prior | None = None,
+        seed: int = 0,
+        name: str = "gan",
+    ) -> None:
         check_network("critic", critic)
         super().__init__(generator, critic, num_classes=num_classes, prior=prior, seed=seed, name=name)
         self.adversarial_loss = losses.get(loss)
         self.generator_penalties = _penalties("generator_penalties", generator_penalties, of_generator=True)
         self.critic_penalties = _penalties("critic_penalties", critic_penalties, of_generator=False)
         remembered = [v for p in self.generator_penalties for v in getattr(p, "variables", ())]
-        for index, variable in enumerate(remembered):  # checkpoints would not hold a list of Keras variables
+        for index, variable in enumerate(remembered):  # checkpoints do not save a list of Keras variables
             setattr(self, f"remembered_{index}", variable)
         self.d_steps = self.images_per_sample = checks.integer("d_steps", d_steps, minimum=1)
         self.generator_batch = checks.integer("generator_batch", generator_batch, minimum=1)
@@ -86,19 +91,23 @@ class GAN(GenerativeModel):
         self._ready(self._logged())
 
     @property
-    def evaluated_generator(self):
-        """The generator that is measured, sampled and exported: the averaged one where there is one."""
+    def evaluated_generator(self) -> keras.Model:
+        """The generator that is measured, sampled and exported: the averaged one if there is one."""
         return self.generator if self.averaged_generator is None else self.averaged_generator
 
-    def training_data(self, data):
-        """As of every model; `dequantise` needs whole numbers."""
+    def training_data(self, data: datasets.Dataset) -> Any:
+        """The arrays of `data` that this model trains on: images, or (images, labels).
+
+        Raises:
+          ValueError: images or labels do not fit the networks, or `dequantise` is set and the images are floats.
+        """
         self._check_whole(data.images)
         return super().training_data(data)
 
     def _check_images(self, images):
         images = super()._check_images(images)
         if len(images) < self.d_steps:
-            raise ValueError(f"d_steps = {self.d_steps} needs as many images at least, found {len(images)}")
+            raise ValueError(f"d_steps = {self.d_steps} needs at least {self.d_steps} images, found {len(images)}")
         self._check_whole(images)
         return images
 
@@ -106,11 +115,11 @@ class GAN(GenerativeModel):
         if self.dequantise and not np.issubdtype(images.dtype, np.integer):
             raise ValueError(f"dequantise needs images of whole numbers 0 to 255 (uint8), found {images.dtype}")
 
-    def train_step(self, data):
+    def train_step(self, data: Batch) -> dict[str, tf.Tensor]:
         """Algorithm 1: d_steps critic updates, each on its own part of the images, then one generator update."""
         images, labels = self._images(images_of(data)), self._given_labels(data)
         batch_size = tf.shape(images)[0] // self.d_steps
-        with tf.control_dependencies([images]):  # Keras ends a dataset of unknown length with a step that gets none
+        with tf.control_dependencies([images]):  # Keras ends a dataset of unknown length with an empty step
             for k in range(self.d_steps):
                 part = slice(k * batch_size, (k + 1) * batch_size)
                 self._update_critic(images[part], None if labels is None else labels[part], update=k)
@@ -135,7 +144,10 @@ class GAN(GenerativeModel):
         self._descend(tape, minimised, self.generator, self.generator_optimizer)
 
     def _average(self):
-        """w̄ ← βw̄ + (1 − β)w; what is not trained (moving statistics) is taken as it is, but for spectral norms."""
+        """Updates the averaged generator: w̄ ← βw̄ + (1 − β)w for trained weights.
+
+        Moving statistics are copied. The averaged generator has its own spectral norms, which are updated here.
+        """
         if self.averaged_generator is None:
             return
         normalised = [n for n in self.averaged_generator._flatten_layers() if isinstance(n, SpectralNormalization)]
@@ -148,8 +160,8 @@ class GAN(GenerativeModel):
         for layer in normalised:
             layer.normalised_kernel(training=True)
 
-    def _critic_objective(self, real, labels, fake, update):
-        """What the critic minimises, and the (name, value) pairs that are logged of it."""
+    def _critic_objective(self, real, labels, fake, update) -> tuple[tf.Tensor, Measured]:
+        """(the critic's objective, the (name, value) pairs that are logged)."""
         logits, class_logits = self._judge(real)
         loss = tf.reduce_mean(self.adversarial_loss.real(logits))
         loss += tf.reduce_mean(self.adversarial_loss.fake(self._judge(fake)[0]))
@@ -164,8 +176,8 @@ class GAN(GenerativeModel):
             measured.append(("critic_class_loss", class_loss))
         return objective(self.critic, loss, added), measured
 
-    def _generator_objective(self, batch_size, update):
-        """What the generator minimises on new latents, and the (name, value) pairs that are logged of it."""
+    def _generator_objective(self, batch_size, update) -> tuple[tf.Tensor, Measured]:
+        """(the generator's objective on new latents, the (name, value) pairs that are logged)."""
         z, labels = self._latents(batch_size, update), self._labels(batch_size, update)
         x, arguments = self._penalised(z, labels)
         logits, class_logits = self._judge(x)
@@ -182,7 +194,7 @@ class GAN(GenerativeModel):
         return objective(self.generator, loss, added), measured
 
     def _penalised(self, z, labels):
-        """G(z), and what each generator penalty is called with; all that is compared goes through in one pass."""
+        """(G(z), the arguments of each generator penalty). z and its neighbours pass the generator together."""
         seeds = [self._seed(noise.Stream.GENERATOR_PENALTY, index) for index in range(len(self.generator_penalties))]
         penalties = list(zip(self.generator_penalties, seeds, strict=True))
         moved = [penalty.perturb(z, seed) if _compares(penalty) else [] for penalty, seed in penalties]
@@ -200,14 +212,14 @@ class GAN(GenerativeModel):
         return to_images(images)
 
     def _given_labels(self, data):
-        """Labels int32 [B] of a batch, also where they come as [B, 1]."""
+        """The labels of a batch as int32 [B], from [B] or [B, 1]."""
         return None if self.num_classes is None else tf.reshape(tf.cast(labels_of(data), tf.int32), [-1])
 
     def _generate(self, z, labels):
         return generated(self.generator, z, labels)
 
     def _judge(self, images):
-        """(logits, class logits or None) of the critic in training mode, in full precision."""
+        """(logits, class logits or None) of the critic in training mode, in float32 or float64."""
         outputs = self.critic(images, training=True)
         if self.class_weights is None:
             return precision.full(outputs), None
@@ -217,7 +229,7 @@ class GAN(GenerativeModel):
         return self._judge(images)[0]
 
     def _logged(self):
-        """The names of all that is logged."""
+        """The names of all logged scalars."""
         z, x = self._examples()
         seed = noise.seed(0, noise.Stream.EXAMPLES, 1)
         measured = [
@@ -230,7 +242,7 @@ class GAN(GenerativeModel):
         return [*names, *measured, *["critic_class_loss", "generator_class_loss"] * (self.class_weights is not None)]
 
     def _check_critic(self, class_weights):
-        """Runs the critic once, which builds it; returns the weights of the class losses, None without classes."""
+        """Builds the critic by one call; returns the weights of the class losses, or None without classes."""
         outputs = self.critic(self._examples()[1], training=False)
         classifies = isinstance(outputs, (list, tuple))
         logits, *class_logits = outputs if classifies else [outputs]
@@ -238,7 +250,7 @@ class GAN(GenerativeModel):
             raise ValueError(f"the critic must return logits [B, 1] or [B], found {list(logits.shape)} for B = 2")
         last = (getattr(self.critic, "layers", None) or [None])[-1]
         if getattr(last, "activation", None) is keras.activations.sigmoid:
-            warnings.warn("the critic ends in a sigmoid; its losses take logits, so leave that out", stacklevel=5)
+            warnings.warn("the critic ends in a sigmoid; its losses take logits, so remove the sigmoid", stacklevel=5)
         found = [list(entry.shape[1:]) for entry in class_logits]
         if self.num_classes is None and (classifies or class_weights is not None):
             raise ValueError(
@@ -255,44 +267,52 @@ class GAN(GenerativeModel):
         return _pair_of_weights(_CLASS_WEIGHTS if class_weights is None else class_weights)
 
     def _differentiated_twice(self):
-        """The networks of which a penalty differentiates the gradient."""
+        """The networks whose gradient a penalty differentiates."""
         of_generator = any(not _compares(penalty) for penalty in self.generator_penalties)
         return [*[self.generator] * of_generator, *[self.critic] * bool(self.critic_penalties)]
 
     def _check_generator(self):
-        """Warns of a generator that cannot be clamped as the paper does it; raises where its noise cannot be held."""
+        """Raises ValueError where a penalty compares images and the generator's noise cannot be repeated.
+
+        Warns where z and z' cannot share both their noise and their batch normalisation, as in the paper.
+        """
         compared = any(map(_compares, self.generator_penalties))
         if compared and self.replicas == 1 and not self._repeats():
             raise ValueError(
-                "the generator draws noise that cannot be repeated (tf.random.normal or the like): z and z' would see "
-                "other noise, and a penalty that compares their images would measure it; draw it by keras.random with "
-                "a keras.random.SeedGenerator"
+                "the generator draws noise that cannot be repeated (tf.random.normal or the like): z and z' would get "
+                "different noise, and a penalty that compares their images would measure the noise; draw it by "
+                "keras.random with a keras.random.SeedGenerator"
             )
         if compared and noise_states(self.generator) and normalises(self.generator):
             warnings.warn(
-                "the generator has batch normalisation and noise of its own (dropout) both: z and z' see the same "
-                "noise but are normalised apart, which lowers the quotients",
+                "the generator has both batch normalisation and noise of its own (dropout): z and z' get the same "
+                "noise but are normalised separately, which lowers the quotients",
                 stacklevel=4,
             )
 
     def _repeats(self):
-        """Whether the generator, in training mode, gives the same images for the same z twice in `one_pass`."""
+        """Whether equal latents give equal images in one `one_pass`, so that the generator's noise can be repeated."""
         z, labels = self._examples()[0], None if self.num_classes is None else tf.constant([0, self.num_classes - 1])
         before = [(variable, variable.numpy()) for variable in self.generator.non_trainable_variables]
         first, second = (precision.full(x) for x in one_pass(self.generator, [z, z], labels))
-        for variable, value in before:  # moving statistics and the states of noise
+        for variable, value in before:  # moving statistics and states of seeds
             variable.assign(value)
         apart, size = (tf.norm(tf.reshape(x, [-1])).numpy() for x in (first - second, first))
         least = max(1e-3, 4.0 * geometry.inspect(self.generator, z, labels).epsilon)
-        return not apart > least * size  # what is not finite is no noise
+        return not apart > least * size  # values that are not finite do not count as noise
 
 
-def one_pass(generator, latents, labels=None):
-    """[G(z) for z in latents] from one training-mode pass over all of them together.
+def one_pass(generator: keras.Model, latents: Sequence[tf.Tensor], labels: tf.Tensor | None = None) -> list[tf.Tensor]:
+    """[G(z) for z in latents] from one training-mode pass over all mini-batches together.
 
-    Batch normalisation then sees one batch (Odena et al. 2018, section 4: two mini-batches at a time). A generator that
-    draws its own noise (dropout) is instead run once for each mini-batch with the same state of its seeds, so that the
-    difference of two outputs measures the step in z and not the noise. Each mini-batch has the same labels.
+    Batch normalisation then sees one batch (Odena et al. 2018, section 4: two mini-batches at a time). A generator
+    that draws its own noise (dropout) runs once for each mini-batch instead, from the same state of its seeds. The
+    difference of two outputs then measures the step in z and not the noise.
+
+    Args:
+      generator: Keras model z → images, or (z, labels) → images.
+      latents: mini-batches [B, n_z].
+      labels: labels [B], the same for each mini-batch, or None.
     """
     states = noise_states(generator)
     if not states or len(latents) == 1:
@@ -307,14 +327,18 @@ def one_pass(generator, latents, labels=None):
     return outputs
 
 
-def generated(generator, z, labels):
+def generated(generator: keras.Model, z: tf.Tensor, labels: tf.Tensor | None) -> tf.Tensor:
     """G(z), or G(z, labels), in training mode."""
     functional = getattr(generator, "inputs", None)
     return generator(*([z] if labels is None else [[z, labels]] if functional else [z, labels]), training=True)
 
 
-def copy(network):
-    """A network of the same layers and weights, with variables of its own."""
+def copy(network: keras.Model) -> keras.Model:
+    """A network with the same layers, copies of the weights, and its own variables.
+
+    Raises:
+      ValueError: Keras cannot clone the network.
+    """
     try:
         twin = keras.models.clone_model(network)
     except (ValueError, TypeError, NotImplementedError) as error:
@@ -336,12 +360,12 @@ def _pair_of_weights(weights):
 
 
 def _compares(penalty):
-    """Whether a generator penalty compares the images of neighbours; the others differentiate the generator."""
+    """Whether a generator penalty compares images of neighbouring latents; the others differentiate the generator."""
     return hasattr(penalty, "perturb")
 
 
 def _penalties(name, penalties, of_generator):
-    """`penalties` as a tuple of generator penalties, which can `measure`, or of critic penalties."""
+    """`penalties` as a tuple. A generator penalty has `measure`, a critic penalty does not."""
     penalties = tuple(penalties) if isinstance(penalties, (list, tuple)) else (penalties,)
     for penalty in penalties:
         if isinstance(penalty, type) or not callable(penalty) or hasattr(penalty, "measure") != of_generator:

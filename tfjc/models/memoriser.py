@@ -1,46 +1,63 @@
-"""A generator that learns pairs of latents and images by heart (Odena et al. 2018, appendix B.1)."""
+"""A generator that memorises pairs of latents and images (Odena et al. 2018, appendix B.1)."""
 
 import functools
+from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
-from tfjc.models._model import GenerativeModel, images_of, labels_of, objective
+from tfjc import architectures, datasets
+from tfjc.models._model import Batch, GenerativeModel, images_of, labels_of, objective
 from tfjc.support import checks, noise, precision
 from tfjc.support.images import to_images
 
 
 class Memoriser(GenerativeModel):
-    """A generator trained to map fixed latents to fixed images, half of them copies of one, by ‖G(z) − x‖².
+    """A generator trained to map fixed latents to fixed images by ‖G(z) − x‖²; half of them are copies of one image.
 
-    No critic and no adversarial loss: the paper's example of a generator that is well conditioned though it has
-    collapsed. Which images are memorised, and which one is copied (the paper's is a four), is drawn from the seed.
+    It has no critic and no adversarial loss. It is the paper's example of a generator that is well conditioned although
+    it has collapsed. The seed decides which images are memorised and which one is copied (a four in the paper).
 
     Args:
       generator: Keras model z [B, n_z] → images in [−1, 1].
-      critic: not used; it may be given, so that every architecture fits.
-      pairs: how many pairs (10,000 in the paper), at least 2.
-      prior: TensorFlow Probability distribution over latents [n_z]; N(0, I) of the generator's input size by default.
-      seed: of the pairs and their order.
+      critic: ignored; accepted so that every architecture fits.
+      pairs: the number of pairs, at least 2 (10,000 in the paper).
+      prior: distribution over latents [n_z] (`architectures.Prior`); by default N(0, I) of the generator's input size.
+      seed: seed of the pairs and their order.
 
     Raises:
       ValueError: an argument is out of range.
     """
 
-    def __init__(self, generator, critic=None, *, pairs=10_000, prior=None, seed=0, name="memoriser"):
+    def __init__(
+        self,
+        generator: keras.Model,
+        critic: keras.Model | None = None,
+        *,
+        pairs: int = 10_000,
+        prior: architectures.Prior | None = None,
+        seed: int = 0,
+        name: str = "memoriser",
+    ) -> None:
         super().__init__(generator, prior=prior, seed=seed, name=name)
         self.pairs = checks.integer("pairs", pairs, minimum=2)
         self._ready(["generator_loss"])
 
     @functools.cached_property
-    def known_latents(self):
-        """{"memorised": the latents [pairs, n_z]}: any first part of them is half copies, to one."""
+    def known_latents(self) -> dict[str, tf.Tensor]:
+        """{"memorised": the pairs' latents [pairs, n_z]}. Every second latent belongs to the copied image."""
         return {"memorised": self.prior.sample(self.pairs, seed=noise.seed(self.seed, noise.Stream.MEMORISED_LATENTS))}
 
-    def memory(self, images):
-        """The pairs made of images [N, ...]: (images [pairs, ...], latents [pairs, n_z]), every second one a copy.
+    def memory(self, images: np.ndarray) -> tuple[np.ndarray, tf.Tensor]:
+        """The pairs: images [pairs, ...], every second one the copied image, and latents [pairs, n_z].
 
-        Raises ValueError where there are too few images for half the pairs and one to be copied.
+        Args:
+          images: the images to choose from, [N, ...].
+
+        Raises:
+          ValueError: there are fewer images than half the pairs and one to copy.
         """
         half = (self.pairs + 1) // 2
         if len(images) <= half:
@@ -50,12 +67,29 @@ class Memoriser(GenerativeModel):
         chosen[::2] = order[:half]
         return np.asarray(images)[chosen], self.known_latents["memorised"]
 
-    def training_data(self, data):
-        """The pairs made of a `datasets.Dataset`; raises ValueError where its images are too few or do not fit."""
+    def training_data(self, data: datasets.Dataset) -> tuple[np.ndarray, tf.Tensor]:
+        """The pairs made of a dataset's images.
+
+        Raises:
+          ValueError: the images are too few, or do not fit the generator.
+        """
         return self.memory(super().training_data(data))
 
-    def fit(self, x=None, y=None, batch_size=None, **options):
-        """Keras's `fit`, on an array of images, of which the pairs are made, or on a dataset of batches of pairs."""
+    def fit(
+        self,
+        x: np.ndarray | tf.data.Dataset | None = None,
+        y: ArrayLike | None = None,
+        batch_size: int | None = None,
+        **options: Any,
+    ) -> keras.callbacks.History:
+        """Keras's `fit` on an array of images, from which the pairs are made, or on a dataset of batches of pairs.
+
+        Args:
+          x: images [N, ...], uint8 or floats in [−1, 1]; or a dataset of (images, latents).
+          y: must be None.
+          batch_size: pairs of one update; at most 64 by default.
+          options: other options of Keras's `fit`.
+        """
         if hasattr(x, "__array__"):
             pairs = self.memory(self._check_images(x))
             size = (
@@ -67,7 +101,7 @@ class Memoriser(GenerativeModel):
             x, batch_size = self._batches(pairs, size), None
         return super().fit(x, y, batch_size, **options)
 
-    def train_step(self, data):
+    def train_step(self, data: Batch) -> dict[str, tf.Tensor]:
         """One update by the mean of ‖G(z) − x‖² over a batch of pairs (x, z)."""
         images, z = to_images(images_of(data)), labels_of(data)
         if z is None or z.shape.rank != 2:

@@ -1,45 +1,63 @@
 """Variational autoencoders whose decoder is a GAN's generator, so that the spectra of both can be compared."""
 
-import functools
+from __future__ import annotations
 
+import functools
+from typing import TYPE_CHECKING, Any
+
+import keras
 import tensorflow as tf
 
 from tfjc import architectures
-from tfjc.models._model import GenerativeModel, images_of, objective
+from tfjc.models._model import Batch, GenerativeModel, images_of, objective
 from tfjc.support import checks, noise, precision, replicas
 from tfjc.support.images import to_images
 
+if TYPE_CHECKING:
+    import tensorflow_probability as tfp
+
 LIKELIHOODS = ("bernoulli", "gaussian")
-_LEAST = 1e-6  # of a pixel's probability and its complement: float32's tanh is ±1 from 9 on
+_LEAST = 1e-6  # the least probability of a pixel and of its complement: in float32 tanh is ±1 from 9 on
 
 
 class VAE(GenerativeModel):
-    """A decoder G and an encoder trained to raise ELBO = E_q ln p(x|z) − β·KL(q(z|x) ‖ p(z)) (Kingma and Welling 2014).
+    """A decoder G and an encoder that maximise ELBO = E_q ln p(x|z) − β·KL(q(z|x) ‖ p(z)) (Kingma and Welling 2014).
 
-    q(z|x) is N(mean, diag exp(log-variance)) of the encoder's outputs, one sample of it is drawn for each image, and
-    the KL divergence is in closed form. β = 1 gives the bound itself, β > 1 that of Higgins et al. 2017. The decoder
-    gives images in [−1, 1], as generators do, and so its Jacobian needs no rescaling. Likelihoods of a pixel x:
+    The encoder's outputs define q(z|x) = N(mean, diag exp(log-variance)), of which one sample is drawn for each image.
+    The KL divergence has a closed form. β = 1 gives the evidence lower bound, β > 1 the β-VAE of Higgins et al. 2017.
+    The decoder makes images in [−1, 1] as generators do, so its Jacobian needs no rescaling. Likelihoods of a pixel x:
 
-    - "bernoulli": (x + 1)/2 has the probability (G + 1)/2; grey values count as probabilities, as is usual;
+    - "bernoulli": (x + 1)/2 has the probability (G + 1)/2. Grey values count as probabilities, as is usual.
     - "gaussian": x is N(G, σ²).
 
     Args:
       generator: the decoder, Keras model z [B, n_z] → images in [−1, 1].
-      encoder: Keras model images → [mean, log-variance], [B, n_z] each; stands in the critic's place.
+      encoder: Keras model images → [mean, log-variance], [B, n_z] each. It takes the critic's place in the model.
       likelihood: "bernoulli" or "gaussian".
       sigma: σ > 0 of "gaussian", on the scale of images; None for "bernoulli".
       beta: β ≥ 0.
-      prior: TensorFlow Probability distribution over latents [n_z]; N(0, I) of the decoder's input size by default.
-      seed: of all noise drawn in training.
+      prior: distribution over latents [n_z] (`architectures.Prior`); by default N(0, I) of the decoder's input size.
+      seed: seed of all noise in training.
 
     Raises:
       ValueError: the networks do not fit each other, an argument is out of range, or the KL divergence from a Gaussian
         to the prior has no closed form.
     """
 
+    prior: tfp.distributions.Distribution
+
     def __init__(
-        self, generator, encoder, *, likelihood="bernoulli", sigma=None, beta=1.0, prior=None, seed=0, name="vae"
-    ):
+        self,
+        generator: keras.Model,
+        encoder: keras.Model,
+        *,
+        likelihood: str = "bernoulli",
+        sigma: float | None = None,
+        beta: float = 1.0,
+        prior: architectures.Prior | None = None,
+        seed: int = 0,
+        name: str = "vae",
+    ) -> None:
         super().__init__(generator, encoder, prior=prior, seed=seed, name=name)
         if isinstance(self.prior, architectures.StandardNormal):
             self.prior = _distributions().MultivariateNormalDiag(tf.zeros(self.prior.event_shape))
@@ -52,31 +70,31 @@ class VAE(GenerativeModel):
         self._ready(["generator_loss", "log_likelihood", "kl"])
 
     @property
-    def encoder(self):
-        """The network in the critic's place."""
+    def encoder(self) -> keras.Model:
+        """The encoder. The base class calls the second network `critic`."""
         return self.critic
 
-    def train_step(self, data):
-        """One update of decoder and encoder together, by the gradient of −ELBO, the batch's mean."""
+    def train_step(self, data: Batch) -> dict[str, tf.Tensor]:
+        """One update of decoder and encoder by the gradient of −ELBO, averaged over the batch."""
         images = to_images(images_of(data))
         with tf.control_dependencies([images]):
             with tf.GradientTape() as tape:
                 terms = self.terms(images, self._seed(noise.Stream.POSTERIOR_SEED), training=True)
                 log_likelihood, kl = map(tf.reduce_mean, terms)
                 loss = self.beta * tf.cast(kl, log_likelihood.dtype) - log_likelihood
-                minimised = objective(self.critic, objective(self.generator, loss, []), [])
+                minimised = objective(self.encoder, objective(self.generator, loss, []), [])
             self._track([("generator_loss", loss), ("log_likelihood", log_likelihood), ("kl", kl)])
             self._descend_together(tape, minimised)
             self.step.assign_add(1)
         return self._results()
 
     def _descend_together(self, tape, loss):
-        """Both updates by the gradient of one loss.
+        """Updates both networks by the gradient of one loss.
 
-        Optimisers of networks in float16 ask for a multiple of it, and divide by what they asked for. It is multiplied
-        by the lesser: either whose gradients overflow brings it down.
+        In float16 each optimiser asks for its own multiple of the loss, and divides by it. The loss is multiplied by
+        the smaller one, so that either optimiser can lower the scale when its gradients overflow.
         """
-        networks = [(self.generator, self.generator_optimizer), (self.critic, self.critic_optimizer)]
+        networks = [(self.generator, self.generator_optimizer), (self.encoder, self.critic_optimizer)]
         asked = [tf.cast(optimizer.scale_loss(1.0), loss.dtype) for _, optimizer in networks]
         least, variables = tf.minimum(*asked), [network.trainable_variables for network, _ in networks]
         gradients = tape.gradient(loss, variables, output_gradients=least, unconnected_gradients="zero")
@@ -84,26 +102,40 @@ class VAE(GenerativeModel):
             scaled = [tf.convert_to_tensor(g) * tf.cast(scale / least, g.dtype) for g in gradient]
             self._apply(optimizer, scaled, network.trainable_variables)
 
-    def elbo(self, images, seed):
-        """ELBO of each image in nats, [B], in inference mode, from one sample of q; `seed` int[2]."""
+    def elbo(self, images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        """ELBO of each image in nats, [B], in inference mode, from one sample of q.
+
+        Args:
+          images: [B, ...], uint8 or floats in [−1, 1].
+          seed: int[2].
+        """
         log_likelihood, kl = self.terms(to_images(images), seed)
         return log_likelihood - self.beta * tf.cast(kl, log_likelihood.dtype)
 
-    def terms(self, images, seed, training=False):
-        """(ln p(x|z) at a sample z of q(z|x), KL(q(z|x) ‖ p(z))) of each image, [B] each, in nats."""
+    def terms(self, images: tf.Tensor, seed: tf.Tensor, training: bool = False) -> tuple[tf.Tensor, tf.Tensor]:
+        """The two terms of ELBO for each image in nats: ln p(x|z) at one sample z of q(z|x), and KL(q(z|x) ‖ p(z)).
+
+        Args:
+          images: [B, ...] in [−1, 1].
+          seed: int[2].
+          training: whether the networks run in training mode.
+
+        Returns:
+          (log-likelihood [B], KL divergence [B]).
+        """
         posterior = self.posterior(images, training)
         draw = functools.partial(tf.random.stateless_normal, seed=noise.seed(seed, noise.Stream.POSTERIOR))
         drawn = replicas.rows(draw, tf.shape(posterior.mean()))
         z = posterior.mean() + posterior.stddev() * tf.cast(drawn, posterior.dtype)
         return self.log_likelihood(images, z, training), _distributions().kl_divergence(posterior, self.prior)
 
-    def posterior(self, images, training=False):
-        """q(z|x), a TensorFlow Probability distribution over [B] latents [n_z]."""
-        mean, log_variance = (tf.cast(x, self.prior.dtype) for x in self.critic(images, training=training))
+    def posterior(self, images: tf.Tensor, training: bool = False) -> tfp.distributions.Distribution:
+        """q(z|x), a TensorFlow Probability distribution over B latents [n_z]."""
+        mean, log_variance = (tf.cast(x, self.prior.dtype) for x in self.encoder(images, training=training))
         return _distributions().MultivariateNormalDiag(mean, tf.exp(0.5 * log_variance))
 
-    def log_likelihood(self, images, z, training=False):
-        """ln p(x|z) of each image at its latent, summed over pixels and colours: [B]."""
+    def log_likelihood(self, images: tf.Tensor, z: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """ln p(x|z) of each image at its latent, summed over pixels and channels: [B]."""
         decoded = precision.full(self.generator(z, training=training))
         images = tf.cast(images, decoded.dtype)
         if self.likelihood == "gaussian":
@@ -115,9 +147,9 @@ class VAE(GenerativeModel):
         return tf.reduce_sum(logs, axis=list(range(1, images.shape.rank)))
 
     def _check_encoder(self):
-        """Runs the encoder once, which builds it, and takes the divergence once."""
+        """Builds the encoder by one call, and checks that the KL divergence has a closed form."""
         z, images = self._examples()
-        outputs = self.critic(images, training=False)
+        outputs = self.encoder(images, training=False)
         found = [list(output.shape) for output in outputs] if isinstance(outputs, (list, tuple)) else outputs.shape
         expected = list(z.shape)
         if found != [expected, expected]:
@@ -128,8 +160,8 @@ class VAE(GenerativeModel):
             raise ValueError(f"a VAE needs a prior with a closed-form KL divergence, found {self.prior!r}") from error
 
 
-def _distributions():
-    """TensorFlow Probability's distributions; slow to import, and only VAEs need them."""
+def _distributions() -> Any:
+    """TensorFlow Probability's distributions, imported only for VAEs because the import is slow."""
     import tensorflow_probability as tfp
 
     return tfp.distributions
