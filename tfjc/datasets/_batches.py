@@ -30,7 +30,7 @@ def check_images(images: ArrayLike) -> np.ndarray:
     return images
 
 
-def whole_labels(labels: ArrayLike, count: int | None = None) -> np.ndarray:
+def integer_labels(labels: ArrayLike, count: int | None = None) -> np.ndarray:
     """`labels` as an array [N] of whole numbers. A second axis of size 1, which some datasets have, is dropped.
 
     Args:
@@ -55,7 +55,7 @@ def check_labels(labels: ArrayLike, num_classes: int, count: int | None = None) 
     Raises:
       ValueError: another shape, type or range.
     """
-    labels = whole_labels(labels, count)
+    labels = integer_labels(labels, count)
     low, high = (labels.min(), labels.max()) if len(labels) else (0, 0)
     if low < 0 or high >= num_classes:
         raise ValueError(
@@ -94,9 +94,8 @@ def batches(
     def batch(step):
         position = step * batch_size + tf.range(batch_size, dtype=tf.int64)
         epoch = position // count
-        two = tf.stack(
-            [_epoch_seed(seed, epoch[0]), _epoch_seed(seed, epoch[0] + 1)]
-        )  # a batch never spans three epochs
+        # A batch never spans more than two epochs.
+        two = tf.stack([_epoch_seed(seed, epoch[0]), _epoch_seed(seed, epoch[0] + 1)])
         index = tf.raw_ops.RandomIndexShuffle(
             index=position % count,
             seed=tf.gather(two, epoch - epoch[0]),

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tfjc.datasets import digits, gaussians, image_folder, prepared
-from tfjc.datasets._batches import whole_labels
+from tfjc.datasets._batches import integer_labels
 from tfjc.support import checks, noise
 
 
@@ -57,7 +57,7 @@ class Dataset:
             raise ValueError(f"dataset {self.name!r} has no labels")
         if len(self.images) < 5:
             raise ValueError(f"a fifth of dataset {self.name!r} cannot be held out: it has {len(self.images)} images")
-        labels = whole_labels(self.labels, len(self.images))
+        labels = integer_labels(self.labels, len(self.images))
         order = noise.rng(0, noise.Stream.HELD_OUT).permutation(len(self.images))
         parts = {"train": np.sort(order[len(order) // 5 :]), "test": np.sort(order[: len(order) // 5])}
         train, test = (Dataset(self.name, np.asarray(self.images)[i], labels[i], split) for split, i in parts.items())

@@ -43,7 +43,7 @@ class GenerativeModel(keras.Model):
     """
 
     images_per_sample = 1
-    train_function: Any  # Keras's
+    train_function: Any  # set by Keras
 
     def __init__(
         self,
@@ -105,7 +105,7 @@ class GenerativeModel(keras.Model):
             )
         if self.replicas > 1 and options.get("steps_per_execution", 1) != 1:
             raise ValueError(
-                f"Keras's loop over several steps cannot hold steps of several replicas, found steps_per_execution = "
+                f"Keras's loop over several steps does not work with several replicas, found steps_per_execution = "
                 f"{options['steps_per_execution']} with {self.replicas} replicas"
             )
         jit_compile = use_xla() if jit_compile is None else jit_compile
@@ -309,7 +309,8 @@ class GenerativeModel(keras.Model):
         # Dense, because Adam would square the rows of an embedding's sparse gradient one by one.
         gradients = [g if g is None else tf.convert_to_tensor(g) for g in gradients]
         if self.replicas > 1:  # the optimiser adds up the replicas' gradients
-            if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):  # checks the first replica alone
+            # A LossScaleOptimizer checks only the first replica's gradients.
+            if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
                 gradients = replicas.mean(gradients)
             gradients = [g if g is None else g / self.replicas for g in gradients]
         optimizer.apply(_together(gradients), variables)

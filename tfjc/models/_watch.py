@@ -54,7 +54,8 @@ class Watch:
     ) -> None:
         """Adds the gradients given to an optimiser, and the updated weights."""
         names = [self._named(variable) for variable in variables]
-        if not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):  # skips what is not finite
+        # A LossScaleOptimizer skips gradients that are not finite.
+        if not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
             found = zip(names, gradients, strict=True)
             self.look((f"gradient of {name}", gradient) for name, gradient in found if gradient is not None)
         self.look((f"weight {name}", variable) for name, variable in zip(names, variables, strict=True))

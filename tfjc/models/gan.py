@@ -101,17 +101,17 @@ class GAN(GenerativeModel):
         Raises:
           ValueError: images or labels do not fit the networks, or `dequantise` is set and the images are floats.
         """
-        self._check_whole(data.images)
+        self._check_integers(data.images)
         return super().training_data(data)
 
     def _check_images(self, images):
         images = super()._check_images(images)
         if len(images) < self.d_steps:
             raise ValueError(f"d_steps = {self.d_steps} needs at least {self.d_steps} images, found {len(images)}")
-        self._check_whole(images)
+        self._check_integers(images)
         return images
 
-    def _check_whole(self, images):
+    def _check_integers(self, images):
         if self.dequantise and not np.issubdtype(images.dtype, np.integer):
             raise ValueError(f"dequantise needs images of whole numbers 0 to 255 (uint8), found {images.dtype}")
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 LARGEST_SEED = 2**31 - 1  # TensorFlow's stateless seeds are int32, and so are the steps folded into them
-_LARGEST = 3.4e38  # float32's
+_LARGEST = 3.4e38  # of float32
 
 
 def nearest(name: str, valid: Iterable[Any], count: int = 3) -> list[str]:

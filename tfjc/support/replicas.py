@@ -46,9 +46,9 @@ def rows(draw: Callable[[tf.Tensor], tf.Tensor], shape: ArrayLike | tf.Tensor, p
         return draw(shape)
     shape = tf.convert_to_tensor(shape, tf.int32)
     n, size = context.num_replicas_in_sync, shape[0] // parts
-    everybody = draw(tf.concat([shape[:1] * n, shape[1:]], axis=0))
+    together = draw(tf.concat([shape[:1] * n, shape[1:]], axis=0))
     firsts = (tf.range(parts) * n + context.replica_id_in_sync_group) * size
-    return tf.gather(everybody, tf.reshape(firsts[:, None] + tf.range(size), [parts * size]))
+    return tf.gather(together, tf.reshape(firsts[:, None] + tf.range(size), [parts * size]))
 
 
 def mean(tensors: Sequence[tf.Tensor]) -> Sequence[tf.Tensor]:
