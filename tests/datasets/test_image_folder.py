@@ -156,7 +156,7 @@ def test_pixels_without_a_known_range_are_refused(mode, put, tmp_path):
 
 def test_a_tiff_whose_zero_is_white_is_refused(put, tmp_path):
     put("a.tif", Image.fromarray(RAMP), tiffinfo={262: 0})
-    assert "of which 0 is white" in refusal(tmp_path)
+    assert "in which 0 is white" in refusal(tmp_path)
 
 
 @pytest.mark.parametrize("ending", ["png", "jpg", "gif", "webp", "tif", "bmp"])

@@ -136,6 +136,8 @@ def test_xla_gives_the_same_update():
     """With the latents given, since TensorFlow's stateless random numbers are others under XLA than without."""
 
     class FixedPrior:
+        event_shape = tf.TensorShape([2])
+
         def sample(self, count, seed):
             return tf.reshape(tf.sin(tf.range(2.0 * tf.cast(count, tf.float32)) ** 2), [-1, 2])
 

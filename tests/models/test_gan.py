@@ -209,6 +209,8 @@ def test_xla_gives_the_same_update():
     """With fixed noise: TensorFlow's stateless random numbers are others under XLA than without."""
 
     class FixedPrior:
+        event_shape = tf.TensorShape([3])
+
         def sample(self, count, seed):
             return tf.reshape(tf.sin(tf.range(3.0 * tf.cast(count, tf.float32)) ** 2), [-1, 3])
 
@@ -329,7 +331,7 @@ def test_floats_on_another_scale_are_pointed_out():
         (lambda: gan().fit(np.zeros((64, 9, 9, 1))), r"makes images \(8, 8, 1\), the data's are \(9, 9, 1\)"),
         (
             lambda: gan(d_steps=5).fit(tf.data.Dataset.from_tensor_slices(IMAGES).batch(4)),
-            "d_steps = 5 needs as many images at least, found 4",
+            "d_steps = 5 needs at least 5 images, found 4",
         ),
         (lambda: gan().fit(iter(IMAGES)), "must be an array or a tf.data.Dataset, found "),
         (
