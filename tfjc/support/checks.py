@@ -48,15 +48,16 @@ def divisible(name: str, value: int, by: int, of: str) -> int:
     return value
 
 
-def integer(name: str, value: int, minimum: int | None = None, maximum: int | None = None) -> int:
+def integer(name: str, value: Any, minimum: int | None = None, maximum: int | None = None) -> int:
     """`value` as an int from `minimum` to `maximum`. Bools and fractions are refused."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise ValueError(f"{name} must be a whole number, found {value!r} ({type(value).__name__})")
-    if minimum is not None and value < minimum:
-        raise ValueError(f"{name} must be at least {minimum}, found {value}")
-    if maximum is not None and value > maximum:
-        raise ValueError(f"{name} must be at most {maximum}, found {value}")
-    return int(value)
+    number = int(value)
+    if minimum is not None and number < minimum:
+        raise ValueError(f"{name} must be at least {minimum}, found {number}")
+    if maximum is not None and number > maximum:
+        raise ValueError(f"{name} must be at most {maximum}, found {number}")
+    return number
 
 
 def seed(name: str, value: int) -> int:

@@ -61,8 +61,9 @@ def loaded(
     """
     z, y = model_inputs.tell_apart(inputs, source, latent=latent, labels=labels)
     described = model_inputs.described([z])
-    shape = tuple(latent_shape or z.shape)
-    if None in shape or math.prod(shape) < 1:
+    sizes = tuple(latent_shape or z.shape)
+    shape = tuple(size for size in sizes if size is not None)
+    if len(shape) < len(sizes) or math.prod(shape) < 1:
         raise ValueError(f"{source} leaves the shape of its latent open ({described}): name it (--latent_shape)")
     if len(shape) != len(z.shape) or any(a not in (None, b) for a, b in zip(z.shape, shape, strict=True)):
         raise ValueError(f"{source} takes latents of shape {list(z.shape)}, found latent_shape {list(shape)}")
