@@ -1,6 +1,7 @@
-"""Measurements of a generator. Each takes a callable z → images, never a model, and returns a flat dict."""
+"""Evaluators: each measures a generator, a callable z → images, and returns a flat dict of numbers."""
 
 from tfjc.evaluators import tfgan
+from tfjc.evaluators._protocols import Evaluator
 from tfjc.evaluators._ranges import OutputRange, tell
 from tfjc.evaluators._samples import NotFinite, Unavailable
 from tfjc.evaluators.classifier import Classifier, classifier
@@ -13,6 +14,7 @@ __all__ = [
     "Classifier",
     "ClassifierEvaluator",
     "ConditioningEvaluator",
+    "Evaluator",
     "Inception",
     "InceptionEvaluator",
     "MissingModes",

@@ -1,11 +1,13 @@
-"""The interval that a function's last operations say its values are in."""
+"""The interval of a function's values, read off the last operations of its graph."""
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 
-# Operations whose values are values of their input, in another order or form. A cast to integers is none of the ends of
-# a generator that is differentiated, and those of integer type are told by their type.
+# Operations that rearrange, interpolate or convert the values of their input. A cast to integers at the end does no
+# harm: a generator that is differentiated has none, and the range of uint8 images is told by their type.
 _SAME = {
     *("Identity", "IdentityN", "Reshape", "Squeeze", "ExpandDims", "Transpose", "EnsureShape", "Snapshot"),
     *("StopGradient", "PreventGradient", "CheckNumerics", "Cast", "StridedSlice", "Slice", "DepthToSpace"),
@@ -24,17 +26,17 @@ _ARITHMETIC = {
 _COMMUTES = {"Mul", "AddV2", "Minimum", "Maximum"}
 
 
-def of(function, *arguments) -> tuple[float, float]:
-    """(low, high) of `function`'s values, by its graph for tensors like `arguments`; infinite where that is not known.
+def of(function: Callable[..., Any], *arguments: tf.Tensor) -> tuple[float, float]:
+    """(low, high) of `function`'s values, from its graph for tensors like `arguments`; infinite where unknown.
 
-    The graph is followed from its output through operations that move values, arithmetic with one constant, and calls
-    of other functions, to the sigmoid, tanh or ReLU at its end: 2·sigmoid − 1 has (−1, 1). A function that TensorFlow
-    cannot trace has (−∞, ∞).
+    The search starts at the output. It goes back through operations that rearrange values, through arithmetic with one
+    constant, and into called functions, until it meets a sigmoid, tanh or ReLU. Example: 2·sigmoid − 1 gives (−1, 1).
+    A function that TensorFlow cannot trace gives (−∞, ∞).
     """
     specs = [tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in arguments]
     try:
         graph = tf.function(function, autograph=False, jit_compile=False).get_concrete_function(*specs).graph
-    except Exception:  # somebody's function can raise anything when it is traced
+    except Exception:  # a user's function can raise anything while it is traced
         return -math.inf, math.inf
     definition = graph.as_graph_def()
     functions = {entry.signature.name: entry for entry in definition.library.function}
@@ -42,7 +44,7 @@ def of(function, *arguments) -> tuple[float, float]:
 
 
 def _bounds(reference, nodes, functions):
-    """(low, high) of the tensor "node:0", or in a function's body "node:output:0"."""
+    """(low, high) of a tensor, named "node:0" in a graph and "node:output:0" in a function's body."""
     name, *rest = reference.split(":")
     node, place = nodes.get(name), int(rest[-1]) if rest else 0
     if node is None:  # an argument of a function
@@ -61,7 +63,7 @@ def _bounds(reference, nodes, functions):
 
 
 def _calculated(node, nodes, functions):
-    """(low, high) of an operation on a tensor and one number."""
+    """(low, high) of arithmetic between a tensor and one number."""
     operands = list(node.input)[:2]
     constants = [_constant(operand, nodes) for operand in operands]
     if constants[1] is None and node.op in _COMMUTES:
@@ -73,7 +75,7 @@ def _calculated(node, nodes, functions):
 
 
 def _constant(reference, nodes):
-    """The number that a node holds, or None."""
+    """The number that a constant node holds, or None."""
     node = nodes.get(reference.split(":")[0])
     while node is not None and node.op in ("Identity", "Cast"):
         node = nodes.get(node.input[0].split(":")[0])

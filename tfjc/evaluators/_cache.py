@@ -1,32 +1,33 @@
-"""What is worth computing once on a machine: trained classifiers, and the features of real images."""
+"""A cache on this machine for trained classifiers and the features of real images."""
 
 import contextlib
 import hashlib
 import os
 import pathlib
 import re
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
 from tfjc.support.files import replacing
 
 
-def directory():
-    """The cache of this machine: `TFJC_CACHE_DIR`, or `tfjc` in `XDG_CACHE_HOME` (`~/.cache` by default)."""
+def directory() -> pathlib.Path:
+    """The cache's directory: `TFJC_CACHE_DIR`, or `tfjc` in `XDG_CACHE_HOME` (`~/.cache` by default)."""
     home = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
     return pathlib.Path(os.environ.get("TFJC_CACHE_DIR") or pathlib.Path(home) / "tfjc")
 
 
-def path(kind, name):
-    """Where something of a kind is kept; whatever in `name` is not fit for a file's name becomes "_"."""
+def path(kind: str, name: str) -> pathlib.Path:
+    """The cache's file for `name` among those of a kind; "_" replaces characters that file names cannot hold."""
     return directory() / kind / re.sub(r"[^\w.-]+", "_", name)
 
 
 @contextlib.contextmanager
-def locked(file):
-    """One process at a time, for this file; where nothing can be locked, all at once."""
+def locked(file: pathlib.Path) -> Iterator[None]:
+    """A context that one process at a time enters for `file`. File systems without locks, and Windows, have no lock."""
     with contextlib.ExitStack() as stack:
-        with contextlib.suppress(OSError, ImportError):  # file systems without locks; Windows
+        with contextlib.suppress(OSError, ImportError):
             import fcntl
 
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -34,8 +35,8 @@ def locked(file):
         yield
 
 
-def digest(*parts):
-    """A name for arrays and texts: 16 hexadecimal digits of the SHA-256 of all of them."""
+def digest(*parts: object) -> str:
+    """The first 16 hexadecimal digits of the SHA-256 of arrays and texts."""
     found = hashlib.sha256()
     for part in parts:
         if isinstance(part, np.ndarray):
@@ -46,8 +47,8 @@ def digest(*parts):
     return found.hexdigest()[:16]
 
 
-def file_digest(root):
-    """The SHA-256 of a file, or of all files of a directory in the order of their names, as 16 hexadecimal digits."""
+def file_digest(root: pathlib.Path) -> str:
+    """The first 16 hexadecimal digits of the SHA-256 of a file, or of all files of a directory, sorted by name."""
     files = sorted(p for p in root.rglob("*") if p.is_file()) if root.is_dir() else [root]
     found = hashlib.sha256()
     for file in files:
@@ -58,8 +59,8 @@ def file_digest(root):
     return found.hexdigest()[:16]
 
 
-def array(name, key, compute):
-    """The array `name`, from the cache where it was computed for this `key`, else computed and kept."""
+def array(name: str, key: str, compute: Callable[[], np.ndarray]) -> np.ndarray:
+    """The array `name` for `key`, from the cache; `compute` makes it where the cache lacks it."""
     file = path("features", f"{name}-{key}.npz")
     found = _read(file)
     if found is None:
@@ -70,12 +71,12 @@ def array(name, key, compute):
 
 
 def _read(file):
-    """The array in a file; None where there is none, or another than was written."""
+    """The array in a file; None where the file is missing or damaged."""
     try:
         with np.load(file) as saved:
             found = saved["array"]
             return found if digest(found) == str(saved["digest"]) else None
-    except Exception:  # what is cut off or overwritten can raise anything, and is computed anew
+    except Exception:  # a damaged file can raise anything
         return None
 
 

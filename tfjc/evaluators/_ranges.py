@@ -1,4 +1,6 @@
-"""The range of a generator's images, found or given, and images brought from there to [−1, 1]."""
+"""The range of a generator's images, given or inferred, and the scaling of images from this range to [−1, 1]."""
+
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -8,56 +10,60 @@ from tfjc.evaluators import _bounds
 from tfjc.support import checks
 
 KNOWN = ((-1.0, 1.0), (0.0, 1.0), (0.0, 255.0), (-0.5, 0.5))
-LOOK = 1000  # samples from which values alone tell [0, 1]
-_SLACK = 5e-4  # of a range's width, by which rounding may exceed it
-_CLIPPED = 0.02  # of its width, by which clipping to a given range may move values on average
+LOOK = 1000  # with so many samples, values alone can tell [0, 1]
+_SLACK = 5e-4  # rounding may exceed a range by this share of its width
+_CLIPPED = 0.02  # clipping to a given range may move values by this share of its width, on average
 _REMEDY = "name it: output_range=(LOW, HIGH), --output_range=LOW,HIGH on the command line"
 
 
 class Seen:
-    """The extent of the images seen so far: `low`, `high`, `count`, and their type."""
+    """The least and greatest value (`low`, `high`), the number (`count`) and the type of the images seen so far."""
 
-    def __init__(self):
-        self.low, self.high, self.count, self.dtype = np.inf, -np.inf, 0, None
+    def __init__(self) -> None:
+        self.low, self.high, self.count = np.inf, -np.inf, 0
+        self.dtype: np.dtype | None = None
 
     def add(self, images: np.ndarray) -> "Seen":
-        """Looks at more images [B, ...]."""
+        """Takes more images [B, ...] into account; returns self."""
         self.low, self.high = min(self.low, float(images.min())), max(self.high, float(images.max()))
         self.count += len(images)
         self.dtype = images.dtype
         return self
 
     def within(self, low: float, high: float) -> bool:
-        """Whether all values lie in [low, high], but for rounding."""
+        """Whether all values lie in [low, high], up to rounding."""
         slack = _SLACK * (high - low)
         return self.low >= low - slack and self.high <= high + slack
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"[{self.low:g}, {self.high:g}] in {self.count} samples"
 
 
 class OutputRange:
-    """Which values of a generator are black and white, how that is known, and the images in [−1, 1].
+    """The values of a generator that are black and white. `scale` maps its images to [−1, 1].
 
     Attributes:
       low, high: the range.
-      reason: how it is known: "given", "operations" (the last of the generator's graph), "type" or "values".
-      clipped: the share of all values so far that were outside a range that was given, and were clipped to it.
+      reason: how the range is known: "given", "operations" (the last ones of the generator's graph), "type" or
+        "values".
     """
 
-    def __init__(self, low: float, high: float, reason: str):
+    def __init__(self, low: float, high: float, reason: str) -> None:
         self.low, self.high, self.reason = float(low), float(high), reason
         self._seen, self._values, self._outside, self._moved = Seen(), 0, 0, 0.0
 
     @property
     def clipped(self) -> float:
-        """The share of values that were clipped."""
+        """The share of all values so far that were clipped to a given range."""
         return self._outside / max(1, self._values)
 
     def scale(self, images: np.ndarray) -> np.ndarray:
         """Images as float32 in [−1, 1]: (x − low)/((high − low)/2) − 1.
 
-        Values outside of a range that was given are clipped; else they raise ValueError.
+        Values outside a given range are clipped.
+
+        Raises:
+          ValueError: values lie outside an inferred range.
         """
         now = Seen().add(images)
         self._seen.add(images)
@@ -67,7 +73,7 @@ class OutputRange:
         elif not now.within(self.low, self.high):
             raise ValueError(
                 f"images must lie in {self}, which is the generator's range by its {self.reason}, found {now}; "
-                f"if its range is another one, {_REMEDY} (values outside it are clipped)"
+                f"if the generator has another range, {_REMEDY} (values outside are then clipped)"
             )
         return images if (self.low, self.high) == (-1.0, 1.0) else (images - self.low) / _half(self) - np.float32(1.0)
 
@@ -79,18 +85,19 @@ class OutputRange:
         return within
 
     def check(self) -> None:
-        """Raises ValueError where all images together contradict the range."""
+        """Raises ValueError if the images so far contradict the range."""
         if self.reason == "given" and self._moved > _CLIPPED * (self.high - self.low) * max(1, self._values):
             raise ValueError(
                 f"output_range is ({self.low:g}, {self.high:g}), but values run over {self._seen}, and "
-                f"{self.clipped:.0%} of them are outside: that is not the generator's range"
+                f"{self.clipped:.0%} of them are outside: output_range is not the generator's range"
             )
         if self.high == 255.0 and self._seen.within(0.0, 1.0):
             raise ValueError(
-                f"values run over {self._seen}, as those of a generator of [0, 1] do, not over {self}; {_REMEDY}"
+                f"expected values over {self}, found values over {self._seen}, as a generator with range [0, 1] makes; "
+                f"{_REMEDY}"
             )
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"[{self.low:g}, {self.high:g}]"
 
 
@@ -99,24 +106,24 @@ def _half(found):
 
 
 def _fills(seen, low, high):
-    """Whether values come near both ends of a range: within 2 % of the lower one, 10 % of the upper one."""
+    """Whether values come near both ends of a range: to within 2 % of its width below, 10 % above."""
     return seen.low <= low + 0.02 * (high - low) and seen.high >= high - 0.1 * (high - low)
 
 
-def check_given(output_range: tuple | None) -> tuple[float, float] | None:
-    """`output_range` as two numbers, the lower one first; None stays None. Raises ValueError for anything else."""
+def check_given(output_range: Sequence[float] | None) -> tuple[float, float] | None:
+    """`output_range` as (low, high), or None for None. Raises ValueError for anything but two ascending numbers."""
     if output_range is None:
         return None
     if not isinstance(output_range, (tuple, list)) or len(output_range) != 2:
         raise ValueError(f"output_range must be two numbers, such as (0, 1) or (0, 255), found {output_range!r}")
     low, high = (checks.real("output_range", value) for value in output_range)
     if not low < high:
-        raise ValueError(f"output_range must be the lower and the higher number, found ({low:g}, {high:g})")
+        raise ValueError(f"output_range must be the lower and then the higher number, found ({low:g}, {high:g})")
     return low, high
 
 
 def from_given(given: tuple[float, float], bounds: tuple[float, float]) -> OutputRange:
-    """The range that was given; ValueError where the generator's last operations say another one."""
+    """The given range. Raises ValueError if the generator's last operations have another known range."""
     known = _known(bounds)
     if known not in (None, given):
         raise ValueError(
@@ -127,11 +134,11 @@ def from_given(given: tuple[float, float], bounds: tuple[float, float]) -> Outpu
 
 
 def from_values(seen: Seen) -> OutputRange | None:
-    """The range that values alone tell, also of a few images; None where they do not tell.
+    """The range that follows from the values of even a few images; None if they leave it open.
 
-    - uint8 is in [0, 255], whatever the values.
-    - Values in [−1, 1] of which some are negative, and some beyond ±0.5, are in [−1, 1].
-    - Values in [0, 255] of which some are over 127 are in [0, 255].
+    - uint8 images have [0, 255].
+    - Values in [−1, 1], of which some are negative and some beyond ±0.5, have [−1, 1].
+    - Values in [0, 255], of which some are over 127, have [0, 255].
     """
     if seen.dtype == np.uint8:
         return OutputRange(0.0, 255.0, "type")
@@ -141,7 +148,7 @@ def from_values(seen: Seen) -> OutputRange | None:
 
 
 def from_operations(bounds: tuple[float, float]) -> OutputRange | None:
-    """The known range that the last operations of a generator say, or None."""
+    """The known range that equals the bounds of the generator's last operations, or None."""
     known = _known(bounds)
     return None if known is None else OutputRange(known[0], known[1], "operations")
 
@@ -151,13 +158,14 @@ def _known(bounds):
 
 
 def from_many(seen: Seen, dark: bool) -> OutputRange:
-    """The range that the values of all samples looked at tell, where `from_values` did not.
+    """The range that follows from the values of all samples, where `from_values` leaves it open.
 
-    - Values of 1,000 samples or more that run from 0 to 1 are in [0, 1], where real images are not as bright (`dark`:
-      some of their values are under −0.5).
-    - Values around 0 are in [−1, 1], unless they run from −0.5 to 0.5.
+    - Values of 1,000 samples or more that run from 0 to 1 have [0, 1], if the real images are dark: some of their
+      values, in [−1, 1], are under −0.5.
+    - Values in [−0.5, 0.5], of which some are negative, have [−1, 1], unless they come near both ends of [−0.5, 0.5].
 
-    Raises ValueError for anything else, with what was found.
+    Raises:
+      ValueError: neither rule applies.
     """
     if seen.within(0.0, 1.0) and _fills(seen, 0.0, 1.0) and seen.count >= LOOK and dark:
         return OutputRange(0.0, 1.0, "values")
@@ -170,12 +178,14 @@ def from_many(seen: Seen, dark: bool) -> OutputRange:
     )
 
 
-def bounds(generate, z, labels) -> tuple[float, float]:
-    """(low, high) of G's values by the last operations of its graph; infinite where that is not known."""
+def bounds(generate: geometry.Generator, z: tf.Tensor, labels: tf.Tensor | None) -> tuple[float, float]:
+    """(low, high) of G's values by the last operations of its graph; infinite where unknown."""
     arguments = [tensor for tensor in (z, labels) if tensor is not None]
     return _bounds.of(lambda *tensors: tf.convert_to_tensor(geometry.run(generate, *tensors)), *arguments)
 
 
-def tell(generate, z, images: np.ndarray, labels=None) -> OutputRange | None:
-    """The range of G's images at z, by its operations or these values; None where that cannot be told."""
+def tell(
+    generate: geometry.Generator, z: tf.Tensor, images: np.ndarray, labels: tf.Tensor | None = None
+) -> OutputRange | None:
+    """The range of G's images by its last operations, or else by the values of its `images` at z; None if unknown."""
     return from_operations(bounds(generate, z, labels)) or from_values(Seen().add(images))

@@ -1,7 +1,9 @@
-"""What evaluators of samples share: their latents, and the images that a generator makes of these."""
+"""The latents of evaluators, and the images that a generator makes of these latents."""
 
 import dataclasses
 import functools
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -13,17 +15,19 @@ from tfjc.support.images import to_images
 
 
 class Unavailable(ValueError):
-    """What an evaluator needs is not on this machine: the message says how to get it here."""
+    """A network or package that an evaluator needs is not on this machine. The message says how to get it."""
 
 
 class NotFinite(ValueError):
-    """A generator makes values that are not finite: there is nothing to score."""
+    """The samples hold values that are not finite, and cannot be scored."""
 
 
-def dataset(data):
-    """`data`, which must be a `datasets.Dataset`, with its images as an array.
+def dataset(data: datasets.Dataset) -> datasets.Dataset:
+    """`data` with its images as an array.
 
-    Raises ValueError for images of floating type that have no negative value: those are in [0, 1], not in [−1, 1].
+    Raises:
+      ValueError: `data` is no `datasets.Dataset`, or its floating-point images have no negative value: they are in
+        [0, 1], not in [−1, 1].
     """
     if not isinstance(data, datasets.Dataset):
         example = "tfjc.datasets.Dataset('mine', images, labels)"
@@ -37,8 +41,8 @@ def dataset(data):
     return dataclasses.replace(data, images=images)
 
 
-def latents(z, labels, least=1):
-    """(z float32 [N, n_z], labels [N, ...] or None), one for each of at least `least` samples, else ValueError."""
+def latents(z: tf.Tensor, labels: tf.Tensor | None, least: int = 1) -> tuple[tf.Tensor, tf.Tensor | None]:
+    """(z as float32 [N, n_z], labels [N, ...] or None). Raises ValueError for other shapes or N < `least`."""
     z = checks.rank("z", tf.cast(z, tf.float32), 2, "[N, n_z]")
     if len(z) < least:
         raise ValueError(f"at least {least} samples are needed, found {len(z)} latents")
@@ -48,10 +52,20 @@ def latents(z, labels, least=1):
     return z, labels
 
 
-def generated(generate, z, labels, batch_size, data, output_range):
-    """Batches of G(z) in [−1, 1], float32 arrays, from the `OutputRange` that `find_range` returned (None for points).
+def generated(
+    generate: geometry.Generator,
+    z: tf.Tensor,
+    labels: tf.Tensor | None,
+    batch_size: int,
+    data: datasets.Dataset,
+    output_range: _ranges.OutputRange | None,
+) -> Iterator[np.ndarray]:
+    """Batches of G(z) as float32 arrays, scaled from `output_range` to [−1, 1]; points (None) are not scaled.
 
-    In a strategy's scope its replicas share each. Raises ValueError for samples unlike the dataset's images.
+    In the scope of a distribution strategy, its replicas share each batch.
+
+    Raises:
+      ValueError: samples are unlike the dataset's images, or contradict `output_range`.
     """
     for images in _made(generate, z, labels, batch_size):
         check(images, data)
@@ -60,10 +74,18 @@ def generated(generate, z, labels, batch_size, data, output_range):
         output_range.check()
 
 
-def find_range(generate, z, labels, batch_size, data, given=None):
-    """The `OutputRange` of a generator of images, found from as many samples as it takes, up to 1,000; None for points.
+def find_range(
+    generate: geometry.Generator,
+    z: tf.Tensor,
+    labels: tf.Tensor | None,
+    batch_size: int,
+    data: datasets.Dataset,
+    given: tuple[float, float] | None = None,
+) -> _ranges.OutputRange | None:
+    """The range of a generator's images, `given` or inferred from 2 to 1,000 samples; None for points.
 
-    Raises ValueError for samples unlike the dataset's images, and where the range is not known for certain.
+    Raises:
+      ValueError: samples are unlike the dataset's images, or the range stays open.
     """
     is_image = len(data.image_shape) == 3
     if given is not None and not is_image:
@@ -85,8 +107,8 @@ def find_range(generate, z, labels, batch_size, data, given=None):
     return _ranges.from_many(seen, _is_dark(data))
 
 
-def in_range(images, data, given=None):
-    """Images from anywhere as an array [N, ...] of uint8, or of floats in [−1, 1]; `given` as in `find_range`."""
+def in_range(images: np.ndarray, data: datasets.Dataset, given: tuple[float, float] | None = None) -> np.ndarray:
+    """Images as an array [N, ...] of uint8, or of floats in [−1, 1]; `given` as in `find_range`."""
     images = np.asarray(images)
     if not np.issubdtype(images.dtype, np.floating) or images.ndim != 4 or not images.size:
         return datasets.check_images(images)
@@ -105,7 +127,7 @@ def _is_dark(data):
 
 
 def _made(generate, z, labels, batch_size):
-    """Batches of G(z) as arrays of the type that G returns; of 16 bits as float32."""
+    """Batches of G(z) as arrays: integers in their own type, all floats as float32."""
     run = functools.partial(geometry.run, generate)
     if replicas.is_distributed():
         run = tf.function(replicas.split(run), autograph=False)
@@ -119,16 +141,16 @@ def _made(generate, z, labels, batch_size):
         yield np.asarray(tf.cast(images, tf.float32) if images.dtype.is_floating else images)
 
 
-def shared(network):
-    """`network`, images → tensors, by all replicas of this process, each of which takes a part of the images.
+def shared(network: Callable[..., Any]) -> Callable[..., Any]:
+    """`network`, images → tensors, run by all replicas of this process on a part of the images each.
 
-    Not by those of other workers: what one has in its cache, another may have to compute.
+    Replicas of other workers take no part: one worker may have the results in its cache while another computes them.
     """
     return replicas.split(network) if _mirrored() else network
 
 
-def at_once(batch_size):
-    """How many images are taken at once: `batch_size` by each replica of this process."""
+def at_once(batch_size: int) -> int:
+    """How many images are processed at once: `batch_size` on each replica of this process."""
     return checks.integer("batch_size", batch_size, minimum=1) * (replicas.count() if _mirrored() else 1)
 
 
@@ -136,8 +158,8 @@ def _mirrored():
     return isinstance(tf.distribute.get_strategy(), tf.distribute.MirroredStrategy)
 
 
-def check(images, data):
-    """`images`, which must be like the dataset's; raises ValueError with what was found, NotFinite for nan."""
+def check(images: np.ndarray, data: datasets.Dataset) -> np.ndarray:
+    """`images`; raises ValueError if their shape is not the dataset's, NotFinite if values are not finite."""
     shape = data.image_shape
     if images.shape[1:] != shape:
         raise ValueError(f"images must be {list(shape)} as those of {data.name} are, found {list(images.shape[1:])}")

@@ -1,9 +1,11 @@
-"""What a generator is doing, measured once: spectra, quotients, directions; as records, figures and a table."""
+"""Analyses one generator: spectra, quotients and directions in z, as records, figures and a table."""
 
 import json
 import os
 import pathlib
 import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -14,34 +16,46 @@ from tfjc.geometry import eigenvectors, spectrum
 from tfjc.support import figures, precision
 from tfjc.support.files import replacing, write_text
 
-WALKS, STEPS, REACH = 4, 9, 2.0  # latents walked from, pictures of a walk, and how far it goes to either side
-_KEPT = 8  # directions at each end that spectra.npz keeps of each latent
+WALKS, STEPS, REACH = 4, 9, 2.0  # number of walks, pictures in each walk, its length to either side of the latent
+_KEPT = 8  # directions at each end of a spectrum that spectra.npz keeps for each latent
 
 
-def analyze(generate, z, output, *, labels=None, chunk=None, seed=0, about=None, progress=None):
+def analyze(
+    generate: geometry.Generator,
+    z: tf.Tensor | np.ndarray,
+    output: str | os.PathLike,
+    *,
+    labels: tf.Tensor | np.ndarray | None = None,
+    chunk: int | None = None,
+    seed: int = 0,
+    about: Mapping[str, Any] | None = None,
+    progress: Callable[[int], Any] | None = None,
+) -> dict[str, Any]:
     """Measures a generator at latents z and writes `analysis.json`, `spectra.npz` and figures into a directory.
 
-    - `analysis.json`: the keys of `metrics.jsonl` (see docs/records.md) with log-determinant, effective and stable
-      rank, the average Jacobian's log-condition number, the output's shape and range, the `scale` that σ, Q and ln det
-      M_z refer to (the generator's own, [low, high], or None where it cannot be told), and `finite_differences`: the
-      relative distance of σ_max from ‖G(z + hv) − G(z − hv)‖/2h along v_max, a check on the derivatives themselves;
-    - `spectra.npz`: z [B, n_z], singular_values [B, n_z], average_jacobian [n_z], average_metric_tensor [n_z, n_z],
-      most and least [B, n_z, ≤ 8] (directions in columns, from the most moving, and from the least);
-    - `spectra.png`: each spectrum, the log-condition numbers' histogram, the spectrum of E[J];
-    - `walks.png`: images along the directions that move the image most and least, where the output is images.
+    - `analysis.json`: most keys of `metrics.jsonl` (see docs/records.md), the log-determinant, the effective and
+      stable rank, the log-condition number of the average Jacobian, the output's shape and range. `scale` is the range
+      of the generator's images [low, high], which σ, Q and ln det M_z refer to, or None where it is unknown.
+      `finite_differences` checks the derivatives: it is the relative distance between σ_max and
+      ‖G(z + hv) − G(z − hv)‖/2h along v_max.
+    - `spectra.npz`: z [B, n_z], singular_values [B, n_z], average_jacobian [n_z], average_metric_tensor [n_z, n_z] and
+      its eigenvectors average_vectors [n_z, n_z]; most and least [B, n_z, ≤ 8], directions in columns, beginning with
+      the direction that moves the image most, and least.
+    - `spectra.png`: the spectrum at each latent, the histogram of log-condition numbers, the spectrum of E[J].
+    - `walks.png`: images along the directions that move the image most and least. Written if outputs are images.
 
     Args:
       generate: callable z [B, n_z] → x [B, ...], or (z, labels) → x.
-      z: latents [B, n_z]; in float64 for a generator that computes in it.
+      z: latents [B, n_z], in float64 for a generator that computes in float64.
       output: directory to write.
-      labels: [B, ...] beside z.
+      labels: [B, ...], one for each latent.
       chunk: as in `tfjc.geometry.jacobian`.
-      seed: of the steps in z that quotients are taken along.
-      about: dict put first into `analysis.json`.
-      progress: called with the number of latents of each block that is done.
+      seed: of the steps in z for the quotients.
+      about: entries that `analysis.json` begins with.
+      progress: called with the number of latents in each finished block.
 
     Returns:
-      What `analysis.json` holds.
+      The content of `analysis.json`.
 
     Raises:
       ValueError: as `tfjc.geometry.jacobian`; or the generator has more latent numbers than outputs.
@@ -73,23 +87,21 @@ def analyze(generate, z, output, *, labels=None, chunk=None, seed=0, about=None,
 
 
 def _look(generate, z, labels):
-    """The images at z; ValueError where this is no generator whose spectra could be measured."""
+    """The images at z. Raises ValueError if n_x < n_z, G fails at z, or no output is finite."""
     n_z, n_x = z.shape[1], geometry.inspect(generate, z, labels).n_x
     if n_x < n_z:
-        raise ValueError(
-            f"expected a generator, with n_x ≥ n_z, found n_z = {n_z} and n_x = {n_x}, as classifiers have"
-        )
+        raise ValueError(f"expected a generator, with n_x ≥ n_z, found n_z = {n_z} and n_x = {n_x}, as in classifiers")
     try:
         images = np.asarray(tf.cast(geometry.run(generate, z, labels), tf.float32))
     except tf.errors.OpError as error:
         raise ValueError(f"the generator fails on these latents: {geometry.summary(error)}") from error
     if not np.isfinite(images).any():
-        raise ValueError("the generator makes nothing finite: its weights have diverged")
+        raise ValueError("no output of the generator is finite: its weights have diverged")
     return images
 
 
 def _make(output):
-    """The directory `output`, made; before anything is computed."""
+    """Makes the directory `output`; raises ValueError if it cannot be made or written."""
     run = pathlib.Path(output)
     try:
         run.mkdir(parents=True, exist_ok=True)
@@ -103,7 +115,7 @@ def _make(output):
 def _measurements(generate, z, labels, seed, found, scale):
     evaluator = evaluators.ConditioningEvaluator(z, labels=labels, seed=seed)
     measured = evaluator.summary(found, evaluator.quotients(generate))
-    if scale is None or (scale.low, scale.high) != (-1.0, 1.0):  # the paper's interval [1, 20] is for images in [−1, 1]
+    if scale is None or (scale.low, scale.high) != (-1.0, 1.0):  # [λ_min, λ_max] = [1, 20] is for images in [−1, 1]
         measured = {name: value for name, value in measured.items() if name not in ("clamped_low", "clamped_high")}
     beyond = {name: getattr(found, name) for name in ("log_determinant", "effective_rank", "stable_rank")}
     return {
@@ -115,7 +127,7 @@ def _measurements(generate, z, labels, seed, found, scale):
 
 
 def _check(generate, z, labels, found):
-    """Median over latents of |‖G(z + hv) − G(z − hv)‖/(2hσ_max) − 1| along v_max (eq. 5): errors of order h²."""
+    """Median over latents of |‖G(z + hv) − G(z − hv)‖/(2hσ_max) − 1| along v_max (eq. 5). Its error is O(h²)."""
     h = max(1e-2, found.epsilon ** (1 / 3))
     step, ends = tf.cast(h * found.vectors[:, :, 0], z.dtype), []
     with geometry.same_noise(geometry.inspect(generate, z, labels).states) as restart:
@@ -155,11 +167,10 @@ def _write_walks(path, generate, z, labels, found, images):
     figures.walks(np.stack(rows), titles, offsets, path)
 
 
-def as_pictures(x, reference=None):
+def as_pictures(x: np.ndarray, reference: np.ndarray | None = None) -> np.ndarray | None:
     """Outputs as pictures [B, height, width, 1 or 3] in [0, 1], or None where they are no images.
 
-    Images may have their colours first or last, or lack that axis; the range is taken as [−1, 1], [0, 1] or [0, 255],
-    whichever is the narrowest that holds `reference` (x by default).
+    The channel axis may be first, last or missing. The range is the `scale` of `reference` (by default x).
     """
     x = x[..., None] if x.ndim == 3 else x
     if x.ndim != 4:
@@ -171,15 +182,15 @@ def as_pictures(x, reference=None):
     return np.clip((x - low) / (high - low), 0.0, 1.0)
 
 
-def scale(x):
-    """The range that outputs are taken to be in: (−1, 1), (0, 1) or (0, 255)."""
+def scale(x: np.ndarray) -> tuple[float, float]:
+    """The range that outputs are drawn with: (0, 255) if some exceed 2, else (0, 1) if none is negative, or (−1, 1)."""
     if x.max() > 2.0:
         return 0.0, 255.0
     return (0.0, 1.0) if x.min() >= 0.0 else (-1.0, 1.0)
 
 
-def table(result):
-    """The result of `analyze` as text, a line a quantity."""
+def table(result: Mapping[str, Any]) -> str:
+    """The result of `analyze` as text, one quantity a line."""
     quantiles, n_z = result["log_condition_quantiles"], result["n_z"]
     low, high = result["output_range"]
     lines = {
@@ -213,14 +224,14 @@ def _quotient(result):
 
 def _scale(result):
     if result["scale"] is None:
-        return "as they are: their range cannot be told"
+        return "as made: their range is unknown"
     low, high = result["scale"]
     factor = "" if (low, high) == (-1.0, 1.0) else f"; on [−1, 1] σ and Q are {2.0 / (high - low):.4g} times as large"
     return f"in [{low:g}, {high:g}]{factor}"
 
 
-def remarks(result):
-    """What a reader should know before believing the numbers: a sentence each."""
+def remarks(result: Mapping[str, Any]) -> Iterator[str]:
+    """Warnings about the numbers of `analyze`, one sentence or more each."""
     if not result["sigma_max"] > 0.0:
         yield "J_z is 0 or not finite: the output does not depend on z, or the weights have diverged."
         return
@@ -246,17 +257,18 @@ def _on_precision(result):
     if result["epsilon"] > 1e-4:
         yield (
             f"the generator computes in 16 bits (ε = {result['epsilon']:.1g}): small σ, Q and finite differences are "
-            "rounded; --float64 tells, where it can be had."
+            "rounded; --float64 gives exact values for Keras models."
         )
     infinite = result["infinite_latents"]
     if infinite:
         yield (
-            f"at {infinite:.0%} of the latents J_z is rank-deficient: some directions in z do nothing at all (one does "
-            f"where z is normalised). {result['rank']:.4g} of {result['n_z']} directions move the output by more than "
-            f"rounding; their log-condition number is {result['nonzero_log_condition']:.2f}."
+            f"at {infinite:.0%} of the latents J_z is rank-deficient: some directions in z do not move the output (a "
+            f"generator that normalises z has one such direction). {result['rank']:.4g} of {result['n_z']} directions "
+            "move the output by more than rounding; their log-condition number is "
+            f"{result['nonzero_log_condition']:.2f}."
         )
     if 1.0 - result["resolved"] > infinite:
         yield (
             f"at {1.0 - result['resolved'] - infinite:.0%} of the latents σ_min is below the rounding of the Jacobian, "
-            "and ln κ no more than a rough value; --float64 decides, where it can be had."
+            "and ln κ is a rough value; --float64 gives an exact value for Keras models."
         )

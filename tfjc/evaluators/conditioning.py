@@ -1,6 +1,9 @@
 """Conditioning of a generator on a fixed batch of latents (Odena et al. 2018, sections 3 and 4)."""
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
 from tfjc import geometry, penalties
@@ -8,23 +11,23 @@ from tfjc.geometry import spectrum
 from tfjc.support import checks, noise, precision
 
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
-_MEANS = ("rank", "nonzero_log_condition", "log_scale", "participation_ratio")  # recorded as means over the latents
+_MEANS = ("rank", "nonzero_log_condition", "log_scale", "participation_ratio")  # recorded as means over latents
 
 NO_QUOTIENT = (
     "the generator draws noise that cannot be repeated (tf.random.normal or the like), so Q would measure the noise; "
     "keras.random with a keras.random.SeedGenerator can be repeated"
 )
-_NEGLIGIBLE = 1e-3  # the share of Q that noise may make
+_NEGLIGIBLE = 1e-3  # the share of Q that may be noise
 
 
 class ConditioningEvaluator:
-    """Measures spectra and quotients at the same latents, and along the same steps in z, every time.
+    """Measures spectra and quotients. Latents and steps in z are the same at each measurement.
 
     Args:
-      z: latents [B, n_z], which stay fixed.
-      clamping: `JacobianClamping` that gives ε, and the interval for the clamped fractions; the paper's by default,
-        so that unclamped runs can be compared with clamped ones.
-      labels: [B, ...] for a class-conditional generator, which stay with their latents.
+      z: latents [B, n_z].
+      labels: [B, ...] for a class-conditional generator, one for each latent.
+      clamping: gives ε, and the interval [λ_min, λ_max] for the clamped fractions. The paper's values by default, so
+        that unclamped runs compare with clamped ones.
       chunk: as in `tfjc.geometry.jacobian`.
       seed: of the steps in z.
 
@@ -32,10 +35,18 @@ class ConditioningEvaluator:
       ValueError: z is not [B, n_z], labels do not fit it, or clamping is no `JacobianClamping`.
     """
 
-    def __init__(self, z, *, labels=None, clamping=None, chunk=None, seed=0):
+    def __init__(
+        self,
+        z: npt.ArrayLike,
+        *,
+        labels: npt.ArrayLike | None = None,
+        clamping: penalties.JacobianClamping | None = None,
+        chunk: int | None = None,
+        seed: int = 0,
+    ) -> None:
         self.z = checks.rank("z", tf.cast(z, tf.float32), 2, "[B, n_z]")
         self.labels = None if labels is None else tf.convert_to_tensor(labels)
-        if labels is not None and self.labels.shape[:1] != self.z.shape[:1]:
+        if self.labels is not None and self.labels.shape[:1] != self.z.shape[:1]:
             raise ValueError(f"labels must be [{len(self.z)}, ...], one for each latent, found {self.labels.shape}")
         self.clamping = penalties.JacobianClamping() if clamping is None else clamping
         if not hasattr(self.clamping, "clamped"):
@@ -45,25 +56,25 @@ class ConditioningEvaluator:
             self.z, noise.seed(checks.seed("seed", seed), noise.Stream.DIRECTIONS)
         )
 
-    def __call__(self, generate):
-        """The measurements as a flat dict of numbers and of lists or dicts of numbers, as `metrics.jsonl` has them."""
+    def __call__(self, generate: geometry.Generator) -> dict[str, Any]:
+        """The measurements under the names of `metrics.jsonl`: numbers, and lists or dicts of numbers."""
         return self.summary(*self.measure(generate))
 
-    def measure(self, generate):
-        """(the `Spectrum` at z, the quotients Q [B] in inference mode or None) of the generator `generate`.
+    def measure(self, generate: geometry.Generator) -> tuple[geometry.Spectrum, np.ndarray | None]:
+        """(the `Spectrum` at z, the `quotients` Q [B] or None).
 
-        The states of noise that the generator draws are afterwards what they were before.
+        Restores the state of the generator's random seeds.
         """
         with geometry.same_noise(geometry.inspect(generate, self.z, self.labels).states) as restart:
             found = spectrum(generate, self.z, labels=self.labels, chunk=self.chunk)
             restart()
             return found, self.quotients(generate)
 
-    def quotients(self, generate) -> np.ndarray | None:
-        """Q [B] between each latent and its neighbour at distance ε, in inference mode, with the same noise at both.
+    def quotients(self, generate: geometry.Generator) -> np.ndarray | None:
+        """Q [B] between each latent and its neighbour at distance ε, in inference mode and with the same noise at both.
 
-        None for a generator whose noise cannot be held: it gives two images for one z and the same states of its
-        seeds, as with tf.random.normal. `NO_QUOTIENT` says so.
+        None for a generator whose noise cannot be repeated, such as tf.random.normal: with the same z and the same
+        state of its seeds, it makes two different images. The reason is `NO_QUOTIENT`.
         """
         images = []
         with precision.without_tf32():
@@ -78,8 +89,8 @@ class ConditioningEvaluator:
         rounding = 16 * inspection.epsilon * precision.safe_norm(x).numpy() / self.clamping.epsilon
         return None if np.any(noise > _NEGLIGIBLE * q + rounding) else q
 
-    def summary(self, spectrum, q):
-        """The flat dict for a `Spectrum` and quotients [B]; where these are None it has `no_quotient` instead."""
+    def summary(self, spectrum: geometry.Spectrum, q: np.ndarray | None) -> dict[str, Any]:
+        """The flat dict for a `Spectrum` and quotients [B]. For quotients None it has `no_quotient`, the reason."""
         return {
             "mean_log_condition": spectrum.mean_log_condition,
             "median_log_condition": spectrum.median_log_condition,
@@ -101,5 +112,5 @@ class ConditioningEvaluator:
 
 
 def _quantiles(values):
-    # "lower" takes actual values, so that an infinite one does not make its neighbours nan.
+    # Interpolating between a finite and an infinite value would give nan; "lower" takes actual values.
     return {str(q): float(np.quantile(values, q, method="lower")) for q in QUANTILES}

@@ -1,39 +1,45 @@
 """Scores a trained generator against a dataset, once."""
 
 import datetime
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import tensorflow as tf
 
 import tfjc
-from tfjc import datasets, evaluators
+from tfjc import datasets, evaluators, geometry
 
 
 def choose(
-    z,
+    z: tf.Tensor,
     *,
-    labels=None,
-    dataset=datasets.load,
-    scores=None,
-    data_dir=None,
-    manual_dir=None,
-    inception=False,
-    configured=None,
-    output_range=None,
-):
+    labels: tf.Tensor | None = None,
+    dataset: Callable[..., datasets.Dataset] = datasets.load,
+    scores: Sequence[Any] | None = None,
+    data_dir: str | os.PathLike | None = None,
+    manual_dir: str | os.PathLike | None = None,
+    inception: bool = False,
+    configured: Mapping[Any, Callable[..., evaluators.Evaluator]] | None = None,
+    output_range: Sequence[float] | None = None,
+) -> list[evaluators.Evaluator]:
     """The evaluators for a trained generator, made for its latents z [N, n_z].
 
     Args:
       z: latents of the samples.
       labels: [N, ...] for a class-conditional generator.
       dataset: callable (data_dir, manual_dir) → `datasets.Dataset`.
-      scores: callables (z, data, labels) → evaluator, or pairs of one and an interval, as `train_and_evaluate.scores`
-        has them; by default what suits the data: modes for Gaussians, a classifier where there are labels,
-        Inception's for colour images.
+      scores: callables (z, data, labels) → evaluator, or pairs of such a callable and an interval as in
+        `train_and_evaluate.scores`. By default those that suit the data: missing modes for Gaussians, a classifier's
+        scores for labelled images, Inception's scores for images of 3 channels.
       data_dir, manual_dir: as in `tfjc.datasets.load`.
-      inception: whether Inception's scores are wanted in any case.
-      configured: {evaluator's class: callable to make it by}, for those that are not named in `scores`.
+      inception: whether to add Inception's scores where `scores` lacks them.
+      configured: {evaluator's class: callable that makes it}, for evaluators that `scores` does not name.
       output_range: as in `tfjc.evaluators.ClassifierEvaluator`; None leaves it to each evaluator.
 
     Raises:
-      ValueError: the data are not to be had, or nothing suits them.
+      ValueError: the dataset cannot be loaded, or no score suits it.
     """
     data = dataset(data_dir=data_dir, manual_dir=manual_dir)
     chosen = _suited(data) if not scores else [pair[0] if isinstance(pair, (tuple, list)) else pair for pair in scores]
@@ -47,7 +53,9 @@ def choose(
     if inception and not any(isinstance(evaluator, evaluators.InceptionEvaluator) for evaluator in made):
         made.append(make(evaluators.InceptionEvaluator))
     if not made:
-        raise ValueError(f"dataset {data.name!r} has neither labels nor colours: no scores suit it")
+        raise ValueError(
+            f"no score suits dataset {data.name!r}: expected labels or images of 3 channels, found neither"
+        )
     return made
 
 
@@ -58,17 +66,29 @@ def _suited(data):
     return classifier + ([evaluators.InceptionEvaluator] if data.image_shape[-1] == 3 else [])
 
 
-def evaluate(generate, chosen, *, about, bar):
-    """Scores G with each of the evaluators `chosen`; returns a row for a file of JSON lines, and what was left out.
+def evaluate(
+    generate: geometry.Generator,
+    chosen: Sequence[evaluators.Evaluator],
+    *,
+    about: Mapping[str, Any],
+    bar: Callable[[str, int], AbstractContextManager],
+) -> tuple[dict[str, Any], list[str]]:
+    """Scores G with each evaluator.
 
-    The row has `time`, `tfjc`, what `about` says, the scores by their keys, and in `evaluators` what each was taken
-    with. For images it has `output_range`, the generator's [low, high] that was brought to [−1, 1],
-    `output_range_from`, how that is known (`evaluators.OutputRange`), and `clipped`, the share of values that were
-    outside a range that was given. `bar(description, total)` gives a context with `update(n)` to show progress. What
-    was left out are the messages of evaluators whose network is not to be had (`evaluators.Unavailable`).
+    Args:
+      generate: callable z → images, or (z, labels) → images.
+      chosen: the evaluators, as from `choose`.
+      about: entries that the row begins with, after `time` and `tfjc`.
+      bar: (description, total) → context whose `update(n)` shows progress.
+
+    Returns:
+      (row, messages). The row has the scores by their keys, and in `evaluators` what each score was taken with. For
+      images it has `output_range`, the generator's [low, high], `output_range_from`, the reason
+      (`evaluators.OutputRange`), and for a given range `clipped`, the share of values outside. The messages are those
+      of evaluators whose network is `evaluators.Unavailable`; the row lacks their scores.
 
     Raises:
-      ValueError: the samples are unlike the dataset's images, or of a range that is not known.
+      ValueError: the samples are unlike the dataset's images, or their range is unknown.
     """
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     row, with_what, left_out = {"time": now, "tfjc": tfjc.__version__, **about}, [], []
@@ -98,19 +118,19 @@ def _about_range(found):
 
 
 _REASONS = {
-    "given": "as was given",
+    "given": "as given",
     "operations": "by the generator's last operations",
     "type": "by the samples' type",
     "values": "by the samples' values",
 }
 
 
-def table(row):
+def table(row: Mapping[str, Any]) -> str:
     """The output range and the scores of a row as text, one a line."""
     shown = {key: f"{value:.6g}" for key, value in row.items() if "/" in key and not isinstance(value, list)}
     if "output_range" in row:
         low, high = row["output_range"]
-        scaled = "" if (low, high) == (-1.0, 1.0) else ", brought to [-1, 1]"
+        scaled = "" if (low, high) == (-1.0, 1.0) else ", scaled to [-1, 1]"
         clipped = f", {row['clipped']:.2%} of the values clipped" if row.get("clipped") else ""
         shown = {"output range": f"[{low:g}, {high:g}] {_REASONS[row['output_range_from']]}{scaled}{clipped}", **shown}
     width = max(map(len, shown), default=0)

@@ -5,7 +5,9 @@ import hashlib
 import os
 import pathlib
 import socket
+from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from tfjc.evaluators import _cache, _samples, tfgan
@@ -18,25 +20,25 @@ _SIZE = 299
 class Inception:
     """Images [B, height, width, 1 or 3] in [−1, 1] → (logits [B, 1008], features [B, 2048]).
 
-    Images are resized to 299×299 bilinearly, without antialiasing; grey ones are given three equal colours.
+    Images are resized to 299×299 bilinearly, without antialiasing. Grey images are repeated over three channels.
     The features are the activations `pool_3`.
 
     Args:
-      handle: of a TF-Hub module with the outputs `logits` and `pool_3`: a URL, or a SavedModel's directory.
+      handle: URL or SavedModel directory of a TF-Hub module with the outputs `logits` and `pool_3`.
 
     Raises:
-      Unavailable: the module is neither here nor to be downloaded.
-      ValueError: it is another module.
+      Unavailable: the module is not on this machine and cannot be downloaded.
+      ValueError: the module lacks these outputs.
     """
 
     name, layer, resizing = "inception", "pool_3", f"bilinear {_SIZE}"
 
-    def __init__(self, handle=tfgan.INCEPTION):
+    def __init__(self, handle: str | os.PathLike = tfgan.INCEPTION) -> None:
         self.handle = check_handle(handle)
         path = _resolve(self.handle)
         self.digest = _cache.file_digest(path)
         module = _load(path)
-        self._module = module  # keeps its variables
+        self._module = module  # keeps its variables alive
         function = module if callable(module) else _signature(module, path)
 
         def infer(images):
@@ -44,21 +46,22 @@ class Inception:
 
         self._run = tf.function(lambda images: _samples.shared(infer)(images), reduce_retracing=True)
 
-    def __call__(self, images):
+    def __call__(self, images: tf.Tensor | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(logits, features) as arrays."""
-        images = checks.rank("images", tf.convert_to_tensor(images, tf.float32), 4, "[B, height, width, colours]")
+        images = checks.rank("images", tf.convert_to_tensor(images, tf.float32), 4, "[B, height, width, channels]")
         if images.shape[-1] not in (1, 3):
-            raise ValueError(f"Inception takes images of 1 or 3 colours, found {images.shape[-1]}")
+            raise ValueError(f"Inception takes images of 1 or 3 channels, found {images.shape[-1]}")
         images = tf.image.grayscale_to_rgb(images) if images.shape[-1] == 1 else images
-        return tuple(output.numpy() for output in self._run(images))
+        logits, features = self._run(images)
+        return logits.numpy(), features.numpy()
 
-    def about(self):
-        """What tells this module from others."""
+    def about(self) -> dict[str, Any]:
+        """What identifies this module, for records."""
         return {"inception": self.handle, "resizing": self.resizing, "sha256": self.digest}
 
 
-def check_handle(handle):
-    """`handle` as text, which must be a URL, or a directory that exists; raises ValueError for others."""
+def check_handle(handle: str | os.PathLike) -> str:
+    """`handle` as text; raises ValueError unless it is a URL or an existing directory."""
     handle = os.fspath(handle)
     if "://" not in handle and not os.path.isdir(handle):
         raise ValueError(f"inception must be a TF-Hub handle, or the directory of a module, found {handle!r}")
@@ -66,12 +69,12 @@ def check_handle(handle):
 
 
 def _resolve(handle):
-    """The directory of a module, downloaded into TF-Hub's cache if need be."""
+    """The directory of a module, downloaded into TF-Hub's cache if missing."""
     hub = tfgan.hub()
     try:
         with _patience(30.0):
             path = pathlib.Path(hub.resolve(handle))
-    except Exception as error:  # TF-Hub passes on whatever its network or file layer raises
+    except Exception as error:  # TF-Hub passes on any error of its network or file layer
         raise Unavailable(_advice(handle, error)) from error
     if not (path / "saved_model.pb").exists():
         raise ValueError(f"{path} is no SavedModel directory: expected TF-Hub's module {tfgan.INCEPTION}, unpacked")
@@ -80,7 +83,7 @@ def _resolve(handle):
 
 @contextlib.contextmanager
 def _patience(seconds):
-    """How long to wait for a network that does not answer; TF-Hub itself would wait for ever."""
+    """A context in which sockets time out after `seconds`; TF-Hub sets no timeout."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(seconds)
     try:
@@ -110,7 +113,7 @@ def _load(path):
 
 
 def _signature(module, path):
-    """The one function of a SavedModel that cannot be called itself."""
+    """The default signature of a SavedModel that is not callable, as a function of images."""
     signatures = dict(module.signatures)
     name = next((name for name in ("serving_default", "default", "image_feature_vector") if name in signatures), None)
     if name is None:

@@ -1,32 +1,37 @@
-"""Scores of generated samples from features or classes alone: the published definitions, in NumPy.
+"""Scores of generated samples from features or classes: the published definitions, in NumPy.
 
-Evaluators report TF-GAN's Fréchet and kernel distance; those here are the same numbers sooner, for scores taken during
-training.
+Evaluators report the Fréchet and kernel distance of TF-GAN. The functions here give the same numbers in less time, for
+scores during training.
 """
+
+from typing import Any
 
 import numpy as np
 import scipy.linalg
+from numpy.typing import ArrayLike
 
 from tfjc.support import checks
 
 
-def frechet_distance(real, fake):
+def frechet_distance(real: ArrayLike, fake: ArrayLike) -> float:
     """‖μ₁ − μ₂‖² + Tr(Σ₁ + Σ₂ − 2(Σ₁Σ₂)^½) of two sets of features, [N, d] and [M, d], in float64.
 
-    Covariances are unbiased (divided by N − 1), as TF-GAN has them. Raises ValueError for anything but two sets of at
-    least two finite features of one size. Source: Heusel et al. 2017, eq. 6.
+    Covariances are unbiased (divided by N − 1), as in TF-GAN. Source: Heusel et al. 2017, eq. 6.
+
+    Raises:
+      ValueError: a set has fewer than two features, features are not finite, or sizes d differ.
     """
-    real, fake = _same_size(features("real", real, 2), features("fake", fake, 2))
-    return gaussian_frechet_distance(
-        real.mean(axis=0), np.cov(real, rowvar=False), fake.mean(axis=0), np.cov(fake, rowvar=False)
-    )
+    x, y = _same_size(features("real", real, 2), features("fake", fake, 2))
+    return gaussian_frechet_distance(x.mean(axis=0), np.cov(x, rowvar=False), y.mean(axis=0), np.cov(y, rowvar=False))
 
 
-def gaussian_frechet_distance(mean_1, covariance_1, mean_2, covariance_2):
+def gaussian_frechet_distance(
+    mean_1: ArrayLike, covariance_1: ArrayLike, mean_2: ArrayLike, covariance_2: ArrayLike
+) -> float:
     """The Fréchet distance of two Gaussians: means [d], covariances [d, d], which may be singular.
 
-    With Σ₁ = AAᵀ, Tr (Σ₁Σ₂)^½ is the sum of the roots of the eigenvalues of the symmetric AᵀΣ₂A; A is Cholesky's
-    factor, and for a singular Σ₁ that of its eigendecomposition. Source: Dowson and Landau 1982.
+    With Σ₁ = AAᵀ, Tr (Σ₁Σ₂)^½ is the sum of the square roots of the eigenvalues of the symmetric AᵀΣ₂A. A is the
+    Cholesky factor, or, for a singular Σ₁, comes from its eigendecomposition. Source: Dowson and Landau 1982.
     """
     covariance_1, covariance_2 = np.atleast_2d(covariance_1), np.atleast_2d(covariance_2)
     factor = _factor(covariance_1)
@@ -45,22 +50,25 @@ def _factor(covariance):
 
 
 def _without_rounding(eigenvalues):
-    """Eigenvalues of a positive semi-definite matrix, with 0 for those that rounding alone may have made."""
+    """Ascending eigenvalues of a positive semi-definite matrix, with 0 for those below its rounding error."""
     noise = len(eigenvalues) * np.finfo(np.float64).eps * max(eigenvalues[-1], 0.0)
     return np.where(eigenvalues > noise, eigenvalues, 0.0)
 
 
-def kernel_distance(real, fake):
+def kernel_distance(real: ArrayLike, fake: ArrayLike) -> float:
     """The squared maximum mean discrepancy of features [N, d] and [M, d] for k(x, y) = (xᵀy/d + 1)³: KID, unbiased.
 
-    Raises ValueError as `frechet_distance`. Source: Bińkowski et al. 2018, section 4; Gretton et al. 2012, eq. 3.
+    Source: Bińkowski et al. 2018, section 4; Gretton et al. 2012, eq. 3.
+
+    Raises:
+      ValueError: as `frechet_distance`.
     """
-    real, fake = _same_size(features("real", real, 2), features("fake", fake, 2))
-    return float(_kernel_mean(real) + _kernel_mean(fake) - 2.0 * _kernel_mean(real, fake))
+    x, y = _same_size(features("real", real, 2), features("fake", fake, 2))
+    return float(_kernel_mean(x) + _kernel_mean(y) - 2.0 * _kernel_mean(x, y))
 
 
 def _kernel_mean(x, y=None):
-    """The mean of k over all pairs of x and y; of x alone over all pairs of two different ones."""
+    """The mean of k over all pairs (x, y); without y, over all pairs of different rows of x."""
     blocks = np.array_split(x, max(1, len(x) // 512))  # rows at a time, so that memory does not grow with N²
     total = sum(np.sum(_kernel(block @ (x if y is None else y).T, x.shape[1])) for block in blocks)
     if y is not None:
@@ -73,56 +81,65 @@ def _kernel(products, size):
     return base * base * base
 
 
-def prdc(real, fake, *, k=3, k_density=5):
-    """Precision, recall, density and coverage of features [N, d] and [M, d], as a dict.
+def prdc(real: ArrayLike, fake: ArrayLike, *, k: int = 3, k_density: int = 5) -> dict[str, float]:
+    """Precision, recall, density and coverage of features [N, d] and [M, d].
 
-    Round each feature lies a closed ball, as wide as the distance to its k-th nearest neighbour in its own set.
-    Precision is the share of fake features in some real one's ball, recall that of real features in some fake one's
-    (Kynkäänniemi et al. 2019, eqs. 1 and 2, k = 3). Density is the mean number of real balls that a fake feature lies
-    in, over k, and coverage the share of real features whose ball holds a fake one (Naeem et al. 2020, eqs. 3 and 4,
-    k = 5).
+    Each feature has a closed ball. Its radius is the distance to the k-th nearest neighbour in the feature's own set.
 
-    Raises ValueError where the features of either kind are not more than k, or are not finite or not of one size.
+    - Precision is the share of fake features that lie in a real ball. Recall is the share of real features that lie in
+      a fake ball (Kynkäänniemi et al. 2019, eqs. 1 and 2, k = 3).
+    - Density is the mean number of real balls that hold a fake feature, divided by k. Coverage is the share of real
+      balls that hold a fake feature (Naeem et al. 2020, eqs. 3 and 4, k = 5).
+
+    Args:
+      real, fake: features.
+      k: neighbours for precision and recall.
+      k_density: neighbours for density and coverage.
+
+    Raises:
+      ValueError: a set has not more than max(k, k_density) features, features are not finite, or sizes d differ.
     """
     k, k_density = checks.integer("k", k, minimum=1), checks.integer("k_density", k_density, minimum=1)
     most = max(k, k_density) + 1
-    real, fake = _same_size(features("real", real, most), features("fake", fake, most))
-    (real_ball, dense_ball), (fake_ball,) = _radii(real, k, k_density), _radii(fake, k)
-    precise, recalled, covered, inside, start = np.zeros(len(fake), bool), 0, 0, 0, 0
-    for block in _distances(real, fake):
+    x, y = _same_size(features("real", real, most), features("fake", fake, most))
+    (real_ball, dense_ball), (fake_ball,) = _radii(x, k, k_density), _radii(y, k)
+    precise, recalled, covered, inside, start = np.zeros(len(y), np.bool_), 0, 0, 0, 0
+    for block in _distances(x, y):
         rows = slice(start, start := start + len(block))
         precise |= np.any(block <= real_ball[rows, None], axis=0)
-        recalled += np.count_nonzero(np.any(block <= fake_ball, axis=1))
+        recalled += int(np.count_nonzero(np.any(block <= fake_ball, axis=1)))
         within = block <= dense_ball[rows, None]
-        inside += np.count_nonzero(within)
-        covered += np.count_nonzero(np.any(within, axis=1))
+        inside += int(np.count_nonzero(within))
+        covered += int(np.count_nonzero(np.any(within, axis=1)))
     return {
         "precision": float(precise.mean()),
-        "recall": float(recalled / len(real)),
-        "density": float(inside / (k_density * len(fake))),
-        "coverage": float(covered / len(real)),
+        "recall": float(recalled / len(x)),
+        "density": float(inside / (k_density * len(y))),
+        "coverage": float(covered / len(x)),
     }
 
 
 def _radii(x, *ks):
-    """For each k, the distance of each of x to its k-th nearest neighbour; index 0 of a row is the point itself."""
+    """The distance of each row of x to its k-th nearest neighbour, for each k. The 0-th is the row itself."""
     return np.concatenate([np.partition(block, ks, axis=1)[:, ks] for block in _distances(x, None)]).T
 
 
 def _distances(x, y):
-    """The Euclidean distances of x [N, d] to y [M, d] (or to x) in blocks of rows of 256 MiB."""
+    """The Euclidean distances of x [N, d] to y [M, d], or to x if y is None, in blocks of rows of 256 MiB."""
     import sklearn.metrics  # slow to import
 
     return sklearn.metrics.pairwise_distances_chunked(x, y, metric="euclidean", working_memory=256)
 
 
-def missing_modes(classes, count):
-    """What a histogram of predicted classes tells about missing modes, for classes [N] out of `count`.
+def missing_modes(classes: ArrayLike, count: int) -> dict[str, Any]:
+    """Missing modes in the histogram of predicted classes [N] in [0, `count`); −1, no class, is not counted.
 
-    `least_sampled_class` is the number of samples in the rarest class, `missing_classes` how many have none,
-    `kl_to_uniform` the Kullback-Leibler divergence of the histogram from the uniform distribution in nats,
-    `class_histogram` the counts. A class of −1 is none of them and is not counted.
-    Raises ValueError for no classes or one out of range. Source: Odena et al. 2018, section 3.
+    `least_sampled_class` is the number of samples in the rarest class, `missing_classes` the number of classes without
+    a sample, `kl_to_uniform` the Kullback-Leibler divergence of the histogram from the uniform distribution in nats,
+    `class_histogram` the counts. Source: Odena et al. 2018, section 3.
+
+    Raises:
+      ValueError: there are no classes, or a class is out of range.
     """
     classes, count = np.asarray(classes), checks.integer("count", count, minimum=1)
     if classes.ndim != 1 or len(classes) == 0 or not np.issubdtype(classes.dtype, np.integer):
@@ -140,15 +157,19 @@ def missing_modes(classes, count):
     }
 
 
-def nearest_mode(points, centres, standard_deviation, within=3.0):
-    """The nearest of `centres` [K, d] to each of `points` [N, d], as int [N]; −1 for low quality.
+def nearest_mode(points: ArrayLike, centres: ArrayLike, standard_deviation: float, within: float = 3.0) -> np.ndarray:
+    """The index of the centre [K, d] nearest to each point [N, d], as int [N]; −1 for points of low quality.
 
-    That is farther than `within` standard deviations. Source: Srivastava et al. 2017 (VEEGAN), section 4.1.
+    A point is of low quality if it is farther than `within` standard deviations from all centres.
+    Source: Srivastava et al. 2017 (VEEGAN), section 4.1.
+
+    Raises:
+      ValueError: points are not finite [N, d], or centres not [K, d].
     """
     centres = np.asarray(centres, dtype=np.float64)
     points = features("points", points, 1)
     if centres.ndim != 2 or centres.shape[1] != points.shape[1]:
-        raise ValueError(f"centres must be [K, {points.shape[1]}] as the points are, found {list(centres.shape)}")
+        raise ValueError(f"centres must be [K, {points.shape[1]}], as wide as points, found {list(centres.shape)}")
     import sklearn.metrics  # slow to import
 
     distance = sklearn.metrics.pairwise_distances(points, centres)
@@ -156,8 +177,8 @@ def nearest_mode(points, centres, standard_deviation, within=3.0):
     return np.where(distance.min(axis=1) <= within * standard_deviation, nearest, -1)
 
 
-def features(name, x, least):
-    """`x` as float64 [N, d] with N ≥ `least`; raises ValueError for another shape, too few, or values not finite."""
+def features(name: str, x: ArrayLike, least: int) -> np.ndarray:
+    """`x` as float64 [N, d]; raises ValueError for another shape, N < `least`, or values that are not finite."""
     x = np.asarray(x)
     if x.ndim != 2 or x.shape[1] == 0:
         raise ValueError(f"{name} features must be [N, d], found {list(x.shape)}")

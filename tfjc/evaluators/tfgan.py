@@ -1,4 +1,4 @@
-"""TF-GAN's evaluators, on TensorFlow versions that TF-GAN itself no longer imports on."""
+"""TF-GAN's scores, also on TensorFlow versions on which `import tensorflow_gan` fails."""
 
 import contextlib
 import functools
@@ -12,22 +12,26 @@ import warnings
 
 import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
 from tfjc.evaluators import scores
 from tfjc.evaluators._samples import Unavailable
 
 INCEPTION = "https://tfhub.dev/tensorflow/tfgan/eval/inception/1"
-_ONE_BLOCK = 10_240  # features up to which TF-GAN takes the kernel distance whole; it holds 4.1 GB for 10,000
+_ONE_BLOCK = 10_240  # most features for TF-GAN's kernel distance in one block; 10,000 need 4.1 GB
 _lock = threading.RLock()
 
 
-def load():
-    """`tensorflow_gan.python.eval`, alone where `import tensorflow_gan` fails (tf.estimator is gone since 2.16).
+def load() -> types.ModuleType:
+    """The module `tensorflow_gan.python.eval`.
 
-    It is then loaded under bare parent packages, and `sys.modules` is left as it was: an `import tensorflow_gan`
-    elsewhere fails or succeeds as if this had not been. Raises Unavailable where tensorflow-gan is not installed.
+    `import tensorflow_gan` fails on TensorFlow 2.16 and newer, which lack tf.estimator. There the module is loaded
+    under empty parent packages, and `sys.modules` is restored.
+
+    Raises:
+      Unavailable: tensorflow-gan is not installed, or tensorflow-hub cannot be imported.
     """
-    with _lock:  # `sys.modules` is changed for a while
+    with _lock:  # other threads must not see `sys.modules` while it is changed
         return _load()
 
 
@@ -35,7 +39,7 @@ def load():
 def _load():
     hub()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # TF-GAN uses much that is deprecated
+        warnings.simplefilter("ignore")  # TF-GAN uses deprecated functions
         with _restored("tensorflow_gan") as keep, contextlib.suppress(Exception):
             importlib.import_module("tensorflow_gan")
             keep()
@@ -49,14 +53,14 @@ def _load():
 
 
 @functools.cache
-def hub():
-    """`tensorflow_hub`, which TF-GAN imports; raises Unavailable with what to do where it cannot be imported."""
+def hub() -> types.ModuleType:
+    """The module `tensorflow_hub`, which TF-GAN imports; raises Unavailable, with a remedy, if its import fails."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             return importlib.import_module("tensorflow_hub")
         except ModuleNotFoundError as error:
-            package = {"pkg_resources": "'setuptools<82'"}.get(error.name, error.name)
+            package = "'setuptools<82'" if error.name == "pkg_resources" else error.name
             raise Unavailable(f"tensorflow-hub needs {error.name}: pip install {package}") from error
 
 
@@ -70,7 +74,7 @@ def _folders():
 
 @contextlib.contextmanager
 def _restored(package):
-    """Puts the entries of `package` in `sys.modules` back as they were, unless the block calls what it is given."""
+    """A context that restores the entries of `package` in `sys.modules`, unless its block calls the given function."""
 
     def entries():
         return {name: module for name, module in sys.modules.items() if f"{name}.".startswith(f"{package}.")}
@@ -85,25 +89,28 @@ def _restored(package):
             sys.modules.update(before)
 
 
-def classifier_score(logits):
-    """exp E_x KL(p(y|x) ‖ p(y)) of logits [N, classes], in float64 (Salimans et al. 2016); Inception's is the IS."""
+def classifier_score(logits: ArrayLike) -> float:
+    """exp E_x KL(p(y|x) ‖ p(y)) of logits [N, classes], in float64. With Inception's logits: the Inception Score.
+
+    Source: Salimans et al. 2016.
+    """
     logits = scores.features("logits", logits, 1)
-    # TF-GAN takes the logarithm of a class's mean probability, which must not be 0 where no sample has any.
+    # TF-GAN takes the logarithm of each class's mean probability; the lower bound keeps that above 0.
     logits = np.maximum(logits - logits.max(axis=1, keepdims=True), -700.0)
     return float(load().classifier_score_from_logits(tf.constant(logits)))
 
 
-def frechet_distance(real, fake):
+def frechet_distance(real: ArrayLike, fake: ArrayLike) -> float:
     """TF-GAN's Fréchet distance of features [N, d] and [M, d], in float64 (Heusel et al. 2017, eq. 6)."""
     real, fake = scores.features("real", real, 2), scores.features("fake", fake, 2)
     return float(load().frechet_classifier_distance_from_activations(tf.constant(real), tf.constant(fake)))
 
 
-def kernel_distance(real, fake):
+def kernel_distance(real: ArrayLike, fake: ArrayLike) -> float:
     """TF-GAN's kernel distance of features [N, d] and [M, d], in float64: KID, with k(x, y) = (xᵀy/d + 1)³.
 
-    The unbiased estimate over all pairs. TF-GAN would take the mean over blocks of more than 10,240 features, in which
-    the order matters: those are left to `tfjc.evaluators.scores`, which is the same number otherwise.
+    It is the unbiased estimate over all pairs. Of more than 10,240 features, TF-GAN would average over blocks, and the
+    number would depend on their order. `tfjc.evaluators.scores` then computes the estimate over all pairs instead.
     Source: Bińkowski et al. 2018, section 4.
     """
     real, fake = scores.features("real", real, 2), scores.features("fake", fake, 2)
@@ -111,7 +118,7 @@ def kernel_distance(real, fake):
         return scores.kernel_distance(real, fake)
     distance, logger = load().kernel_classifier_distance_from_activations, tf.get_logger()
     level = logger.level
-    logger.setLevel("ERROR")  # TF-GAN passes an argument to map_fn that TensorFlow warns about
+    logger.setLevel("ERROR")  # TF-GAN passes a deprecated argument to map_fn
     try:
         return float(distance(tf.constant(real), tf.constant(fake), max_block_size=_ONE_BLOCK))
     finally:
