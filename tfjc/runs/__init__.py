@@ -1,1 +1,1 @@
-"""One training run: its configuration, its experiment, its sessions and its records."""
+"""One training run: configuration, experiment, sessions and records."""

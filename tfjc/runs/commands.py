@@ -1,25 +1,31 @@
-"""What the command lines share: how one starts and ends, and the flags that name a generator."""
+"""Shared code of the command lines: start, exit status, and the flags that name a generator."""
 
 import sys
 import types
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from absl import app, flags
 
 from tfjc.support import checks
 
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from tfjc.saving.loading import Loaded
+
 
 def status(command: str, work: Callable[[], int | None], argv: Sequence[str], interrupted: str = "interrupted") -> int:
-    """Does the `work` of `python -m tfjc.COMMAND`; returns the exit status of the process.
+    """Does the `work` of `python -m tfjc.COMMAND` and returns the exit status of the process.
 
-    The status is what `work` returns (None counts as 0), 2 for a mistake in how the command was called, and 130 after
-    Ctrl-C. `work` raises ValueError or OSError for a mistake; the message goes to stderr.
+    The status is the result of `work` (None counts as 0). It is 2 where `work` raises ValueError or OSError, for a
+    mistake of the user, and 130 after Ctrl-C. Messages go to stderr.
 
     Args:
       command: name of the command, for messages.
-      work: reads the flags and does everything.
-      argv: the words of the command line that are no flags: its name alone is right.
-      interrupted: printed after Ctrl-C.
+      work: reads the flags and does the work.
+      argv: the words of the command line that are no flags. Only the first, the program's name, is allowed.
+      interrupted: message after Ctrl-C.
     """
     try:
         if len(argv) > 1:
@@ -33,7 +39,7 @@ def status(command: str, work: Callable[[], int | None], argv: Sequence[str], in
 
 
 def start(command: str, main: Callable[[Sequence[str]], int]) -> None:
-    """Parses the flags, runs `main(argv)` and ends the process with what it returns, or with 2 for wrong flags."""
+    """Parses the flags, runs `main(argv)` and ends the process with its result, or with 2 for wrong flags."""
 
     def parse(argv):
         try:
@@ -49,13 +55,13 @@ def _fail(command, error):
     return 2
 
 
-def inception_binding(inception):
-    """The gin bindings that `--inception` stands for."""
+def inception_binding(inception: str | None) -> list[str]:
+    """The gin bindings for the value of `--inception`."""
     return [f"InceptionEvaluator.inception = {inception!r}"] if inception else []
 
 
-def define_generator_flags():
-    """Defines the flags that name a trained generator and its latents; returns their holders by name."""
+def define_generator_flags() -> types.SimpleNamespace:
+    """Defines the flags that name a trained generator and its latents; returns their absl holders by name."""
     return types.SimpleNamespace(
         model=flags.DEFINE_string("model", None, "A SavedModel directory, a .keras or .h5 file, or a run directory."),
         step=flags.DEFINE_integer("step", None, "The checkpoint of a run directory; the newest by default.", 0),
@@ -67,24 +73,22 @@ def define_generator_flags():
             "N(0, I), uniform on [-1, 1], or N(0, I) cut at 2.",
         ),
         latent_shape=flags.DEFINE_list(
-            "latent_shape", None, "Shape of one latent, where the model leaves it open: 4,4,8."
+            "latent_shape", None, "Shape of one latent, if the model leaves it open: 4,4,8."
         ),
-        latent=flags.DEFINE_string("latent", None, "Name of the input that takes z, where that is not clear."),
-        labels=flags.DEFINE_string("labels", None, "Name of the input that takes labels, where that is not clear."),
+        latent=flags.DEFINE_string("latent", None, "Name of the input that takes z, if the model leaves it open."),
+        labels=flags.DEFINE_string("labels", None, "Name of the input that takes labels, if the model leaves it open."),
         labels_at=flags.DEFINE_string(
-            "labels_at", None, "Which numbers of the one input are a one-hot label, START:STOP; z is the others."
+            "labels_at", None, "START:STOP, the part of the one input that is a one-hot label; the rest is z."
         ),
-        signature=flags.DEFINE_string(
-            "signature", None, "Which signature of a SavedModel; serving_default by default."
-        ),
+        signature=flags.DEFINE_string("signature", None, "Signature of a SavedModel; serving_default by default."),
         num_classes=flags.DEFINE_integer(
-            "num_classes", None, "Classes to draw labels from, where a model takes them.", 1
+            "num_classes", None, "Number of classes to draw labels from, if the model takes labels.", 1
         ),
-        label=flags.DEFINE_integer("label", None, "One class for all latents, instead of drawing.", lower_bound=0),
+        label=flags.DEFINE_integer("label", None, "One class for all latents, instead of drawn ones.", lower_bound=0),
         trust=flags.DEFINE_boolean(
             "trust",
             False,
-            "Load a .keras file or a run's configuration even if it holds or imports code, which can do anything.",
+            "Load a model file or a run's configuration even if it holds or imports code. Such code can do anything.",
         ),
         jit_compile=flags.DEFINE_enum(
             "jit_compile", "auto", ["auto", "on", "off"], "XLA; auto: on for GPU and TPU, off for CPU."
@@ -92,12 +96,24 @@ def define_generator_flags():
     )
 
 
-def load_generator(named, path, samples):
-    """(the `loading.Loaded` at `path`, `samples` latents, labels or None) as the flags `named` say.
+def load_generator(
+    named: types.SimpleNamespace, path: str, samples: int
+) -> "tuple[Loaded, tf.Tensor, tf.Tensor | None]":
+    """Loads the generator at `path` and draws its latents.
 
-    Its `num_classes` is the number that labels are drawn from.
+    Args:
+      named: from `define_generator_flags`.
+      path: a model file, a SavedModel directory or a run directory.
+      samples: number of latents.
+
+    Returns:
+      (generator, latents [samples, n_z], labels or None). The generator's `num_classes` is the number of classes that
+      labels are drawn from.
+
+    Raises:
+      ValueError: the generator cannot be loaded, or the flags do not fit it.
     """
-    from tfjc.saving import loading  # not before the command has set what TensorFlow reads when it is imported
+    from tfjc.saving import loading  # imports TensorFlow, after the command has set TF_CPP_MIN_LOG_LEVEL
 
     loaded = loading.load(
         path,
@@ -114,22 +130,22 @@ def load_generator(named, path, samples):
     checks.fits(f"--samples={samples}", 4 * samples * loaded.n_z)
     print(f"{loaded.source}: latents of shape {list(loaded.latent_shape)}, {named.prior.value} prior", flush=True)
     labels = loading.draw_labels(loaded, samples, classes=classes, label=label, seed=seed)
-    if labels is not None:
+    if loaded.labels is not None:
         print(f"labels {loaded.labels.name}: {'one class' if label is not None else 'classes drawn uniformly'}")
         loaded = loaded._replace(num_classes=loading.num_classes(loaded, classes))
     return loaded, loading.draw_latents(named.prior.value, [samples, loaded.n_z], seed), labels
 
 
-def about_latents(named, loaded):
-    """What records say of the latents and labels that `load_generator` drew: a dict."""
+def about_latents(named: types.SimpleNamespace, loaded: "Loaded") -> dict[str, Any]:
+    """How `load_generator` drew latents and labels, for records."""
     about = {"model": loaded.source, "prior": named.prior.value, "seed": named.seed.value}
     if loaded.labels is not None:
         about |= {"num_classes": loaded.num_classes, "label": named.label.value}
     return about if loaded.labels_at is None else about | {"labels_at": list(loaded.labels_at)}
 
 
-def output_range(values):
-    """(low, high) for the flag --output_range=LOW,HIGH."""
+def output_range(values: Sequence[str]) -> tuple[float, float]:
+    """(low, high) from the parts of --output_range=LOW,HIGH."""
     try:
         low, high = map(float, values)
     except ValueError as error:

@@ -1,11 +1,16 @@
-"""The one page where names meet gin. Nothing else imports gin."""
+"""The configuration of runs: the names that gin files may use, parsing, and explained mistakes.
+
+No other module imports gin, except `tfjc.study._plan`.
+"""
 
 import contextlib
 import inspect
 import logging
+import pathlib
 import re
 import tokenize
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import gin
 import keras
@@ -51,7 +56,7 @@ _CONFIGURABLES = {
     "RandomCut": mlp.RandomCut,
 }
 
-# What the caller supplies is not for gin files: there it would be dropped without a word.
+# Parameters that the caller supplies. gin would ignore their bindings without a message, so they are refused.
 _SUPPLIED = {
     "train_and_evaluate": [
         "workdir",
@@ -85,15 +90,15 @@ _REGISTERED = {
     for name, target in _CONFIGURABLES.items()
 }
 
-_searched: list[str] = []  # where gin looks for included files
-_MADE_BY = {"dataset": "dataset", "architecture": "dcgan", "model": "GAN"}  # configurables, where none is bound
+_searched: list[str] = []  # directories where gin looks for included files
+_MADE_BY = {"dataset": "dataset", "architecture": "dcgan", "model": "GAN"}  # configurables by default
 
 
-def train_and_evaluate(**options):
-    """`experiment.train_and_evaluate` with what is bound to it; the bindings are kept in the run directory.
+def train_and_evaluate(**options: Any) -> list[dict[str, Any]] | None:
+    """`experiment.train_and_evaluate` with its bindings, which are kept in the run directory.
 
-    Dataset, architecture and model that are not bound are the configurables `dataset`, `dcgan` and `GAN`: what is bound
-    to these holds.
+    By default the dataset, architecture and model are the configurables `dataset`, `dcgan` and `GAN`, with the bindings
+    of these.
     """
     made = {name: _REGISTERED[by] for name, by in _MADE_BY.items() if not _is_bound(f"train_and_evaluate.{name}")}
     if "dataset" in made and "dataset" not in options:
@@ -101,8 +106,8 @@ def train_and_evaluate(**options):
     return _REGISTERED["train_and_evaluate"](**{"config": texts, "bindings": bindings(), **made, **options})
 
 
-def dataset(**where):
-    """`datasets.load` with what is bound to `dataset`."""
+def dataset(**where: Any) -> datasets.Dataset:
+    """`datasets.load` with the bindings of `dataset`; raises ConfigError where none names a dataset."""
     _check_named()
     return _REGISTERED["dataset"](**where)
 
@@ -113,8 +118,8 @@ def _check_named():
         raise ConfigError(f"the dataset is not named: --gin_file=gin/digits.gin, for example, or {example}")
 
 
-def choose(*args, **kwargs):
-    """`evaluation.choose` with what is bound to `evaluate`, or else to `train_and_evaluate`, as dataset and scores."""
+def choose(*args: Any, **kwargs: Any) -> list[evaluators.Evaluator]:
+    """`evaluation.choose` with the dataset and scores that are bound to `evaluate`, or else `train_and_evaluate`."""
     for name in ("dataset", "scores"):
         if _bound(f"evaluate.{name}") is None and _bound(f"train_and_evaluate.{name}") is not None:
             gin.bind_parameter(f"evaluate.{name}", _bound(f"train_and_evaluate.{name}"))
@@ -124,15 +129,15 @@ def choose(*args, **kwargs):
     return _REGISTERED["evaluate"](*args, **kwargs)
 
 
-def phase_portraits():
-    """The `portraits.Figure` that is bound; raises ConfigError where none is."""
+def phase_portraits() -> portraits.Figure:
+    """The bound `portraits.Figure`; raises ConfigError where none is bound."""
     if _bound("Figure.panels") is None:
-        raise ConfigError("nothing to draw is named: --gin_file=gin/dynamics/gaussian_bias.gin, for example")
+        raise ConfigError("no figure is named: --gin_file=gin/dynamics/gaussian_bias.gin, for example")
     return _REGISTERED["Figure"]()
 
 
 def _bound(parameter):
-    """The value bound to a parameter, None where there is none."""
+    """The value bound to a parameter, or None."""
     return gin.query_parameter(parameter) if _is_bound(parameter) else None
 
 
@@ -145,13 +150,13 @@ def _is_bound(parameter):
 
 
 class ConfigError(ValueError):
-    """A gin file or binding that cannot be used: gin's message and the nearest valid names."""
+    """A gin file or binding cannot be used. The message holds gin's own and the nearest valid names."""
 
 
-def parse(files, bindings):
-    """Reads gin files and then bindings into the configuration, anew; raises ConfigError for a mistake in them.
+def parse(files: Sequence[str], bindings: Iterable[str]) -> None:
+    """Clears the configuration, then reads gin files and bindings; raises ConfigError for a mistake in them.
 
-    Files that these include are looked for beside them, then among ours.
+    Included files are looked for in the directories of `files`, then in the project's `gin/`.
     """
     gin.clear_config()
     with explained():
@@ -165,7 +170,7 @@ def parse(files, bindings):
         if place not in _searched:
             gin.add_config_file_search_path(place)
             _searched.append(place)
-    logging.disable(logging.ERROR)  # gin logs an error for every place where an included file is not
+    logging.disable(logging.ERROR)  # gin logs an error for each directory that lacks an included file
     try:
         gin.parse_config_files_and_bindings([str(path) for path in paths], list(bindings), finalize_config=False)
     except RecursionError as error:
@@ -178,11 +183,10 @@ def parse(files, bindings):
     _refuse_empty_macros()
 
 
-def refuse_code(path):
-    """Raises ConfigError where a run's configuration does more than bind values.
+def refuse_code(path: pathlib.Path) -> None:
+    """Raises ConfigError if a run's `config.gin` imports a module or includes a file, since both can run code.
 
-    An import runs a module's code, and an included file could hold one. `config.gin` of a run has neither, unless the
-    gin files of that run had imports.
+    A run's `config.gin` has imports only if the run's gin files had them.
     """
     code = (gin.config_parser.ImportStatement, gin.config_parser.IncludeStatement)
     try:
@@ -193,21 +197,21 @@ def refuse_code(path):
         if isinstance(statement, code):
             line = statement.location.line_content.strip()
             raise ConfigError(
-                f"{path} holds {line!r}, which can run code. If you trust whoever made the run, say so (--trust)"
+                f"{path} holds {line!r}, which can run code. If you trust the source of the run, use --trust"
             )
 
 
 def _refuse_empty_macros():
-    """Raises ConfigError for a %name that nothing is bound to."""
+    """Raises ConfigError for a macro %name without a value."""
     for name in re.findall(r"[\s,\[(:]%(\w+)", gin.config_str()):
         try:
             gin.query_parameter(f"{name}/macro.value")
         except ValueError:
-            raise ConfigError(f"%{name} stands for a value that is bound to {name}, found none") from None
+            raise ConfigError(f"%{name} needs a value bound to {name}, found none") from None
 
 
 def _refuse_idle_macros(bindings):
-    """Raises ConfigError for a binding without a configurable's name: gin takes it as a macro, and nothing uses it."""
+    """Raises ConfigError for a binding that names no configurable. gin reads it as a macro, which nothing uses."""
     for binding in bindings:
         name = re.match(r"\s*(\w+)\s*=", binding)
         if name and f"%{name[1]}" not in gin.config_str():
@@ -216,17 +220,18 @@ def _refuse_idle_macros(bindings):
             raise ConfigError(f"{name[1]!r} names no configurable's parameter; nearest: {', '.join(near) or 'none'}")
 
 
-def texts():
-    """The resolved configuration and, of it, what has been used so far: {file name in a run directory: text}."""
+def texts() -> dict[str, str]:
+    """{file name in a run directory: text}: the whole configuration, and the part that was used so far."""
     return {"config.gin": gin.config_str(), "operative_config.gin": gin.operative_config_str()}
 
 
-def bindings():
-    """The configuration that `config.gin` prints, as data of JSON's types: {"scope/configurable.parameter": value}.
+def bindings() -> dict[str, Any]:
+    """The configuration of `config.gin` as JSON data: {"scope/configurable.parameter": value}.
 
-    Macros are what they stand for, references to configurables are their names with scopes, and tuples are lists.
+    Macros are replaced by their values, references to configurables by their names with scopes, tuples by lists.
     """
-    found, macros = {}, {}
+    found: dict[str, Any] = {}
+    macros: dict[str, Any] = {}
     for statement in gin.config_parser.ConfigParser(gin.config_str(), _Names()):
         if isinstance(statement, gin.config_parser.BindingStatement):
             scope, selector, parameter, value, _ = statement
@@ -239,12 +244,12 @@ def bindings():
 
 
 class _Names(gin.config_parser.ParserDelegate):
-    """Makes names of references and macros, and looks nothing up: no code is imported."""
+    """Replaces references and macros by their names. It looks nothing up, so that no code is imported."""
 
-    def configurable_reference(self, scoped_configurable_name, evaluate):
+    def configurable_reference(self, scoped_configurable_name: str, evaluate: bool) -> str:
         return scoped_configurable_name
 
-    def macro(self, macro_name):
+    def macro(self, macro_name: str) -> "_Macro":
         return _Macro(macro_name)
 
 
@@ -253,7 +258,7 @@ class _Macro(str):
 
 
 def _as_json(value, macros, within=()):
-    """A bound value as JSON has it; a macro that stands for itself stays a name."""
+    """A bound value as JSON data. A macro that refers to itself, or has no value, stays a %name."""
     if isinstance(value, _Macro):
         known = value in macros and value not in within
         return _as_json(macros[value], macros, (*within, value)) if known else f"%{value}"
@@ -266,7 +271,7 @@ def _as_json(value, macros, within=()):
 
 @contextlib.contextmanager
 def explained() -> Iterator[None]:
-    """A context that raises mistakes of a configuration as ConfigError, with gin's message and the nearest names."""
+    """A context that turns ValueError, TypeError and OSError into ConfigError, with the message of `explain`."""
     try:
         yield
     except ConfigError:
@@ -275,19 +280,19 @@ def explained() -> Iterator[None]:
         raise ConfigError(explain(error)) from error
 
 
-def explain(error):
-    """gin's message, without Python's addresses, and the valid names nearest to what it found wrong."""
+def explain(error: BaseException) -> str:
+    """The error's message without Python's object addresses, and the valid names nearest to an unknown one."""
     message = re.sub(r" \(<(function|class) .*?>\)|\n *In call to configurable 'train_and_evaluate'", "", str(error))
     message = re.sub(r"malformed node or string.*\n", "", message).strip()
     token = re.search(r"Failed to parse token '(.+?)'", message)
     if token:
-        return f"{message}\n{token[1]} is no value: a string needs quotes ('{token[1]}'), a configurable an @"
-    name = re.search(r"No configurable matching (?:reference )?'@?([\w./]+)", message)
-    if name:
-        return f"{message}\n{checks.unknown('configurable', name[1].rpartition('/')[2], _CONFIGURABLES)}"
+        return f"{message}\n{token[1]} is no value: a string needs quotes ('{token[1]}'), a configurable needs @"
+    missing = re.search(r"No configurable matching (?:reference )?'@?([\w./]+)", message)
+    if missing:
+        return f"{message}\n{checks.unknown('configurable', missing[1].rpartition('/')[2], _CONFIGURABLES)}"
     supplied = re.search(r"Configurable '(\w+)' has denylisted kwarg '(\w+)'", message)
     if supplied:
-        return f"{message}\n{supplied[2]} is not for gin files: a flag (--help lists them) or the run itself sets it"
+        return f"{message}\n{supplied[2]} cannot be bound in gin files: a flag (see --help) or the run itself sets it"
     parameter = re.search(r"Configurable '(\w+)' doesn't have a parameter named '(\w+)'", message)
     kind, name = parameter.groups() if parameter else _refused_by_keras(message)
     if kind in _CONFIGURABLES:
@@ -297,7 +302,7 @@ def explain(error):
 
 
 def _refused_by_keras(message):
-    """(configurable, parameter) that Keras did not know: its optimisers take any name and refuse it when made."""
+    """(configurable, parameter) in Keras's message: its optimisers take any keyword, and refuse it when constructed."""
     name = re.search(r"not recognized: \{'(\w+)'", message)
     kind = re.search(r"configurable '(\w+)'", message)
     return (kind[1], name[1]) if kind and name else (None, None)

@@ -1,4 +1,4 @@
-"""The devices a run trains on, and in what precision."""
+"""The devices of a run, and their precision."""
 
 import json
 import os
@@ -14,12 +14,16 @@ PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 _EXAMPLE = '{"cluster": {"worker": ["host0:2222", "host1:2222"]}, "task": {"type": "worker", "index": 0}}'
 
 
-def prepare(jit_compile="auto", *, precision="float32", deterministic=True):
-    """Lets GPUs allocate memory as they need it, decides on XLA, and makes operations deterministic; before first use.
+def prepare(jit_compile: str = "auto", *, precision: str = "float32", deterministic: bool = True) -> None:
+    """Sets XLA, precision, determinism, and memory growth of GPUs. Call it before TensorFlow uses a device.
 
-    `precision` is Keras's policy for what is built from now on. `deterministic=False` leaves determinism out: some
-    operations have no deterministic form, and fail then.
-    Raises ValueError for a `jit_compile` other than `auto`, `on` and `off` or another precision.
+    Args:
+      jit_compile: XLA, "auto", "on" or "off".
+      precision: Keras's policy for networks built afterwards, "float32", "mixed_bfloat16" or "mixed_float16".
+      deterministic: makes operations deterministic. Operations without a deterministic form then raise an error.
+
+    Raises:
+      ValueError: an unknown `jit_compile` or `precision`.
     """
     choose_xla(jit_compile)
     keras.config.set_dtype_policy(checks.one_of("precision", precision, PRECISIONS))
@@ -28,23 +32,23 @@ def prepare(jit_compile="auto", *, precision="float32", deterministic=True):
     for gpu in tf.config.list_physical_devices("GPU"):
         try:
             tf.config.experimental.set_memory_growth(gpu, True)
-        except RuntimeError:  # the GPU is in use already: growth was decided then
+        except RuntimeError:  # the GPU is in use, and its memory growth is fixed
             return
 
 
-def create(name="default", address=None):
-    """The `tf.distribute` strategy called `name`; networks, models and what measures them are to be made in its scope.
+def create(name: str = "default", address: str | None = None) -> tf.distribute.Strategy:
+    """The `tf.distribute` strategy called `name`. Make networks, models, and callbacks in its scope.
 
-    One of a process: TensorFlow's collective operations do not tell a second one's from the first's.
+    Create one per process: TensorFlow mixes up the collective operations of two strategies.
 
     Args:
-      name: "default" (one device), "mirrored" (all GPUs of this machine, or all logical CPUs where there is none),
-        "multi_worker" (one process on each of several machines, which TF_CONFIG names) or "tpu".
-      address: of the TPU; the local one where there is none.
+      name: "default" (one device), "mirrored" (all GPUs of this machine, or all logical CPUs without a GPU),
+        "multi_worker" (one process on each machine that TF_CONFIG names) or "tpu".
+      address: of the TPU; the local TPU by default.
 
     Raises:
-      ValueError: an unknown name, TF_CONFIG is missing or names no cluster, an address for another strategy than
-        "tpu", no TPU is found, or XLA was asked for with several replicas.
+      ValueError: the name is unknown, TF_CONFIG is missing or names no cluster, an address is given for another
+        strategy than "tpu", no TPU is found, or XLA is on with several replicas.
     """
     checks.one_of("strategy", name, STRATEGIES)
     if address is not None and name != "tpu":
@@ -73,12 +77,12 @@ def _multi_worker():
         raise ValueError(f"multi_worker needs TF_CONFIG such as {_EXAMPLE}, found {text or 'none'}") from None
     others = sorted(set(found["cluster"]) - {"worker"})
     if others or found["task"].get("type") != "worker":
-        raise ValueError(f"TF_CONFIG must have workers alone, the first of them the chief; found {text}")
+        raise ValueError(f"TF_CONFIG must have only workers, of which the first is the chief; found {text}")
     if not (isinstance(index, int) and 0 <= index < len(workers)):
         raise ValueError(f"TF_CONFIG names workers 0 to {len(workers) - 1}, found task.index = {index!r}")
     try:
         return tf.distribute.MultiWorkerMirroredStrategy()
-    except (RuntimeError, tf.errors.OpError) as error:  # TensorFlow has made its devices already, or a port is in use
+    except (RuntimeError, tf.errors.OpError) as error:  # TensorFlow is initialised already, or a port is in use
         raise ValueError(
             f"multi_worker cannot be set up with TF_CONFIG {text}: {str(error).splitlines()[0]}"
         ) from error
@@ -86,7 +90,7 @@ def _multi_worker():
 
 def _tpu(address):
     local = address in (None, "local")
-    if local and not tf.config.list_physical_devices("TPU_SYSTEM"):  # known at once; the attempt can take a minute
+    if local and not tf.config.list_physical_devices("TPU_SYSTEM"):  # without this check, failing can take a minute
         raise ValueError("no TPU at this machine: TensorFlow finds no device TPU_SYSTEM")
     try:
         resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=address or "local")
@@ -98,14 +102,14 @@ def _tpu(address):
         raise ValueError(f"no TPU at {address or 'this machine'}: {str(error).splitlines()[0]}") from error
 
 
-def is_chief():
-    """Whether this process writes the records: that of the first worker, or the only one."""
+def is_chief() -> bool:
+    """Whether this process writes the records: it is the first worker, or the only one."""
     resolver = tf.distribute.get_strategy().cluster_resolver
     return resolver is None or not resolver.cluster_spec().as_dict() or not resolver.task_id
 
 
-def describe():
-    """The accelerators of this process by kind and name, or "CPU"; with several replicas how many there are."""
+def describe() -> str:
+    """The names of this process's accelerators, or "CPU"; and the number of replicas, if there are several."""
     devices = [d for d in tf.config.list_physical_devices() if d.device_type != "CPU"]
     names = [tf.config.experimental.get_device_details(d).get("device_name", d.name) for d in devices]
     count = replicas.count()

@@ -1,9 +1,10 @@
-"""What a session of training runs on: versions, commit, device."""
+"""The environment of a training session: versions, commit, device."""
 
 import datetime
 import pathlib
 import platform
 import subprocess
+from typing import Any
 
 import keras
 import numpy as np
@@ -14,8 +15,8 @@ from tfjc.runs import devices
 from tfjc.support.xla import use_xla
 
 
-def describe():
-    """Versions, `commit`, what is computed on and how, and the time, as `run.json` has them for each session."""
+def describe() -> dict[str, Any]:
+    """Versions, commit, device, precision, XLA and start time of a session, as in `run.json`."""
     return {
         "tfjc": tfjc.__version__,
         "python": platform.python_version(),
@@ -31,7 +32,7 @@ def describe():
 
 
 def _commit():
-    """The commit of the checkout that this package lies in, with "+" if it was changed since; None outside of one."""
+    """The commit of this package's checkout, with "+" if files have changed; None outside of a checkout."""
     root = pathlib.Path(__file__).parents[2]
     if not (root / ".git").exists():
         return None

@@ -1,4 +1,4 @@
-"""Assembles one run: data, networks, model, callbacks; trains, records, exports."""
+"""Assembles one run from data, networks, model and callbacks; trains, records, exports."""
 
 import functools
 import json
@@ -6,12 +6,15 @@ import logging
 import math
 import os
 import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from tfjc import architectures, callbacks, datasets, models
+from tfjc.evaluators import Evaluator
 from tfjc.layers import SpectralNormalization
 from tfjc.runs import devices, recorder, saver, sessions
 from tfjc.saving import export
@@ -21,63 +24,64 @@ from tfjc.support.run_directory import RunDirectory
 
 
 def train_and_evaluate(
-    workdir,
+    workdir: str | os.PathLike,
     *,
-    seed=0,
-    dataset=datasets.load,
-    architecture=architectures.dcgan,
-    model=models.GAN,
-    generator_optimizer=models.default_optimizer,
-    critic_optimizer=models.default_optimizer,
-    steps=8000,
-    batch_size=64,
-    eval_every=500,
-    eval_latents=64,
-    scores=(),
-    score_samples=10_000,
-    chunk=None,
-    data_dir=None,
-    manual_dir=None,
-    resume=True,
-    force=False,
-    dry_run=False,
-    config=dict,
-    bindings=None,
-):
-    """Trains a model in a run directory, going on from its newest whole checkpoint if there is one.
+    seed: int = 0,
+    dataset: Callable[..., datasets.Dataset] = datasets.load,
+    architecture: Callable[..., architectures.Networks] = architectures.dcgan,
+    model: Callable[..., models.GenerativeModel] = models.GAN,
+    generator_optimizer: Callable[[], keras.Optimizer] = models.default_optimizer,
+    critic_optimizer: Callable[[], keras.Optimizer] = models.default_optimizer,
+    steps: int = 8000,
+    batch_size: int = 64,
+    eval_every: int = 500,
+    eval_latents: int = 64,
+    scores: Sequence[tuple[Callable[..., Evaluator], int]] = (),
+    score_samples: int = 10_000,
+    chunk: int | None = None,
+    data_dir: str | os.PathLike | None = None,
+    manual_dir: str | os.PathLike | None = None,
+    resume: bool = True,
+    force: bool = False,
+    dry_run: bool = False,
+    config: Callable[[], Mapping[str, str]] = dict,
+    bindings: Mapping[str, Any] | None = None,
+) -> list[dict[str, Any]] | None:
+    """Trains a model in a run directory, or resumes the run that the directory holds.
 
     Args:
       workdir: the run directory.
-      seed: of the weights, the data's order, all noise and the fixed latents.
+      seed: of the weights, the order of the data, all noise and the fixed latents.
       dataset: callable (data_dir, manual_dir) → `datasets.Dataset`.
       architecture: callable (image_shape, seed) → `architectures.Networks`.
-      model: callable (generator, critic, prior, seed) → `models.GenerativeModel`; also of num_classes for
-        class-conditional networks.
+      model: callable (generator, critic, prior, seed) → `models.GenerativeModel`. For class-conditional networks it
+        also takes num_classes.
       generator_optimizer, critic_optimizer: callables () → Keras optimiser.
-      steps: generator updates in all.
+      steps: total number of generator updates.
       batch_size: samples of the generator in an update.
       eval_every: steps between evaluations, checkpoints and pictures.
-      eval_latents: fixed latents that the conditioning is measured on.
-      scores: pairs (evaluator, every): a callable (z, data) → evaluator of samples, such as
-        `evaluators.ClassifierEvaluator`, and the steps between its scores, rounded up to a multiple of `eval_every`.
-      score_samples: samples that are scored, at latents that stay fixed.
+      eval_latents: number of fixed latents for the conditioning.
+      scores: pairs (evaluator, every). The evaluator is a callable (z, data) → evaluator of samples, such as
+        `evaluators.ClassifierEvaluator`. `every` is the number of steps between its scores, rounded up to a multiple
+        of `eval_every`.
+      score_samples: number of samples for the scores, at fixed latents.
       chunk: as in `tfjc.geometry.jacobian`.
       data_dir, manual_dir: as in `tfjc.datasets.load`.
       resume: False refuses a run directory that holds a run.
-      force: goes on with a configuration that has changed, which `run.json` then says.
-      dry_run: prints the configuration and the networks, and stops before anything is written.
-      config: callable () → {file name: text} of configuration files to keep in the run directory.
-      bindings: {"configurable.parameter": value}, the configuration as data that JSON can hold, for `run.json`; None
-        where there is none: a study then does not know what the run is.
+      force: resumes the run with a changed configuration. `run.json` records the change.
+      dry_run: prints the configuration and the networks, and writes nothing.
+      config: callable () → {file name: text} of configuration files for the run directory.
+      bindings: {"configurable.parameter": value}, the configuration as JSON data for `run.json`. Studies need it to
+        compare runs.
 
     Returns:
       The rows of `metrics.jsonl`; None for a dry run.
 
     Raises:
-      ValueError, TypeError: the configuration cannot be run, or is not the one that the run directory began with, or
-        that directory is in use, holds other files, or has no whole checkpoint; no record has been changed then.
+      ValueError, TypeError: the configuration cannot be run, or is not that of the run in the directory; or the
+        directory is in use, holds other files, or holds a run without an intact checkpoint. No record has changed.
       FloatingPointError: the training diverged.
-      sessions.TrainingError: the training failed; `DiskFull` where it did for want of room, `WorkerLost` of a worker.
+      sessions.TrainingError: the training failed. `DiskFull`: the disk is full. `WorkerLost`: another worker ended.
     """
     steps = checks.integer("train_and_evaluate.steps", steps, minimum=1, maximum=checks.LARGEST_SEED)
     eval_every = checks.integer("train_and_evaluate.eval_every", eval_every, minimum=1, maximum=checks.LARGEST_SEED)
@@ -95,7 +99,7 @@ def train_and_evaluate(
             raise
         name = getattr(model, "__name__", model)
         raise ValueError(
-            f"the architecture makes networks of {networks.num_classes} classes, {name} takes no labels"
+            f"the architecture makes networks of {networks.num_classes} classes, but {name} takes no labels"
         ) from error
     gan.check_batch_size("train_and_evaluate.batch_size", batch_size)
     optimizers = {"generator_optimizer": generator_optimizer, "critic_optimizer": critic_optimizer}
@@ -105,7 +109,7 @@ def train_and_evaluate(
     batches = functools.partial(
         datasets.batches, gan.training_data(data), gan.images_per_sample * batch_size, seed=seed
     )
-    batches()  # which checks that there are images enough
+    batches()  # checks the number of images
     checks.fits(f"train_and_evaluate.eval_latents = {eval_latents}", eval_latents * _bytes(gan))
     evaluators = _evaluators(scores, eval_every, data, gan, score_samples)
     if dry_run:
@@ -116,7 +120,7 @@ def train_and_evaluate(
         print(f"{run.path} is finished, {steps} steps asked for\n{summary(run, run.read_metrics())}", flush=True)
         return run.read_metrics()
     with sessions.entered(run) as own:
-        changed = sessions.changed(own, seed, config(), resume, force)  # again: another process may have been here
+        changed = sessions.changed(own, seed, config(), resume, force)  # another process may have held the lock before
         own.sweep()
         checkpoints = saver.Checkpoints(gan, own.checkpoints, eval_every)
         sessions.restore(run, checkpoints)
@@ -134,7 +138,7 @@ def train_and_evaluate(
 
 
 def _warn_of_decay(optimizers, updates):
-    """Warns where a learning rate decays over another number of updates than the run makes."""
+    """Warns if a learning rate decays over another number of updates than the run makes."""
     for name, optimizer in optimizers.items():
         decay = getattr(getattr(optimizer, "_learning_rate", None), "decay_steps", updates[name])
         if decay != updates[name]:
@@ -144,7 +148,7 @@ def _warn_of_decay(optimizers, updates):
 
 
 def _train(run, gan, batches, steps, listed):
-    """Trains on from where the model is, then leaves what a finished run leaves."""
+    """Trains up to step `steps`, then draws the figures and exports the generator."""
     _fit(gan, batches, steps, listed[-1].every, listed)
     figures.conditioning(run.read_metrics(), run.figure)
     figures.scores(run.read_metrics(), run.score_figure)
@@ -152,10 +156,7 @@ def _train(run, gan, batches, steps, listed):
 
 
 def _evaluators(scores, eval_every, data, gan, samples):
-    """(evaluator, interval, prefix of its names) for each that the configuration names, at each kind of latents.
-
-    They get what they need at first use.
-    """
+    """(evaluator, interval, prefix of its keys) for each configured evaluator and each kind of latents."""
     samples = checks.integer("train_and_evaluate.score_samples", samples, minimum=1)
     checks.fits(f"train_and_evaluate.score_samples = {samples}", samples * _bytes(gan))
     if not isinstance(scores, (list, tuple)):
@@ -176,12 +177,12 @@ def _evaluators(scores, eval_every, data, gan, samples):
 
 
 def _bytes(gan):
-    """Of a latent and its image."""
+    """The size of a latent and its image in float32."""
     return 4 * (gan.prior.event_shape.num_elements() + math.prod(gan.image_shape))
 
 
 def _latents(gan, count, stream):
-    """(latents [count, n_z] of the prior, labels [count] in turn or None): the same in every run of this seed."""
+    """(latents [count, n_z] of the prior, labels [count] 0, 1, ... or None); a function of the run's seed."""
     labels = None if gan.num_classes is None else tf.range(count) % gan.num_classes
     return gan.prior.sample(count, seed=noise.seed(gan.seed, stream)), labels
 
@@ -208,7 +209,7 @@ def _callbacks(run, gan, count, every, chunk, evaluators, last, bindings):
 
 
 def _weight_spectra(run, gan):
-    """The callback for those of a model's networks that have normalised layers, or None where none has."""
+    """The callback for the model's networks that have normalised layers; None if there are none."""
     networks = {"generator": gan.generator, "critic": gan.critic}
     wrapped = {
         name: network
@@ -219,29 +220,29 @@ def _weight_spectra(run, gan):
 
 
 def _hyperparameters(gan, bindings):
-    """The seed and every binding, by name: numbers, truth values and strings as they are, others as JSON."""
+    """The seed and every binding, by name: numbers, booleans and strings unchanged, other values as JSON."""
     plain = (bool, int, float, str)
     named = {name: value if isinstance(value, plain) else json.dumps(value) for name, value in (bindings or {}).items()}
     return {"seed": gan.seed, **named}
 
 
 def _fit(gan, batches, steps, every, listed):
-    """Fits up to step `steps`, an epoch for each evaluation; the first and last may be shorter."""
+    """Fits up to step `steps`, with one epoch for each evaluation. The first and last epoch may be shorter."""
     while (done := int(gan.step.numpy())) < steps:
         epoch, behind = divmod(done, every)
-        whole = 0 if behind else (steps - done) // every
+        full = 0 if behind else (steps - done) // every
         gan.fit(
             batches(start=done),
             initial_epoch=epoch,
-            epochs=epoch + max(whole, 1),
-            steps_per_epoch=every if whole else min(every - behind, steps - done),
+            epochs=epoch + max(full, 1),
+            steps_per_epoch=every if full else min(every - behind, steps - done),
             callbacks=listed,
             verbose=0 if not devices.is_chief() else 1 if sys.stdout.isatty() else 2,
         )
 
 
 def _make(name, function, kind, *args, **kwargs):
-    """What `function` makes, which must be a `kind`."""
+    """The result of `function`; raises ValueError unless it is a `kind`."""
     if not callable(function):
         raise ValueError(
             f"train_and_evaluate.{name} must be callable (in gin: @name), found a {type(function).__name__}"
@@ -250,7 +251,7 @@ def _make(name, function, kind, *args, **kwargs):
         made = function(*args, **kwargs)
     except RecursionError:
         raise ValueError(
-            f"train_and_evaluate.{name} is made with a value that is made with itself, found a loop"
+            f"the bindings of train_and_evaluate.{name} form a loop: a configurable refers to itself"
         ) from None
     if not isinstance(made, kind):
         raise ValueError(f"train_and_evaluate.{name} must make {kind.__name__}, found {type(made).__name__}")
@@ -265,8 +266,8 @@ def _describe(data, networks, config):
     networks.critic.summary()
 
 
-def summary(run, rows):
-    """What a finished run ended with, as text: scores, and where its files are."""
+def summary(run: RunDirectory, rows: Sequence[Mapping[str, Any]]) -> str:
+    """The final numbers of a finished run, and the places of its files, as text."""
     first, last = rows[0], rows[-1]
     lines = {
         "mean log-condition": f"{last['mean_log_condition']:.2f} (at step {first['step']}: "
@@ -303,7 +304,7 @@ def _quotient(last):
 
 
 def _scored(rows):
-    """The newest value of each score, the first of those that share a plain name."""
+    """The newest value of each score; of scores that share a plain name, the first one's."""
     newest = {key: value for row in rows for key, value in row.items() if isinstance(value, float)}
     first = {}
     for key in filter(is_score, newest):

@@ -1,41 +1,57 @@
-"""Brings what the other callbacks measure to the run directory."""
+"""Writes the measurements of the other callbacks to the run directory."""
 
 import logging
 import time
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from tensorboard.plugins.hparams import summary_v2 as hparams
 
+from tfjc.callbacks import Conditioning, Scores, WeightSpectra
 from tfjc.callbacks._periodic import Periodic
 from tfjc.support.files import replacing
+from tfjc.support.run_directory import RunDirectory
 
 
 class Recorder(Periodic):
-    """Writes a line of `metrics.jsonl` and adds to `spectra.npz` at every evaluation; the losses also to TensorBoard.
+    """Writes a line of `metrics.jsonl`, `spectra.npz`, and TensorBoard's scalars of the losses at every evaluation.
 
     A line holds `step`, `seconds` of training so far (of all sessions), the losses and other scalars of `fit`, averaged
-    since the last line, what `conditioning` has in `latest`, and the scores taken at this step. `spectra.npz` holds
-    `steps` [T], `z` [B, n_z], `singular_values` [T, B, n_z] and `average_jacobian` [T, n_z].
+    since the last line, the `latest` measurements of `conditioning`, and the scores and weight spectra of this step.
+    `spectra.npz` holds `steps` [T], `z` [B, n_z], `singular_values` [T, B, n_z] and `average_jacobian` [T, n_z].
+
+    The other callbacks must precede this one in the list of callbacks.
 
     Args:
-      run: `RunDirectory`.
-      conditioning: the `Conditioning` callback, which stands before this one in the list.
+      run: the run directory.
+      conditioning: measures the spectra.
       every: steps between evaluations, as in `conditioning`.
-      scores: `Scores` callbacks, which stand before this one too; where two share a name the first one's is written.
-      weights: `WeightSpectra`, before this one as well; what it measured at a line's step is in the line.
-      hyperparameters: {name: number or text} that TensorBoard's HParams page tells runs apart by.
+      scores: where two share a name, the line has the first one's number.
+      weights: measures the weights' spectra.
+      hyperparameters: {name: number or text} for TensorBoard's HParams page.
     """
 
-    def __init__(self, run, conditioning, every=500, *, scores=(), weights=None, hyperparameters=None):
+    def __init__(
+        self,
+        run: RunDirectory,
+        conditioning: Conditioning,
+        every: int = 500,
+        *,
+        scores: Sequence[Scores] = (),
+        weights: WeightSpectra | None = None,
+        hyperparameters: Mapping[str, Any] | None = None,
+    ) -> None:
         super().__init__(every, run.tensorboard)
         self.run, self.conditioning, self.scores, self.weights = run, conditioning, tuple(scores), weights
-        self._hyperparameters = hyperparameters or {}
-        self._began, self._before, self._spectra = time.monotonic(), 0.0, []
+        self._hyperparameters = dict(hyperparameters or {})
+        self._began, self._before = time.monotonic(), 0.0
+        self._spectra: list[tuple[int, np.ndarray, np.ndarray]] = []
 
-    def on_train_begin(self, logs=None):
-        """Drops what was recorded after the step at which this session goes on, then begins."""
-        step = int(self.model.step.numpy()) or -1  # at step 0 that step's own line is written again
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Drops the records of later steps than the model's, then begins."""
+        step = int(self.model.step.numpy()) or -1  # a session from step 0 writes the line of step 0 again
         self.run.drop_after(step)
         rows = self.run.read_metrics()
         self._before = rows[-1]["seconds"] if rows else 0.0
@@ -46,7 +62,7 @@ class Recorder(Periodic):
             tf.summary.experimental.write_raw_pb(summary.SerializeToString())
         super().on_train_begin(logs)
 
-    def act(self, step, logs):
+    def act(self, step: int, logs: Mapping[str, Any]) -> None:
         """Writes the line and the spectra."""
         seconds = round(self._before + time.monotonic() - self._began, 3)
         losses = {name: float(value) for name, value in logs.items() if name not in self.conditioning.latest}
@@ -62,16 +78,16 @@ class Recorder(Periodic):
         self.run.append_metrics({"step": step, "seconds": seconds, **measured, **losses})
 
     def _note_networks(self):
-        """Says in `run.json` what the scores are taken with, and warns where that was something else before."""
+        """Writes to `run.json` what the scores are taken with, and warns if that has changed."""
         found = [scores.about() for scores in self.scores if scores.history]
         before = self.run.read_run().get("scores")
         if found and found != before:
             if before:
-                logging.getLogger("tfjc").warning("scores until now were taken with %s, now with %s", before, found)
+                logging.getLogger("tfjc").warning("earlier scores were taken with %s, new ones with %s", before, found)
             self.run.update_run(scores=found)
 
     def _read_spectra(self, step):
-        """The (step, singular values, average Jacobian) recorded up to `step`; none where the latents were others."""
+        """The recorded (step, singular values, average Jacobian) up to `step`; none if other latents were measured."""
         saved = self.run.read_spectra()
         if not np.array_equal(saved.get("z"), self.conditioning.evaluator.z):
             return []

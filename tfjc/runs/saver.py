@@ -1,6 +1,9 @@
-"""Checkpoints that a run goes on from."""
+"""Checkpoints of a run: saves them, and restores the newest."""
 
+import os
 import pathlib
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import tensorflow as tf
 
@@ -11,23 +14,41 @@ from tfjc.support import checks
 
 
 class Checkpoints(Periodic):
-    """Saves a model of `tfjc.models` (weights, optimisers' state, step) at every evaluation; keeps the newest `keep`.
+    """Saves a model (weights, states of its optimisers, step) at every evaluation, and keeps the newest checkpoints.
 
-    Each is on the disk, with the SHA-256 of its files, before an older one is removed (`tfjc.saving.checkpoints`).
-    It stands last in the list of callbacks, so that everything recorded up to a checkpoint's step is on the disk first.
+    A checkpoint is on the disk, with the SHA-256 of its files, before an older one is removed
+    (`tfjc.saving.checkpoints`). This callback must be the last in the list of callbacks: all records up to a
+    checkpoint's step are then on the disk before the checkpoint.
+
+    Args:
+      model: a model of `tfjc.models`.
+      directory: where checkpoints are saved.
+      every: steps between checkpoints.
+      keep: number of checkpoints that are kept.
     """
 
-    def __init__(self, model, directory, every=500, *, keep=3):
+    def __init__(
+        self, model: models.GenerativeModel, directory: str | os.PathLike, every: int = 500, *, keep: int = 3
+    ) -> None:
         super().__init__(every)
         self.directory, self._keep = pathlib.Path(directory), checks.integer("keep", keep, minimum=1)
-        self._checkpoint, self._damaged = tf.train.Checkpoint(model=model), {}
+        self._checkpoint = tf.train.Checkpoint(model=model)
+        self._damaged: dict[int, str] = {}
 
-    def restore(self, directory=None, missing=None):
-        """Brings the model to the newest whole checkpoint of a directory, this one's by default.
+    def restore(
+        self, directory: pathlib.Path | None = None, missing: Callable[[int], str | None] | None = None
+    ) -> str | None:
+        """Restores the model from the newest intact checkpoint; warns of newer ones that are damaged.
 
-        `missing(step)` tells what else a checkpoint lacks (`checkpoints.newest`). Returns the checkpoint's path, or
-        None where there is none. Warns of checkpoints that are passed over. Raises ValueError where none is whole, or
-        the newest whole one does not fit the model.
+        Args:
+          directory: of the checkpoints, `self.directory` by default.
+          missing: what a checkpoint of a step lacks besides its files, or None, as in `checkpoints.newest`.
+
+        Returns:
+          The checkpoint's path, or None for a directory without checkpoints.
+
+        Raises:
+          ValueError: no checkpoint is intact, or the newest intact one does not fit the model.
         """
         directory = self.directory if directory is None else directory
         step, self._damaged = checkpoints.find(directory, missing)
@@ -37,16 +58,14 @@ class Checkpoints(Periodic):
         try:
             self._checkpoint.restore(path).assert_consumed()
         except (ValueError, AssertionError) as error:
-            raise ValueError(
-                f"{path} does not fit these networks and optimisers, and cannot be gone on from: "
-                f"{geometry.summary(error)}"
-            ) from error
+            raise ValueError(f"{path} does not fit these networks and optimisers: {geometry.summary(error)}") from error
         return path
 
-    def act(self, step, logs):
-        """Saves a checkpoint, numbered by the step; removes those that it makes superfluous, and damaged ones.
+    def act(self, step: int, logs: Mapping[str, Any]) -> None:
+        """Saves the checkpoint of this step, then removes damaged ones and those beyond the newest `keep`.
 
-        Raises `models.Diverged` where a number of the model is not finite: no checkpoint holds such a one.
+        Raises:
+          models.Diverged: a number of the model is not finite. No checkpoint holds such a number.
         """
         models.check_finite(self._checkpoint.model)
         checkpoints.write(self._checkpoint, self.directory, step)

@@ -1,11 +1,14 @@
-"""Sessions of training in a run directory: what may go on there and from where, and how it ended."""
+"""Sessions of training in a run directory: whether and from where a run resumes, and how it ends."""
 
 import contextlib
 import errno
 import logging
 import os
+import pathlib
 import shutil
 import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import keras
 import numpy as np
@@ -13,31 +16,33 @@ import tensorflow as tf
 
 from tfjc import geometry, models
 from tfjc.runs import devices, environment
+from tfjc.runs.saver import Checkpoints
 from tfjc.saving import checkpoints
 from tfjc.support.files import write_text
 from tfjc.support.run_directory import RunDirectory, lock, refuse_foreign
 
-_OUTCOMES = {KeyboardInterrupt: "interrupted", FloatingPointError: "diverged"}  # of what ends a run; else "failed"
+_OUTCOMES = {KeyboardInterrupt: "interrupted", FloatingPointError: "diverged"}  # any other error: "failed"
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class TrainingError(RuntimeError):
-    """A run failed after it had begun: not for how it was configured."""
+    """A run failed after it had begun. Its configuration is valid."""
 
 
 class DiskFull(TrainingError):
-    """A run failed because nothing more could be written; its newest whole checkpoint is as good as before."""
+    """A run failed because the disk is full. Its newest checkpoint is intact."""
 
 
 class WorkerLost(TrainingError):
-    """A run failed because another worker of its cluster ended: all can be started again."""
+    """A run failed because another worker of its cluster ended. All workers can be started again."""
 
 
-def changed(run, seed, config, resume, force):
-    """The lines in which a configuration differs from that of the run that the directory holds.
+def changed(run: RunDirectory, seed: int, config: Mapping[str, str], resume: bool, force: bool) -> list[str]:
+    """The lines in which a configuration differs from that of the run in the directory.
 
-    Raises ValueError where these are any without `force`, where the run is not to be resumed, has another seed (its
-    data's order, its noise and the latents of its records would all be others) or is none.
+    Raises:
+      ValueError: there are such lines without `force`; the directory holds a run without `resume`, a run with another
+        seed, which decides on the data's order, the noise and the latents, or other files.
     """
     refuse_foreign(run.path, run.run.name, "run")
     before = run.read_run()
@@ -54,33 +59,44 @@ def changed(run, seed, config, resume, force):
     differ = [f"was  {line}" for line in sorted(was - now)] + [f"now  {line}" for line in sorted(now - was)]
     if differ and not force:
         raise ValueError(
-            f"{run.path} holds a run of another configuration; choose another --workdir, or go on with this one "
-            "(--force)\n" + "\n".join(f"  {line}" for line in differ)
+            f"{run.path} holds a run of another configuration; choose another --workdir, or resume it with the new "
+            "configuration (--force)\n" + "\n".join(f"  {line}" for line in differ)
         )
     return differ
 
 
-def is_finished(run, steps):
-    """Whether a run directory holds a run that ended by itself, after `steps` steps or more, with all its records."""
+def is_finished(run: RunDirectory, steps: int) -> bool:
+    """Whether a run directory holds a finished run of `steps` steps or more, with all its records."""
     rows = run.read_metrics() if run.read_run().get("status") == "finished" else []
     return bool(rows) and rows[-1]["step"] >= steps and run.missing(rows[-1]["step"]) is None
 
 
 def _lines(text):
-    """The statements of a configuration, but for those that may change: steps, memory, where files lie."""
+    """The statements of a configuration, except those that may change: steps, memory, the place of files."""
     free = ("#", "train_and_evaluate.steps ", "train_and_evaluate.chunk ", "InceptionEvaluator.inception ")
     return {line.strip() for line in text.splitlines() if line.strip() and not line.strip().startswith(free)}
 
 
 @contextlib.contextmanager
-def session(run, seed, config, bindings=None, **about):
-    """A session of training in a run directory.
+def session(
+    run: RunDirectory,
+    seed: int,
+    config: Callable[[], Mapping[str, str]],
+    bindings: Mapping[str, Any] | None = None,
+    **about: Any,
+) -> Iterator[None]:
+    """A context for a session of training in a run directory.
 
-    The directory gets the configuration as text, and `run.json` the bindings, the session's circumstances and outcome.
+    It writes the configuration as text, and to `run.json` the bindings, the session's environment, `about`, and the
+    outcome.
+
+    Raises:
+      TrainingError: the session failed with ValueError, TypeError, OSError or an error of TensorFlow. Other errors
+        pass through.
     """
     sessions = [*run.read_run().get("sessions", []), {**environment.describe(), **about}]
     try:
-        # First of all files: it makes the directory a run's.
+        # run.json marks the directory as a run's, so it is the first file.
         run.update_run(seed=seed, status="running", bindings=bindings, sessions=sessions, diverged=None)
         _write(run, config())
         yield
@@ -88,7 +104,7 @@ def session(run, seed, config, bindings=None, **about):
     except BaseException as error:
         status = next((status for kind, status in _OUTCOMES.items() if isinstance(error, kind)), "failed")
         status = "interrupted" if _is_of_another_worker(error) else status
-        with contextlib.suppress(OSError, ValueError):  # what went wrong first is what is told
+        with contextlib.suppress(OSError, ValueError):  # a second error must not hide the first
             if isinstance(error, models.Diverged):
                 run.update_run(diverged={"step": error.step, "tensor": error.tensor})
             _end(run, status, config)
@@ -98,13 +114,13 @@ def session(run, seed, config, bindings=None, **about):
 
 
 def _end(run, status, config):
-    _write(run, config())  # the operative configuration is known in full only now
+    _write(run, config())  # the operative configuration is complete only at the end
     seconds = [row["seconds"] for row in run.read_metrics()[-1:]]
     run.update_run(status=status, wall_clock_seconds=sum(seconds))
 
 
 def _failure(run, error):
-    """What to raise for a run that failed: `DiskFull` or `WorkerLost` with what to do, or `TrainingError`."""
+    """The exception for a failed run: `DiskFull` or `WorkerLost` with a remedy, else `TrainingError`."""
     if _is_of_another_worker(error):
         return WorkerLost(
             f"another worker ended ({geometry.summary(error)}): start the same command again on all workers, "
@@ -113,21 +129,21 @@ def _failure(run, error):
     if not any(os.strerror(number) in str(error) for number in _NO_ROOM):
         return TrainingError(f"the run in {run.path} failed: {error}")
     step, free = checkpoints.newest(run.checkpoints)[0], shutil.disk_usage(run.path).free
-    whole = "There is no checkpoint yet" if step is None else f"The checkpoint of step {step} is whole"
+    intact = "There is no checkpoint yet" if step is None else f"The checkpoint of step {step} is intact"
     return DiskFull(
         f"the run in {run.path} could not write: {geometry.summary(error)} ({free / 2**20:.1f} MiB are free). "
-        f"{whole}: free some space and run the same command again"
+        f"{intact}: free some space and run the same command again"
     )
 
 
 def _is_of_another_worker(error):
-    """Whether an error is what a worker sees when another one has gone."""
+    """Whether TensorFlow raised an error because another worker has ended."""
     several, texts = tf.distribute.get_strategy().cluster_resolver is not None, []
     while error is not None:
         texts.append(str(error))
         error = error.__cause__ or error.__context__
     text = "\n".join(texts)
-    mismatched = "Collective instance" in text  # the workers did different things: to start again does not help
+    mismatched = "Collective instance" in text  # the workers ran different operations; a restart does not help
     return several and "Collective ops is aborted" in text and not mismatched
 
 
@@ -137,8 +153,8 @@ def _write(run, config):
 
 
 @contextlib.contextmanager
-def entered(run):
-    """The run directory `run`, locked; in a worker that is not the chief a temporary one, for only the chief writes."""
+def entered(run: RunDirectory) -> Iterator[RunDirectory]:
+    """A context with the locked run directory. Workers other than the chief get a temporary directory instead."""
     if devices.is_chief():
         with lock(run.create().path):
             yield run
@@ -147,8 +163,8 @@ def entered(run):
             yield RunDirectory(path)
 
 
-def common_step(model):
-    """The step at which a model is; raises ValueError where other workers have another."""
+def common_step(model: models.GenerativeModel) -> int:
+    """The model's step. Raises ValueError if other workers are at another step, WorkerLost if one has not begun."""
     step, strategy = int(model.step.numpy()), tf.distribute.get_strategy()
     if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         return step
@@ -163,13 +179,14 @@ def common_step(model):
     return step
 
 
-def restore(run, saver):
-    """Goes back to the newest whole checkpoint that has all records up to its step.
+def restore(run: RunDirectory, saver: Checkpoints) -> None:
+    """Restores the newest intact checkpoint with all records up to its step. A run that has not begun has none.
 
-    Raises ValueError where there must be such a checkpoint and there is none, or where records are damaged.
+    Raises:
+      ValueError: the run has begun and has no such checkpoint, or its records are damaged.
     """
     rows = run.read_metrics()
-    has_begun = bool(rows) and rows[-1]["step"] > 0  # a row past 0 is written after the checkpoint of the row before
+    has_begun = bool(rows) and rows[-1]["step"] > 0  # the first checkpoint, of step 0, precedes every later row
     if not has_begun and max(checkpoints.steps(run.checkpoints), default=0) == 0:
         _drop_damaged(run.checkpoints)
     path = saver.restore(run.checkpoints, lambda step: run.missing(step) if step else None)  # step 0 is recorded again
@@ -177,29 +194,29 @@ def restore(run, saver):
         print(f"going on from step {path.rpartition('-')[2]} of {run.path}", flush=True)
     elif has_begun:
         raise ValueError(
-            f"{run.path} has records up to step {rows[-1]['step']} and no checkpoint to go on from; bring "
-            f"{run.checkpoints.name}/ back, or choose another --workdir"
+            f"{run.path} has records up to step {rows[-1]['step']} and no checkpoint to go on from; restore "
+            f"{run.checkpoints.name}/ from a copy, or choose another --workdir"
         )
 
 
-def check_latents(run, z, changed):
-    """Raises ValueError where the spectra in a run directory were measured at other latents than `z` [B, n_z].
+def check_latents(run: RunDirectory, z: tf.Tensor, changed: list[str]) -> None:
+    """Raises ValueError if the spectra in a run directory were measured at other latents than `z` [B, n_z].
 
-    So were those of earlier versions, whose noise and data order were others, too. A run that was forced to another
-    configuration may have other latents.
+    Other latents mean another version of tfjc, whose noise and data order differ, too. A run whose configuration was
+    changed by force is exempt.
     """
     before = run.read_spectra().get("z")
     if before is not None and not (changed or run.was_forced() or np.array_equal(before, z)):
         raise ValueError(
-            f"{run.path} holds a run at other latents, as an earlier version of tfjc drew them; its noise and the "
-            "order of its data would be others, too. Choose another --workdir"
+            f"{run.path} holds a run at other latents: another version of tfjc began it, with other noise and another "
+            "order of the data. Choose another --workdir"
         )
 
 
-def _drop_damaged(directory):
-    """Removes checkpoints of which none is whole: a run that was killed over its first one has lost nothing."""
+def _drop_damaged(directory: pathlib.Path) -> None:
+    """Removes all checkpoints if none is intact. A run that was killed while it wrote its first one lost nothing."""
     step, damaged = checkpoints.newest(directory)
     if step is None and damaged and devices.is_chief():
-        logging.getLogger("tfjc").warning("%s holds no whole checkpoint: the run begins anew", directory)
+        logging.getLogger("tfjc").warning("%s holds no intact checkpoint: the run starts at step 0", directory)
         for each in damaged:
             checkpoints.remove(directory, each)
