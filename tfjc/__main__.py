@@ -6,7 +6,7 @@ from tfjc.support import checks
 
 COMMANDS = {
     "train": "train a generator and watch its conditioning",
-    "analyze": "measure a trained generator, from anybody: spectra, quotients, directions in z",
+    "analyze": "measure any trained generator: spectra, quotients, directions in z",
     "evaluate": "score a trained generator's samples against a dataset",
     "study.run": "train several arms with many seeds",
     "study.report": "write the report of a study, with the paper's claims",
@@ -16,7 +16,7 @@ COMMANDS = {
 
 
 def main(arguments: list[str]) -> int:
-    """Prints the commands; returns the exit status, 2 for a command that is not one of them."""
+    """Prints the commands; returns the exit status, 2 for an unknown command."""
     if arguments and arguments[0] not in ("-h", "--help", "--helpfull"):
         close = checks.nearest(arguments[0], COMMANDS)
         print(f"tfjc: expected python -m tfjc.COMMAND, found {arguments[0]!r}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Tells what a trained generator is doing: `python -m tfjc.analyze --model=generator.keras`."""
+"""Measures a trained generator: `python -m tfjc.analyze --model=generator.keras`."""
 
 import os
 import pathlib
@@ -11,16 +11,16 @@ from tfjc.runs import commands
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow reads it when it is imported, below
 
 _NAMED = commands.define_generator_flags()
-_SAMPLES = flags.DEFINE_integer("samples", 64, "How many latents to measure at.", lower_bound=1)
+_SAMPLES = flags.DEFINE_integer("samples", 64, "Number of latents to measure at.", lower_bound=1)
 _OUTPUT = flags.DEFINE_string("output", None, "The directory to write; analysis/NAME by default.")
-_CHUNK = flags.DEFINE_integer("chunk", None, "(Sample, pass) pairs held at once; by free memory by default.", 1)
-_FLOAT64 = flags.DEFINE_boolean("float64", False, "Compute all in float64: the referee, for Keras models.")
+_CHUNK = flags.DEFINE_integer("chunk", None, "(Sample, pass) pairs held at once; set by the free memory by default.", 1)
+_FLOAT64 = flags.DEFINE_boolean("float64", False, "Compute in float64, as a reference; for Keras models.")
 
-_MANY = 2048  # latent numbers from which a full spectrum takes minutes
+_MANY = 2048  # a full spectrum of more latent numbers takes minutes
 
 
 def main(argv: Sequence[str]) -> int:
-    """Analyses the generator that the flags name; returns the exit status, 2 for whatever cannot be analysed."""
+    """Analyses the generator that the flags name; returns the exit status, 2 if it cannot be analysed."""
     return commands.status("analyze", _analyze, argv)
 
 
@@ -42,8 +42,8 @@ def _analyze():
     output = pathlib.Path(_OUTPUT.value or pathlib.Path("analysis") / pathlib.Path(path).resolve().stem)
     about = commands.about_latents(_NAMED, loaded) | {"float64": _FLOAT64.value}
     if loaded.n_z > _MANY:
-        print(f"note: n_z = {loaded.n_z} takes as many passes a latent, and a decomposition that grows as n_z³; fewer")
-        print("--samples help, and tfjc.geometry.operator(...).extremes() in Python finds the ends of a spectrum alone")
+        print(f"note: each latent takes n_z = {loaded.n_z} passes, and a decomposition whose time grows as n_z³. Fewer")
+        print("--samples take less time. tfjc.geometry.operator(...).extremes() finds only the ends of a spectrum.")
     with tqdm(total=_SAMPLES.value, unit=" latents", leave=False) as bar:
         result = analysis.analyze(
             generate, z, output, labels=labels, chunk=_CHUNK.value, seed=seed, about=about, progress=bar.update

@@ -4,6 +4,7 @@ import os
 import pathlib
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from absl import flags, logging
 
@@ -15,23 +16,25 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow reads it when i
 
 _NAMED = commands.define_generator_flags()
 _WORKDIR = flags.DEFINE_string("workdir", None, "A run directory: its generator, its dataset and its scores.")
-_GIN_FILE = flags.DEFINE_multi_string("gin_file", [], "Where dataset and scores are named; repeatable.")
+_GIN_FILE = flags.DEFINE_multi_string("gin_file", [], "Gin file that names the dataset and the scores; repeatable.")
 _GIN_BINDINGS = flags.DEFINE_multi_string("gin_bindings", [], "A gin binding that overrides the files; repeatable.")
-_SAMPLES = flags.DEFINE_integer("samples", 10_000, "How many samples to score.", lower_bound=2)
+_SAMPLES = flags.DEFINE_integer("samples", 10_000, "Number of samples to score.", lower_bound=2)
 _INCEPTION = flags.DEFINE_string("inception", None, "Directory or TF-Hub handle of TF-GAN's Inception module.")
-_TRAIN_CLASSIFIER = flags.DEFINE_boolean("train_classifier", False, "Train the dataset's classifier, and say how good.")
+_TRAIN_CLASSIFIER = flags.DEFINE_boolean(
+    "train_classifier", False, "Train the dataset's classifier, and print its accuracy."
+)
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "The data directory of tensorflow-datasets.")
 _MANUAL_DIR = flags.DEFINE_string("manual_dir", None, "A directory with the dataset's official archives.")
 _OUTPUT_RANGE = flags.DEFINE_list(
-    "output_range", None, "The generator's values of black and white, LOW,HIGH: 0,1 or 0,255; found by default."
+    "output_range", None, "The generator's values of black and white, LOW,HIGH: 0,1 or 0,255; inferred by default."
 )
 _OUTPUT = flags.DEFINE_string(
-    "output", None, "File of JSON lines to add to; scores.jsonl of the run, or in analysis/NAME, by default."
+    "output", None, "File of JSON lines to append to; scores.jsonl of the run, or in analysis/NAME, by default."
 )
 
 
 def main(argv: Sequence[str]) -> int:
-    """Scores what the flags name; returns the exit status, 2 for whatever cannot be scored."""
+    """Scores the generator that the flags name; returns the exit status, 2 if it cannot be scored."""
     return commands.status("evaluate", _start, argv)
 
 
@@ -55,7 +58,7 @@ def _evaluate(configuration):
     configuration.parse(
         _files(configuration, path), [*_GIN_BINDINGS.value, *commands.inception_binding(_INCEPTION.value)]
     )
-    devices.prepare(_NAMED.jit_compile.value)  # deterministic, as classifiers trained in a run are
+    devices.prepare(_NAMED.jit_compile.value)  # deterministic, so that a classifier is the same as trained in a run
     data = {"data_dir": _DATA_DIR.value, "manual_dir": _MANUAL_DIR.value}
     if _TRAIN_CLASSIFIER.value:
         _train_classifier(configuration.dataset(**data))
@@ -79,7 +82,10 @@ def _evaluate(configuration):
 
 
 def _files(configuration, path):
-    """The gin files: those named, and before them the configuration of a run directory, which must be data alone."""
+    """The gin files: the configuration of a run directory, then the named ones.
+
+    Raises ValueError for --workdir without a configuration, and, without --trust, for one that can run code.
+    """
     config = RunDirectory(path).config if path else None
     if _WORKDIR.value and not config.exists():
         raise ValueError(f"{path} is no run directory: it has no {config.name}")
@@ -96,7 +102,7 @@ def _train_classifier(data):
 
 
 def _output(path):
-    """The file that the row goes to; raises ValueError where that is a directory."""
+    """The file that the row is appended to; raises ValueError if it is a directory."""
     run = RunDirectory(path)
     default = run.scores if run.run.exists() else pathlib.Path("analysis") / run.path.resolve().stem / "scores.jsonl"
     output = pathlib.Path(_OUTPUT.value or default)
@@ -106,22 +112,23 @@ def _output(path):
 
 
 class _Bar:
-    """A progress bar with the time left, shown from its first update on: a classifier may be trained before."""
+    """A progress bar of images. It appears at the first update, after a classifier was trained or loaded."""
 
-    def __init__(self, description, total):
-        self._options, self._shown = {"desc": description, "total": total}, None
+    def __init__(self, description: str, total: int) -> None:
+        self._options: dict[str, Any] = {"desc": description, "total": total}
+        self._shown: Any = None
 
-    def update(self, count):
-        """Counts images."""
+    def update(self, count: int) -> None:
+        """Adds `count` images."""
         from tqdm import tqdm
 
         self._shown = self._shown or tqdm(**self._options, unit=" images", leave=False)
         self._shown.update(count)
 
-    def __enter__(self):
+    def __enter__(self) -> "_Bar":
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         if self._shown:
             self._shown.close()
 

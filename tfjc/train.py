@@ -11,15 +11,15 @@ from tfjc.runs import commands
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow reads it when it is imported, below
 
-_GIN_FILE = flags.DEFINE_multi_string("gin_file", [], "The experiment: a path, or one of ours by name; repeatable.")
+_GIN_FILE = flags.DEFINE_multi_string("gin_file", [], "The experiment: a path, or a name in gin/; repeatable.")
 _GIN_BINDINGS = flags.DEFINE_multi_string("gin_bindings", [], "A gin binding that overrides the files; repeatable.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "The run directory; runs/NAME_seedN by default.")
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of the weights, the data's order and all noise.", lower_bound=0)
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "The data directory of tensorflow-datasets.")
 _MANUAL_DIR = flags.DEFINE_string("manual_dir", None, "A directory with the dataset's official archives.")
 _INCEPTION = flags.DEFINE_string("inception", None, "Directory or TF-Hub handle of TF-GAN's Inception module.")
-_RESUME = flags.DEFINE_boolean("resume", True, "Whether to go on with a run that workdir holds.")
-_FORCE = flags.DEFINE_boolean("force", False, "Go on with a run although its configuration has changed.")
+_RESUME = flags.DEFINE_boolean("resume", True, "Whether to resume a run that workdir holds.")
+_FORCE = flags.DEFINE_boolean("force", False, "Resume a run although its configuration has changed.")
 _DRY_RUN = flags.DEFINE_boolean("dry_run", False, "Print the resolved configuration and the networks, and stop.")
 _STRATEGY = flags.DEFINE_enum(
     "strategy",
@@ -27,20 +27,21 @@ _STRATEGY = flags.DEFINE_enum(
     ["default", "mirrored", "multi_worker", "tpu"],
     "Devices: one, all GPUs, those of the workers that TF_CONFIG names, or a TPU.",
 )
-_TPU = flags.DEFINE_string("tpu", None, "Address of the TPU for --strategy=tpu; the local one by default.")
+_TPU = flags.DEFINE_string("tpu", None, "Address of the TPU for --strategy=tpu; the local TPU by default.")
 _PRECISION = flags.DEFINE_enum(
     "precision",
     "float32",
     ["float32", "mixed_bfloat16", "mixed_float16"],
-    "What the networks compute in; weights, losses, norms and spectra are float32 or better.",
+    "Precision of the networks' computation; weights, losses, norms and spectra are float32 or better.",
 )
 _JIT = flags.DEFINE_enum("jit_compile", "auto", ["auto", "on", "off"], "XLA; auto: on for GPU and TPU, off for CPU.")
 
 
 def main(argv: Sequence[str]) -> int:
-    """Runs the experiment that the flags name; returns the exit status.
+    """Runs the experiment that the flags name.
 
-    That is 2 for a mistake in how it was called, and 1 for a training that diverged, filled the disk or lost a worker.
+    Returns:
+      The exit status: 2 for a mistake of the user, 1 if the training diverged, filled the disk or lost a worker.
     """
     interrupted = "interrupted; the same command goes on from the last checkpoint, if there is one"
     return commands.status("train", _start, argv, interrupted)
