@@ -1,1 +1,1 @@
-"""Studies: several arms, many seeds, one report. Runs are processes, and only their records are read: no TensorFlow."""
+"""Studies: several arms, many seeds, one report. Runs are processes; a study reads their records without TensorFlow."""

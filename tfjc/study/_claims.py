@@ -1,18 +1,27 @@
-"""The paper's claims, each with its number, the rule that decides on it here, and what this study found."""
+"""The paper's claims, each with the paper's number, the rule that decides, and the result of a study."""
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
 from tfjc.study import _numbers, _read, _rules
 
 SUPPORTED, NOT_SUPPORTED, CONTRADICTED, NOT_TESTED = "supported", "not supported", "contradicted", "not tested"
-_EARLY = 0.25  # of the training
+_EARLY = 0.25  # the early part of training, as a share
 
 
 @dataclasses.dataclass(frozen=True)
 class Claim:
-    """A claim of Odena et al. 2018: what it says, the paper's number, the rule, this study's number, the verdict."""
+    """A claim of Odena et al. 2018.
+
+    Attributes:
+      claim: the statement, with the arms that it is about.
+      paper: the paper's result.
+      rule: how the study decides.
+      found: the study's numbers, or the reason for no test.
+      verdict: `SUPPORTED`, `NOT_SUPPORTED`, `CONTRADICTED` or `NOT_TESTED`.
+    """
 
     claim: str
     paper: str
@@ -21,18 +30,18 @@ class Claim:
     verdict: str
 
 
-def check(recorded, arms, rng):
-    """Every claim, from the `Recorded` runs of these arms; `rng` simulates what one cluster looks like."""
+def check(recorded: Sequence[_read.Recorded], arms: Sequence[str], rng: np.random.Generator) -> list[Claim]:
+    """Every claim, from the recorded runs of these arms. `rng` simulates single clusters."""
     return decide(_numbers.Numbers(recorded, arms, rng))
 
 
-def decide(numbers):
-    """Every claim: of the first unclamped arm, of all arms of GANs, of what each clamped arm changes, of other models.
+def decide(numbers: _numbers.Numbers) -> list[Claim]:
+    """Every claim: on the first unclamped arm, on all arms of GANs, on each clamped arm, on other models.
 
-    An arm of unknown configuration is in no claim but one line of its own.
+    An arm of unknown configuration enters only one line, which gives the reason.
     """
     claims = [
-        Claim(f"whatever the paper claims of an arm ({arm})", "", _KNOWN, why, NOT_TESTED)
+        Claim(f"all claims of the paper on an arm ({arm})", "", _KNOWN, why, NOT_TESTED)
         for arm, why in numbers.unknown.items()
     ]
     claims += _of_unclamped(numbers)
@@ -46,12 +55,12 @@ def decide(numbers):
 
 
 def _verdict(side, claimed):
-    """The verdict of a `_rules.Finding.side` for a claim of the side `claimed`."""
+    """The verdict for a `_rules.Finding.side` where the claim is the side `claimed`, 1 or −1."""
     return {None: NOT_TESTED, 0: NOT_SUPPORTED, claimed: SUPPORTED, -claimed: CONTRADICTED}[side]
 
 
 def _both(*verdicts):
-    """The verdict on two things at once: both have to hold, and one that does not contradicts the claim."""
+    """The verdict on a claim with several parts: all must be supported, and one contradicted part is enough."""
     for verdict in (NOT_TESTED, CONTRADICTED, NOT_SUPPORTED):
         if verdict in verdicts:
             return verdict
@@ -64,7 +73,7 @@ def _better(name):
 
 
 def _of_unclamped(numbers):
-    """The claims on how conditioning behaves without clamping, of the first arm of such GANs."""
+    """The claims on conditioning without clamping, for the first unclamped arm."""
     claims = (_RISES, _CLUSTERS)
     if not numbers.unclamped:
         return [dataclasses.replace(claim, found="no such arm") for claim in claims]
@@ -85,10 +94,10 @@ def _decided(claim, arms, found, verdict):
 
 
 def _early_share(steps, values):
-    """Of the rise from the first record to the highest, how much the first quarter of training holds.
+    """The share of the rise, from the first record to the highest, that happens in the first quarter of training.
 
-    0 where there is no rise. A rise to infinity is early where the first infinite number is. nan where there are fewer
-    than four records, or none but the first is of the first quarter.
+    It is 0 without a rise. For a rise to infinity it is 1 if a number of the first quarter is infinite, else 0. It is
+    nan with fewer than four records, or with only one in the first quarter.
     """
     known = ~np.isnan(np.array(values, float))
     steps, values = np.array(steps, float)[known], np.array(values, float)[known]
@@ -105,7 +114,7 @@ def _early_share(steps, values):
 
 
 def _correlates(numbers, name):
-    """Ill conditioning is to go with worse scores, in arms of GANs."""
+    """The claim that higher log-condition numbers go with worse scores, within the arms of GANs."""
     paper = _MODES if name == "least_sampled_class" else "figures 1, 5 and 6: ill-conditioned runs score worse"
     pairs = numbers.pairs_of(name, numbers.gans)
     finding = _rules.correlation(numbers.correlation(name), pairs, name=f"{numbers.condition} and {name}")
@@ -114,9 +123,9 @@ def _correlates(numbers, name):
 
 
 def _changes(numbers, twin, arm, scores):
-    """What clamping does to conditioning, to mean scores and to their spread, beside the arm without it."""
+    """The claims on what clamping changes: conditioning, mean scores and their spread, against the arm's twin."""
     if twin is None:
-        found = "no arm's configuration differs from this one's by the clamp alone"
+        found = "no arm has the same configuration without the clamp"
         yield Claim(f"clamping lowers the log-condition number ({arm})", "figures 1, 5, 6", _RANKS, found, NOT_TESTED)
         return
     arms = f"{twin} → {arm}"
@@ -139,7 +148,7 @@ def _changes(numbers, twin, arm, scores):
 
 
 def _beside_gans(numbers, model, claim, check):
-    """A claim on each arm of another model beside the first of unclamped GANs; one that is not tested without such."""
+    """A claim on each arm of another model against the first unclamped arm of GANs."""
     others = [arm for arm, found in numbers.configurations.items() if found.model == model]
     if not numbers.unclamped or not others:
         return [dataclasses.replace(claim, found="no such arms")]
@@ -154,9 +163,9 @@ def _varies_less(numbers, gans, vaes):
 
 
 def _distances(runs):
-    """How far each run's ln σ_k of E[J] are from the arm's means: root mean squares, with n − 1 in place of n.
+    """The distance of each run's ln σ_k of E[J] from the arm's means: √(mean over k of squares · n/(n − 1)).
 
-    Infinite for a run with a σ_k of 0, nan for one without a spectrum; neither is part of the means.
+    It is infinite for a run with a σ_k of 0, and nan for a run without a spectrum. Neither enters the means.
     """
     known = [run.spectrum is not None and not np.isnan(run.spectrum).any() for run in runs]
     finite = [has and bool(np.all(run.spectrum > 0)) for has, run in zip(known, runs, strict=True)]
@@ -177,7 +186,7 @@ def _misbehaves(numbers, gans, memorisers):
 
 
 def _critic_steps(numbers, scores):
-    """What one critic step does to Wasserstein GANs, and clamping to that: three arms that differ by these alone."""
+    """The claims on one critic step: three arms of Wasserstein GANs that differ only by critic steps and clamping."""
     for held in numbers.clamped:
         single = numbers.twin(held)
         several = single and _with_more_steps(numbers, single)
@@ -191,7 +200,10 @@ def _critic_steps(numbers, scores):
 
 
 def _with_more_steps(numbers, single):
-    """The first unclamped arm of Wasserstein GANs that differs from one with one critic step by making more."""
+    """The first unclamped arm that differs from `single` only by more critic steps; None if `single` does not fit.
+
+    `single` must be an arm of Wasserstein GANs with one critic step.
+    """
     found = numbers.configurations[single]
     if found.parameters.get("loss") != "wasserstein" or found.critic_steps != 1:
         return None
@@ -222,11 +234,11 @@ def _halving(numbers, several, held):
 
 _SCORES = ("classifier_score", "frechet_distance", "inception_score", "fid")
 _MODES = "Pearson −0.86 (360 samples, ten runs of one kind)"
-_KNOWN = "an arm's configuration is read from the bindings in run.json, the same for all of its runs"
+_KNOWN = "the bindings in run.json must be the same for all runs of an arm"
 _RANKS = (
     "interval of the probability that a run with clamping has the higher number, infinite being the highest: below ½, "
-    "above ½, or neither; where runs are infinite, also Fisher's exact test of how many, each with half the error; at "
-    f"least {_rules.LEAST['ranks']} runs an arm"
+    "above ½, or neither; where runs are infinite, also Fisher's exact test of their number, each with half the error; "
+    f"at least {_rules.LEAST['ranks']} runs an arm"
 )
 _MEANS = (
     "Welch's interval of the difference of means: on the claimed side of 0, on the other, or neither; at least "
@@ -244,8 +256,8 @@ _CORRELATION = (
 _RISES = Claim(
     "the log-condition number rises early in training",
     "figure 1: within the first steps",
-    "exact interval of the median share of the rise that the first quarter of training holds: above ½, below ½, or "
-    f"neither; at least {_rules.LEAST['median']} runs",
+    "exact interval of the median share of the rise that happens in the first quarter of training: above ½, below ½, "
+    f"or neither; at least {_rules.LEAST['median']} runs",
     "",
     NOT_TESTED,
 )
@@ -260,7 +272,7 @@ _CLUSTERS = Claim(
 _STEADY_VAES = Claim(
     "spectra of VAEs vary less between runs than those of GANs",
     "figure 3: nearly identical",
-    "distances of runs' ln σ_k of E[J] from their arm's mean: Welch's interval of the GANs' mean less the VAEs' above "
+    "distances of runs' ln σ_k of E[J] from their arm's mean: Welch's interval of the GANs' mean less the VAEs': above "
     f"0, below 0, or neither; at least {_rules.LEAST['means']} runs an arm",
     "",
     NOT_TESTED,
@@ -268,26 +280,27 @@ _STEADY_VAES = Claim(
 _WELL_CONDITIONED_MEMORISERS = Claim(
     "a generator that memorises is well conditioned though it has collapsed",
     "appendix B.1: score 4.95 on memorised latents, 2.22 on fresh ones",
-    "exact interval of the median fall in classifier_score from memorised to fresh latents above 0, and that of the "
-    "probability that a memoriser's log-condition number is above a GAN's below ½, each with half the error: both; one "
-    f"on the other side; or neither; at least {_rules.LEAST['medians']} memorisers and {_rules.LEAST['ranks']} GANs",
+    "two intervals, each with half the error: the exact one of the median fall in classifier_score from memorised to "
+    "fresh latents, above 0; and that of the probability that a memoriser's log-condition number is higher than a "
+    "GAN's, below ½: both; one on the other side; or neither; at least "
+    f"{_rules.LEAST['medians']} memorisers and {_rules.LEAST['ranks']} GANs",
     "",
     NOT_TESTED,
 )
 _RESCUED = Claim(
     "one critic step a generator step makes a Wasserstein GAN fail without clamping and not with it",
     "figure 7: 5 runs each, class-conditional WGAN-GP with 5 and 1 critic steps",
-    "Welch's intervals of two differences of means, each with half the error: several critic steps less one, "
-    "unclamped, and with clamping less without, both at one step: both on the better side of 0; one on the worse; or "
-    f"neither; at least {_rules.LEAST['means']} runs an arm",
+    "Welch's intervals of two differences of mean scores, each with half the error: unclamped, several critic steps "
+    "less one; at one step, with clamping less without: both on the better side of 0; one on the worse; or neither; at "
+    f"least {_rules.LEAST['means']} runs an arm",
     "",
     NOT_TESTED,
 )
 _FASTER = Claim(
     "training time more than halves with one critic step",
     "section 4.2",
-    "Welch's interval, of logarithms, of the ratio of geometric mean times, one critic step with clamping to several: "
-    "below ½, above ½, or neither; records and scores are part of the times; at least "
+    "Welch's interval, on logarithms, of the ratio of geometric mean times, one critic step with clamping over "
+    "several: below ½, above ½, or neither; times include records and scores; at least "
     f"{_rules.LEAST['means']} runs an arm, all finished",
     "",
     NOT_TESTED,

@@ -1,22 +1,24 @@
-"""What a run was configured with, read from the bindings in its `run.json`."""
+"""The configuration of a run, read from the bindings in its `run.json`."""
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
-_FREE = ("train_and_evaluate.chunk", "InceptionEvaluator.inception")  # memory, and where a file lies
+_FREE = ("train_and_evaluate.chunk", "InceptionEvaluator.inception")  # these do not change results
 _DEFAULTS = {"dataset": "dataset", "architecture": "dcgan", "model": "GAN"}  # of `train_and_evaluate`
 _CLAMP = "JacobianClamping"
 
 
 @dataclasses.dataclass(frozen=True)
 class Configuration:
-    """The bindings that a run uses, as a tree. What is bound to a configurable that nothing refers to is not in it.
+    """The bindings that a run uses, as a tree. Bindings of configurables that nothing refers to are left out.
 
-    A reference to a configurable is {name: {parameter: value}}, or the name alone where nothing is bound to it.
+    A reference to a configurable is {name: {parameter: value}}, or the name alone if it has no bindings.
 
     Attributes:
       model: the name of the model, such as "GAN".
       parameters: {parameter: value} of the model.
-      rest: {parameter: value} of `train_and_evaluate`, its model apart, and the precision.
+      rest: {parameter: value} of `train_and_evaluate` without its model, and the precision.
     """
 
     model: str
@@ -24,33 +26,34 @@ class Configuration:
     rest: dict
 
     @property
-    def is_clamped(self):
+    def is_clamped(self) -> bool:
         """Whether Jacobian Clamping is among the generator's penalties."""
         return any(_name(penalty) == _CLAMP for penalty in _penalties(self.parameters))
 
     @property
-    def critic_steps(self):
+    def critic_steps(self) -> int:
         """Critic updates for each generator update."""
         steps = self.parameters.get("d_steps")
         return steps if isinstance(steps, int) else 1
 
-    def without_clamp(self):
+    def without_clamp(self) -> "Configuration":
         """The same configuration without Jacobian Clamping."""
         kept = [penalty for penalty in _penalties(self.parameters) if _name(penalty) != _CLAMP]
         return dataclasses.replace(self, parameters={**self.parameters, "generator_penalties": kept})
 
-    def without_critic_steps(self):
-        """The same configuration without the number of critic steps, and what follows from it for the critic's rate."""
+    def without_critic_steps(self) -> "Configuration":
+        """The same configuration without the number of critic steps and the decay steps of the critic's optimiser."""
         parameters = {name: value for name, value in self.parameters.items() if name != "d_steps"}
         rest = {**self.rest, "critic_optimizer": _without("decay_steps", self.rest.get("critic_optimizer"))}
         return dataclasses.replace(self, parameters=parameters, rest=rest)
 
 
-def read(about) -> Configuration | None:
-    """The `Configuration` of a run, from its `run.json`; None where that has no bindings.
+def read(about: Mapping[str, Any]) -> Configuration | None:
+    """The configuration of a run, from the content of its `run.json`; None without bindings.
 
-    gin's rules hold: a binding in scope a/b holds for references a/b/name, over one in scope a, over one in none; a
-    reference without a scope is in that of what it is bound to.
+    gin's rules of scopes apply. For a reference a/b/name, a binding in scope a/b takes precedence over one in scope a,
+    and that over one without a scope. A reference without a scope inherits the scope of the configurable that it is
+    bound to.
     """
     bindings = about.get("bindings")
     if not isinstance(bindings, dict):
@@ -70,7 +73,7 @@ def read(about) -> Configuration | None:
 
 
 def _parameters(name, scope, table, path, defaults=()):
-    """{parameter: value} of a configurable in a scope, references expanded."""
+    """{parameter: value} of a configurable in a scope, with references expanded."""
     bound = table.get(name, {})
     found = dict(defaults)
     for depth in range(len(scope) + 1):
@@ -94,7 +97,7 @@ def _expand(value, scope, table, path):
 
 
 def _penalties(parameters):
-    """The generator's penalties as a list; one alone is a list of one."""
+    """The generator's penalties as a list."""
     found = parameters.get("generator_penalties") or []
     return found if isinstance(found, list) else [found]
 
@@ -106,7 +109,7 @@ def _name(reference):
 
 
 def _without(name, value):
-    """A value of a tree without all that is called `name` in it."""
+    """A value of a tree without its entries called `name`."""
     if isinstance(value, list):
         return [_without(name, part) for part in value]
     if isinstance(value, dict):

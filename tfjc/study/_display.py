@@ -1,8 +1,9 @@
-"""What a study shows while it runs: a live table on a terminal, a line for every change elsewhere."""
+"""The progress of a study: a live table on a terminal, or else a line for every change."""
 
 import contextlib
 import datetime
 import time
+from collections.abc import Iterator
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -12,8 +13,8 @@ from tfjc.study import _schedule
 
 
 @contextlib.contextmanager
-def display(title):
-    """A `Lines` or, on a terminal, a `LiveTable`."""
+def display(title: object) -> "Iterator[Lines | LiveTable]":
+    """A context with a `LiveTable` on a terminal, or else `Lines`."""
     console = Console()
     if not console.is_terminal:
         yield Lines()
@@ -23,27 +24,27 @@ def display(title):
 
 
 class Lines:
-    """Prints what changes."""
+    """Prints every message as a line."""
 
-    def report(self, message):
+    def report(self, message: str) -> None:
         """Prints a message with the time."""
         print(f"{datetime.datetime.now():%H:%M:%S} {message}", flush=True)
 
-    def show(self, schedule):
-        """Nothing: what there is to say has been reported."""
+    def show(self, schedule: _schedule.Schedule) -> None:
+        """Does nothing: messages report every change."""
 
 
 class LiveTable:
-    """Runs that are running, with step and time left, and how many are over, waiting and failed."""
+    """A table of the current runs with step and time left, and the numbers of runs over, running, waiting, failed."""
 
-    def __init__(self, live, title):
+    def __init__(self, live: Live, title: object) -> None:
         self._live, self._title, self._message, self._drawn = live, title, "", 0.0
 
-    def report(self, message):
+    def report(self, message: str) -> None:
         """Keeps the newest message for the table's caption."""
         self._message = message
 
-    def show(self, schedule):
+    def show(self, schedule: _schedule.Schedule) -> None:
         """Draws the table, at most once a second."""
         if time.monotonic() - self._drawn < 1.0:
             return
@@ -54,9 +55,9 @@ class LiveTable:
         for run in schedule.running:
             step, steps, left = _schedule.progress(run)
             table.add_row(run.name, f"{step} of {steps or '?'}", _duration(left))
-        counts = {"over": schedule.over, "running": schedule.running, "waiting": schedule.waiting}
-        counts["failed"] = schedule.failed
-        self._live.update(Group(table, ", ".join(f"{len(runs)} {name}" for name, runs in counts.items())), refresh=True)
+        parts = {"over": schedule.over, "running": schedule.running, "waiting": schedule.waiting}
+        counts = {**{name: len(runs) for name, runs in parts.items()}, "failed": len(schedule.failed)}
+        self._live.update(Group(table, ", ".join(f"{count} {name}" for name, count in counts.items())), refresh=True)
 
 
 def _duration(seconds):

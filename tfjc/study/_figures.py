@@ -1,16 +1,24 @@
-"""The figures of a study, from records alone; each returns a matplotlib Figure, None where there is nothing to draw."""
+"""The figures of a study, from its records. Each function returns a matplotlib Figure, or None without data."""
+
+import pathlib
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 from PIL import Image
 
+from tfjc.study._read import Recorded
+
 LOGARITHMIC = ("frechet_distance", "fid")
 _AT_THE_EDGE = {"clip_on": False, "in_layout": False}
 
 
-def curves(recorded, arms, names):
-    """Every number over training: a row for each, a column for each arm, a colour for each run (figures 1, 5, 6)."""
+def curves(recorded: Sequence[Recorded], arms: Sequence[str], names: Sequence[str]) -> Figure | None:
+    """Every number over training: a row for each number, a column for each arm, a colour for each run.
+
+    They correspond to figures 1, 5 and 6 of the paper.
+    """
     names = [name for name in names if any(run.series(name)[0] for run in recorded)]
     if not names:
         return None
@@ -29,7 +37,7 @@ def curves(recorded, arms, names):
     return figure
 
 
-def latents(recorded, arms, columns=4):
+def latents(recorded: Sequence[Recorded], arms: Sequence[str], columns: int = 4) -> Figure:
     """ln κ(M_z) at each fixed latent over training, for the first runs of each arm (figure 2)."""
     figure, grid = _grid(len(arms), columns, 3.0, 2.4, sharey=True, sharex=True)
     for row, arm in zip(grid, arms, strict=True):
@@ -42,8 +50,8 @@ def latents(recorded, arms, columns=4):
     return figure
 
 
-def spectra(recorded, arms):
-    """The final spectrum of the average Jacobian of each run, an axes for each arm (figures 3 and 4)."""
+def spectra(recorded: Sequence[Recorded], arms: Sequence[str]) -> Figure:
+    """The final spectrum of each run's average Jacobian, one panel for each arm (figures 3 and 4)."""
     figure, grid = _grid(1, len(arms), 4.2, 3.0, sharey=True)
     for axes, arm in zip(grid[0], arms, strict=True):
         for index, run in enumerate(_of(recorded, arm)):
@@ -57,8 +65,8 @@ def spectra(recorded, arms):
     return figure
 
 
-def by_arm(recorded, arms, names):
-    """Final values of every run by arm, with the median of each arm (figure 7). Triangles at the top are infinite."""
+def by_arm(recorded: Sequence[Recorded], arms: Sequence[str], names: Sequence[str]) -> Figure | None:
+    """Final values of every run by arm, with each arm's median (figure 7). Triangles at the top are infinite."""
     figure, panels = _panels(recorded, names)
     for axes, name in panels:
         for position, arm in enumerate(arms):
@@ -73,7 +81,9 @@ def by_arm(recorded, arms, names):
     return figure
 
 
-def against_conditioning(recorded, arms, condition, names):
+def against_conditioning(
+    recorded: Sequence[Recorded], arms: Sequence[str], condition: str, names: Sequence[str]
+) -> Figure | None:
     """Final scores against the final log-condition number, a colour for each arm (section 3).
 
     Infinite log-condition numbers are triangles at the right edge.
@@ -85,7 +95,7 @@ def against_conditioning(recorded, arms, condition, names):
             x, y = _finite(points).T
             axes.plot(x, y, "o", color=_colour(position), markersize=4, alpha=0.8, label=arm)
             infinite = points[np.isposinf(points[:, 0]), 1]
-            options = {"transform": axes.get_yaxis_transform(), **_AT_THE_EDGE}  # x in parts of the axes
+            options = {"transform": axes.get_yaxis_transform(), **_AT_THE_EDGE}  # x from 0 to 1 across the axes
             axes.plot(np.full(len(infinite), 1.0), infinite, ">", color=_colour(position), markersize=5, **options)
         axes.set_xlabel(condition.replace("_", " "), fontsize=8)
     if panels:
@@ -94,14 +104,14 @@ def against_conditioning(recorded, arms, condition, names):
 
 
 def _mark_infinite(axes, x, values, colour):
-    """Triangles at the top edge for values that are infinite."""
+    """Draws triangles at the top edge for infinite values."""
     found = x[np.isposinf(values)]
-    options = {"transform": axes.get_xaxis_transform(), **_AT_THE_EDGE}  # y in parts of the axes
+    options = {"transform": axes.get_xaxis_transform(), **_AT_THE_EDGE}  # y from 0 to 1 across the axes
     axes.plot(found, np.full(len(found), 1.0), "^", color=colour, markersize=5, **options)
 
 
-def histograms(recorded, arms):
-    """Samples by predicted class, a line for each run (figure 10)."""
+def histograms(recorded: Sequence[Recorded], arms: Sequence[str]) -> Figure | None:
+    """The number of samples in each predicted class, a line for each run (figure 10)."""
     if not any(run.histogram() for run in recorded):
         return None
     figure, grid = _grid(1, len(arms), 4.2, 2.6, sharey=True)
@@ -117,7 +127,7 @@ def histograms(recorded, arms):
     return figure
 
 
-def samples(recorded, arms, columns=6):
+def samples(recorded: Sequence[Recorded], arms: Sequence[str], columns: int = 6) -> Figure | None:
     """The newest samples of the first runs of each arm."""
     pictures = {arm: [(run, _newest(run)) for run in _of(recorded, arm)][:columns] for arm in arms}
     count = max((len(row) for row in pictures.values()), default=0)
@@ -134,12 +144,12 @@ def samples(recorded, arms, columns=6):
     return figure
 
 
-def _newest(run):
+def _newest(run: Recorded) -> pathlib.Path | None:
     return max(run.run.directory.samples.glob("step_*.png"), default=None)
 
 
 def _panels(recorded, names):
-    """(figure, [(axes, name)]) with titled axes for every number that some run ended with; (None, []) for none."""
+    """(figure, [(axes, name)]) with a titled panel for every number that a run has; (None, []) without any."""
     names = [name for name in names if not all(np.isnan(run.last(name)) for run in recorded)]
     if not names:
         return None, []
@@ -165,7 +175,7 @@ def _finite(values):
 
 def _colour(index):
     index %= 20
-    return colormaps["tab10"](index) if index < 10 else colormaps["tab20"](2 * (index - 10) + 1)  # its paler halves
+    return colormaps["tab10"](index) if index < 10 else colormaps["tab20"](2 * (index - 10) + 1)  # the paler colours
 
 
 def _grid(rows, columns, width, height, **options):

@@ -1,8 +1,9 @@
-"""A page that needs nothing but itself. Whatever comes from a study's files is escaped."""
+"""HTML of a self-contained report. Text from a study's files is escaped."""
 
 import base64
 import html
 import math
+from collections.abc import Iterable
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
@@ -15,25 +16,25 @@ tr:nth-child(even) { background: #f6f6f6; } img { max-width: 100%; } .scroll { o
 """
 
 
-def page(title, parts):
-    """A whole page of parts that are HTML already."""
+def page(title: str, parts: Iterable[str]) -> str:
+    """A page with a title, from parts in HTML."""
     title = html.escape(title)
     head = f'<head><meta charset="utf-8"><title>{title}</title><style>{_STYLE}</style></head>'
     return f"<!doctype html>\n<html lang=en>{head}<body><h1>{title}</h1>\n{chr(10).join(parts)}\n</body></html>\n"
 
 
-def heading(text):
+def heading(text: str) -> str:
     """A section's heading."""
     return f"<h2>{html.escape(text)}</h2>"
 
 
-def paragraph(text):
+def paragraph(text: str) -> str:
     """A paragraph of text."""
     return f"<p>{html.escape(text)}</p>"
 
 
-def table(columns, rows, *, text=False):
-    """A table; numbers are shown with four digits. `text` aligns all columns to the left."""
+def table(columns: Iterable[object], rows: Iterable[Iterable[object]], *, text: bool = False) -> str:
+    """A table. Numbers have four digits. `text` aligns all columns to the left."""
     head = "".join(f"<th>{html.escape(str(column))}</th>" for column in columns)
     body = "".join(f"<tr>{''.join(_cell(value) for value in row)}</tr>" for row in rows)
     kind = " class=text" if text else ""
@@ -45,8 +46,8 @@ def _cell(value):
     return f"<td{f' class={verdict}' if verdict else ''}>{html.escape(number(value))}</td>"
 
 
-def number(value):
-    """A number with four digits, infinity as ∞, nothing for nan; text as it is."""
+def number(value: object) -> str:
+    """A float with four digits, ∞ for infinity, "" for nan; other values as `str`."""
     if not isinstance(value, float):
         return str(value)
     if math.isnan(value):
@@ -54,8 +55,8 @@ def number(value):
     return f"{value:.4g}" if math.isfinite(value) else ("∞" if value > 0 else "−∞")
 
 
-def figure(png, caption):
-    """The bytes of a PNG, embedded."""
+def figure(png: bytes, caption: str) -> str:
+    """A figure with a caption, from the bytes of a PNG."""
     data = base64.b64encode(png).decode()
     text = html.escape(caption)
     return f'<figure><img alt="{text}" src="data:image/png;base64,{data}"><figcaption>{text}</figcaption></figure>'

@@ -1,4 +1,6 @@
-"""λ_min and λ_max from the quotients of the runs that scored best."""
+"""λ_min and λ_max from the quotients of the runs with the best scores."""
+
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -6,11 +8,11 @@ from tfjc.study import _read, statistics
 from tfjc.support import checks, noise
 
 
-def best_runs(runs, score):
-    """(the runs that scored best, why they are no cluster of their own or "").
+def best_runs(runs: Sequence[_read.Recorded], score: str) -> tuple[list[_read.Recorded], str]:
+    """(the best runs by their final scores, the reason why the scores are not two clusters or "").
 
-    They are the better cluster where the final scores make two (`statistics.two_clusters`), else the better half, runs
-    without a score being the worst.
+    The best runs are the better of two clusters (`statistics.two_clusters`). If there is one cluster, they are the
+    better half; runs without a score count as the worst.
     """
     sign = -1.0 if score in _read.LOWER_IS_BETTER else 1.0
     values = np.array([sign * run.last(score) for run in runs])
@@ -22,11 +24,13 @@ def best_runs(runs, score):
     return [runs[index] for index in sorted(order)], why
 
 
-def interval(runs, low, high):
+def interval(runs: Sequence[_read.Recorded], low: str, high: str) -> tuple[float, float]:
     """(λ_min, λ_max): medians over runs of Q's quantiles `low` and `high`, averaged over the second half of training.
 
-    Raises ValueError for quantiles that were not recorded or are in the wrong order, and where a run's are not finite.
     Source: Odena et al. 2018, section 4: λ_min and λ_max are set by looking at Q in runs without clamping.
+
+    Raises:
+      ValueError: a quantile was not recorded, is not finite in a run, or `low` is not less than `high`.
     """
     without = [run.run.name for run in runs if not all("quotient_quantiles" in row for row in run.rows)]
     if without:
@@ -36,10 +40,11 @@ def interval(runs, low, high):
         checks.one_of("quantile", quantile, recorded)
     if not float(low) < float(high):
         raise ValueError(f"the lower quantile must be less than the higher one, found {low} and {high}")
-    means = []
+    means: list[list[float]] = []
     for run in runs:
         half = [row["quotient_quantiles"] for row in run.rows[len(run.rows) // 2 :]]
         means.append([float(np.mean([quantiles[name] for quantiles in half])) for name in (low, high)])
         if not np.isfinite(means[-1]).all():
             raise ValueError(f"the quotients of {run.run.name} must be finite, found {means[-1]}")
-    return tuple(float(np.median(column)) for column in zip(*means, strict=True))
+    lowest, highest = (float(np.median(column)) for column in zip(*means, strict=True))
+    return lowest, highest

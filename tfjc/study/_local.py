@@ -6,38 +6,41 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Collection, Hashable, Sequence
+from typing import Any
 
-PATIENCE = 40.0  # seconds that an interrupted run has to write its last records
+PATIENCE = 40.0  # seconds in which an interrupted run can write its last records
 
 
 class Local:
-    """Runs commands as processes, so many at once, the threads of this machine divided among them."""
+    """Executes commands as processes, up to `jobs` at once. They share the cores of this machine evenly."""
 
-    def __init__(self, jobs=None):
+    def __init__(self, jobs: int | None = None) -> None:
         cores = len(os.sched_getaffinity(0))
         self.jobs = jobs or cores
-        self._threads, self._running = max(1, cores // self.jobs), {}
+        self._threads = max(1, cores // self.jobs)
+        self._running: dict[Any, subprocess.Popen] = {}
 
-    def start(self, key, command, log):
-        """Starts a command under a key; its output is added to the file `log`."""
+    def start(self, key: Hashable, command: Sequence[str], log: str | os.PathLike) -> None:
+        """Starts a command under a key; its output is appended to the file `log`."""
         self._running[key] = process(command, log, self._threads)
 
-    def poll(self):
-        """{key: exit status} of the commands that have ended since the last call; waits a little if none has."""
+    def poll(self) -> dict[Any, int]:
+        """Waits 0.2 s; returns {key: exit status} of the commands that have ended since the last call."""
         time.sleep(0.2)
-        ended = {key: process.poll() for key, process in self._running.items() if process.poll() is not None}
+        ended = {key: found for key, process in self._running.items() if (found := process.poll()) is not None}
         for key in ended:
             del self._running[key]
         return ended
 
-    def interrupt(self):
-        """Interrupts what is running, as Ctrl-C would, and waits until it has ended."""
+    def interrupt(self) -> None:
+        """Interrupts all running commands, as Ctrl-C would, and waits until they have ended."""
         stop(self._running.values())
         self._running.clear()
 
 
-def stop(processes):
-    """Interrupts processes, again after half of `PATIENCE` (an import can swallow it), and then kills them."""
+def stop(processes: Collection[subprocess.Popen]) -> None:
+    """Sends SIGINT twice, `PATIENCE`/2 seconds apart, since an import can swallow the first; then SIGKILL."""
     for send in (signal.SIGINT, signal.SIGINT, signal.SIGKILL):
         for running in processes:
             with contextlib.suppress(ProcessLookupError):
@@ -48,10 +51,13 @@ def stop(processes):
                 running.wait(max(0.0, deadline - time.monotonic()))
 
 
-def process(command, log, threads, folder=None):
-    """Starts a command with so many threads, in `folder`, its output added to the file `log`.
+def process(
+    command: Sequence[str], log: str | os.PathLike, threads: int, folder: str | None = None
+) -> subprocess.Popen:
+    """Starts a command with `threads` threads in `folder`; its output is appended to the file `log`.
 
-    It dies with its parent, however that ends: nothing goes on writing into a run that will be resumed.
+    The kernel kills the process when its parent ends for any reason. A run that will be resumed then has no second
+    writer.
     """
     os.makedirs(os.path.dirname(os.path.abspath(log)), exist_ok=True)
     names = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
@@ -63,7 +69,7 @@ def process(command, log, threads, folder=None):
             stdin=subprocess.DEVNULL,
             cwd=folder,
             env={**os.environ, **dict.fromkeys(names, str(threads))},
-            start_new_session=True,  # Ctrl-C reaches it through its executor alone
+            start_new_session=True,  # Ctrl-C reaches only the executor, which interrupts the process
             preexec_fn=_die_with_parent,
         )
 

@@ -1,10 +1,13 @@
-"""What a study is: arms, seeds, and the run that each pair of them stands for."""
+"""The plan of a study: arms, seeds, and a run for each pair of an arm and a seed."""
 
 import dataclasses
 import json
+import os
 import pathlib
 import re
 import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import gin
 
@@ -20,17 +23,17 @@ class Study:
     """Arms and seeds of a study.
 
     Attributes:
-      arms: {name: [gin files and bindings]}, the first arm being the one that the others are compared with.
-      seeds: the seeds that every arm is run with.
+      arms: {name: [gin files and bindings]}. The others are compared with the first arm.
+      seeds: the seeds of each arm's runs.
       bindings: gin bindings for all arms.
     """
 
-    arms: dict
-    seeds: tuple
-    bindings: tuple = ()
+    arms: dict[str, list[str]]
+    seeds: tuple[int, ...]
+    bindings: tuple[str, ...] = ()
 
-    def as_dict(self):
-        """The study as JSON has it."""
+    def as_dict(self) -> dict[str, Any]:
+        """The study as JSON data."""
         return {"arms": self.arms, "seeds": list(self.seeds), "bindings": list(self.bindings)}
 
 
@@ -43,34 +46,38 @@ class Run:
     directory: RunDirectory
 
     @property
-    def name(self):
+    def name(self) -> str:
         """The name of the run in tables: arm/seed."""
         return f"{self.arm}/{self.seed}"
 
     @property
-    def log(self):
-        """Where the output of its process goes."""
+    def log(self) -> pathlib.Path:
+        """The file for the output of its process."""
         return self.directory.path.with_suffix(".log")
 
-    def status(self):
+    def status(self) -> str:
         """`waiting`, or as in `run.json`: `running` (or killed), `interrupted`, `failed`, `finished`, `diverged`."""
         return self.directory.read_run().get("status", "waiting")
 
-    def is_over(self):
-        """Whether there is an outcome: it finished or diverged."""
+    def is_over(self) -> bool:
+        """Whether the run has an outcome: it finished or diverged."""
         return self.status() in ("finished", "diverged")
 
 
-def make(arms=None, seeds=None, bindings=()):
-    """The `Study` that a gin file describes.
+def make(
+    arms: Mapping[str, Sequence[str]] | None = None,
+    seeds: int | Sequence[int] | None = None,
+    bindings: Sequence[str] = (),
+) -> Study:
+    """The `Study` of a gin file.
 
     Args:
-      arms: {name: [gin files and bindings]}; names end up as directories, and files end in ".gin".
-      seeds: a list of seeds, or how many, from 0 on.
+      arms: {name: [gin files and bindings]}. Names become directories; names of gin files end in ".gin".
+      seeds: a list of seeds, or their number N for 0 to N − 1.
       bindings: gin bindings for all arms.
 
     Raises:
-      ValueError: no arms or seeds, or names that cannot be directories.
+      ValueError: there are no arms or seeds, a seed occurs twice, or a name cannot be a directory.
     """
     if not isinstance(arms, dict) or not arms:
         raise ValueError(f"study.arms must be {{name: [gin files and bindings]}}, found {arms!r}")
@@ -79,17 +86,14 @@ def make(arms=None, seeds=None, bindings=()):
             raise ValueError(f"an arm's name must be letters, digits, '_', '-' and '.', found {name!r}")
         if not _strings(parts) or not any(part.endswith(".gin") for part in parts):
             raise ValueError(f"arm {name!r} must be a list of gin files and bindings, found {parts!r}")
-    seeds = (
-        range(checks.integer("study.seeds", seeds, minimum=1, maximum=_MOST_SEEDS))
-        if not isinstance(seeds, (list, tuple))
-        else seeds
-    )
-    seeds = tuple(checks.seed("study.seeds", seed) for seed in seeds)
-    if not seeds or len(set(seeds)) < len(seeds):
-        raise ValueError(f"study.seeds must be different numbers, found {list(seeds)}")
+    if not isinstance(seeds, (list, tuple)):
+        seeds = range(checks.integer("study.seeds", seeds, minimum=1, maximum=_MOST_SEEDS))
+    found = tuple(checks.seed("study.seeds", seed) for seed in seeds)
+    if not found or len(set(found)) < len(found):
+        raise ValueError(f"study.seeds must be different numbers, found {list(found)}")
     if not _strings(bindings):
         raise ValueError(f"study.bindings must be a list of strings, found {bindings!r}")
-    return Study({name: list(parts) for name, parts in arms.items()}, seeds, tuple(bindings))
+    return Study({name: list(parts) for name, parts in arms.items()}, found, tuple(bindings))
 
 
 def _strings(parts):
@@ -99,8 +103,8 @@ def _strings(parts):
 _make = gin.external_configurable(make, "study")
 
 
-def parse(name, bindings=()):
-    """The study in a gin file, a path or one of ours by name; raises ValueError with what is wrong in it."""
+def parse(name: str, bindings: Iterable[str] = ()) -> Study:
+    """The study in a gin file, by path or by its name in gin/studies; raises ValueError for a mistake in it."""
     path = gin_files.find(name, kind="study", folder="studies")
     gin.clear_config()
     try:
@@ -114,15 +118,15 @@ def parse(name, bindings=()):
 
 
 class StudyDirectory:
-    """A study's directory: `study.json`, `runs/ARM/seed_000/` with a log beside each, and what the report writes."""
+    """A study's directory: `study.json`, `runs/ARM/seed_000/` with a log beside each, and the report's files."""
 
-    def __init__(self, path):
+    def __init__(self, path: str | os.PathLike) -> None:
         self.path = pathlib.Path(path)
         self.study = self.path / "study.json"
         self.runs = self.path / "runs"
 
-    def read(self):
-        """The `Study` that the directory holds; raises ValueError where it holds none."""
+    def read(self) -> Study:
+        """The study in the directory; raises ValueError if there is none, or `study.json` is damaged."""
         if not self.study.exists():
             raise ValueError(f"{self.path} holds no study: it has no {self.study.name}")
         try:
@@ -130,14 +134,18 @@ class StudyDirectory:
         except (ValueError, TypeError) as error:
             raise ValueError(f"{self.study} is damaged: {error}") from error
 
-    def create(self):
-        """Makes the directory if it is not there; raises ValueError where it holds other files, or cannot be made."""
+    def create(self) -> "StudyDirectory":
+        """Makes the directory if it is missing; raises ValueError if it holds other files or cannot be made."""
         refuse_foreign(self.path, self.study.name, "study")
         RunDirectory(self.path).create()
         return self
 
-    def begin(self, study):
-        """Writes the study down; raises ValueError where the directory holds another (more seeds are the same)."""
+    def begin(self, study: Study) -> Study:
+        """Writes `study.json`; returns the study with the seeds of the directory's study added.
+
+        Raises:
+          ValueError: the directory holds a study with other arms or bindings.
+        """
         if self.study.exists():
             before = self.read()
             if (before.arms, before.bindings) != (study.arms, study.bindings):
@@ -151,7 +159,7 @@ class StudyDirectory:
         self.runs.mkdir(exist_ok=True)
         return study
 
-    def list_runs(self, study):
+    def list_runs(self, study: Study) -> list[Run]:
         """Every `Run` of the study: all arms with the first seed, then with the second, and so on."""
         return [
             Run(arm, seed, RunDirectory(self.runs / arm / f"seed_{seed:03d}"))
@@ -160,8 +168,8 @@ class StudyDirectory:
         ]
 
 
-def command(study, run, options):
-    """The command line that trains a run; `options` are flags of `tfjc.train` for all."""
+def command(study: Study, run: Run, options: Iterable[str]) -> list[str]:
+    """The command line that trains a run. `options` are more flags of `tfjc.train`."""
     parts = [*study.arms[run.arm]]
     files = [part for part in parts if part.endswith(".gin")]
     bindings = [*(part for part in parts if not part.endswith(".gin")), *study.bindings]

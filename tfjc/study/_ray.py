@@ -2,6 +2,8 @@
 
 import os
 import signal
+from collections.abc import Hashable, Sequence
+from typing import Any
 
 import ray
 
@@ -9,12 +11,19 @@ from tfjc.study import _local
 
 
 class Ray:
-    """Runs commands as Ray tasks, each with CPU cores and GPUs of its own; tasks of a node that dies start again.
+    """Executes commands as Ray tasks, each with CPU cores and GPUs of its own. Ray restarts the tasks of a lost node.
 
-    Connects to `RAY_ADDRESS`, or starts Ray on this machine.
+    It connects to `RAY_ADDRESS`, or starts Ray on this machine.
+
+    Args:
+      jobs: commands at once; by default as many as fit into the cluster.
+      gpus, cpus: of each command.
+
+    Raises:
+      ValueError: the cluster is too small for one command.
     """
 
-    def __init__(self, jobs=None, *, gpus=0.0, cpus=1.0):
+    def __init__(self, jobs: int | None = None, *, gpus: float = 0.0, cpus: float = 1.0) -> None:
         ray.init(ignore_reinit_error=True, log_to_driver=False)
         total = ray.cluster_resources()
         fitting = [total.get("CPU", 0.0) / cpus if cpus else None, total.get("GPU", 0.0) / gpus if gpus else None]
@@ -24,24 +33,25 @@ class Ray:
         self.jobs = jobs or room
         options = {"num_cpus": cpus, "num_gpus": gpus, "max_retries": 3, "retry_exceptions": False}
         self._task = ray.remote(**options)(_execute)
-        self._threads, self._running = max(1, int(cpus)), {}
+        self._threads = max(1, int(cpus))
+        self._running: dict[Any, Any] = {}
 
-    def start(self, key, command, log):
-        """Starts a command under a key; its output is added to the file `log`."""
+    def start(self, key: Hashable, command: Sequence[str], log: str | os.PathLike) -> None:
+        """Starts a command under a key; its output is appended to the file `log`."""
         self._running[key] = self._task.remote(command, os.path.abspath(log), os.getcwd(), self._threads)
 
-    def poll(self):
-        """{key: exit status} of the commands that have ended since the last call; waits a little if none has."""
+    def poll(self) -> dict[Any, int]:
+        """Waits up to 0.2 s; returns {key: exit status} of the commands that have ended since the last call."""
         done, _ = ray.wait(list(self._running.values()), num_returns=len(self._running), timeout=0.2)
         ended = {key: _status(task) for key, task in self._running.items() if task in done}
         for key in ended:
             del self._running[key]
         return ended
 
-    def interrupt(self):
-        """Interrupts what is running and waits until it has ended."""
+    def interrupt(self) -> None:
+        """Interrupts all running commands, and waits until they have ended."""
         for task in self._running.values():
-            ray.cancel(task)  # KeyboardInterrupt in the task
+            ray.cancel(task)  # raises KeyboardInterrupt in the task
         if self._running:
             ray.wait(list(self._running.values()), num_returns=len(self._running), timeout=2 * _local.PATIENCE)
         self._running.clear()
@@ -50,7 +60,7 @@ class Ray:
 def _status(task):
     try:
         return ray.get(task)
-    except ray.exceptions.RayError:  # its node died more often than Ray tries again
+    except ray.exceptions.RayError:  # nodes were lost more often than `max_retries`
         return -signal.SIGKILL
 
 

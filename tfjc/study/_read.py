@@ -1,13 +1,18 @@
-"""The records of a study's runs, and the final row of each."""
+"""The records of a study's runs, and their final numbers."""
 
 import dataclasses
 import functools
 import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tfjc.study import _configuration
 from tfjc.support.files import is_score
+
+if TYPE_CHECKING:
+    from tfjc.study._plan import Run, Study, StudyDirectory
 
 _PLAIN = (
     *("median_log_condition", "mean_log_condition", "infinite_latents", "rank", "nonzero_log_condition", "log_scale"),
@@ -19,76 +24,82 @@ LOWER_IS_BETTER = ("frechet_distance", "fid", "kid", "kernel_distance", "missing
 
 @dataclasses.dataclass(frozen=True)
 class Recorded:
-    """What a run has left: its `Run`, `run.json` and the rows of `metrics.jsonl`."""
+    """The records of a run.
 
-    run: object
-    about: dict
-    rows: list
+    Attributes:
+      run: the run.
+      about: content of `run.json`.
+      rows: rows of `metrics.jsonl`.
+    """
+
+    run: "Run"
+    about: dict[str, Any]
+    rows: list[dict[str, Any]]
 
     @property
-    def status(self):
+    def status(self) -> str:
         """As `_plan.Run.status`."""
         return self.about.get("status", "waiting")
 
     @property
-    def has_outcome(self):
-        """Whether the run ended by itself, well or diverged, and so counts."""
+    def has_outcome(self) -> bool:
+        """Whether the run finished or diverged, with records. Only such runs count."""
         return self.status in ("finished", "diverged") and bool(self.rows)
 
-    def series(self, name):
-        """(steps, values) at which a number was recorded."""
+    def series(self, name: str) -> tuple[tuple[int, ...], tuple[float, ...]]:
+        """(steps, values) of a recorded number."""
         taken = [(row["step"], row[name]) for row in self.rows if isinstance(row.get(name), (int, float))]
-        return tuple(zip(*taken, strict=True)) if taken else ((), ())
+        return tuple(step for step, _ in taken), tuple(value for _, value in taken)
 
-    def last(self, name):
-        """The newest value of a number, nan where there is none."""
+    def last(self, name: str) -> float:
+        """The newest recorded value of a number, or nan."""
         values = self.series(name)[1]
         return float(values[-1]) if values else math.nan
 
-    def final(self, name):
-        """A number at the last record, nan where that has none."""
+    def final(self, name: str) -> float:
+        """The value of a number in the last record, or nan."""
         value = self.rows[-1].get(name) if self.rows else None
         return float(value) if isinstance(value, (int, float)) else math.nan
 
     @functools.cached_property
-    def configuration(self):
-        """The run's `_configuration.Configuration`; None where `run.json` has no bindings."""
+    def configuration(self) -> _configuration.Configuration | None:
+        """The run's configuration; None if `run.json` has no bindings."""
         return _configuration.read(self.about)
 
     @property
-    def went_on_with_another(self):
-        """Whether the run went on with another configuration than it began with (`--force`)."""
+    def went_on_with_another(self) -> bool:
+        """Whether the run was resumed with a changed configuration (`--force`)."""
         return any(session.get("changed") for session in self.about.get("sessions", []))
 
     @functools.cached_property
-    def spectrum(self):
-        """The newest spectrum of the average Jacobian [n_z]; None where none was recorded."""
+    def spectrum(self) -> np.ndarray | None:
+        """The newest spectrum of the average Jacobian [n_z]; None if none was recorded."""
         path = self.run.directory.spectra
         if not path.exists():
             return None
         with np.load(path) as saved:
             return saved["average_jacobian"][-1]
 
-    def histogram(self):
-        """The newest class histogram by 360 samples (or as many as there were), None where there is none."""
+    def histogram(self) -> list[int] | None:
+        """The newest class histogram, of up to 360 samples; None if none was recorded."""
         found = [row["class_histogram"] for row in self.rows if "class_histogram" in row]
         return found[-1] if found else None
 
 
-def read(directory, study):
-    """The `Recorded` of every run of a study, in the order of its runs."""
+def read(directory: "StudyDirectory", study: "Study") -> list[Recorded]:
+    """The records of every run of a study, in the order of its runs."""
     runs = directory.list_runs(study)
     return [Recorded(run, run.directory.read_run(), run.directory.read_metrics()) for run in runs]
 
 
-def scores(recorded):
-    """The plain names of the scores that any run recorded, in the order of their lines."""
+def scores(recorded: Sequence[Recorded]) -> list[str]:
+    """The plain names of the scores that any run recorded, in the order of the records."""
     keys = [key for run in recorded for row in run.rows for key in row if not isinstance(row[key], list)]
     return list(dict.fromkeys(key.partition("/")[0] for key in filter(is_score, keys)))
 
 
-def results(recorded):
-    """A row for every run: arm, seed, status, step, the final value of every number; no times, which never repeat."""
+def results(recorded: Sequence[Recorded]) -> list[dict[str, Any]]:
+    """A row for every run: arm, seed, status, step, last value of every number; no times, which differ every time."""
     plain = [name for name in _PLAIN if any(run.series(name)[0] for run in recorded)]
     names = [*plain, *scores(recorded)]
     return [
@@ -109,7 +120,7 @@ def _quotient(run, quantile):
     return float(found.get(quantile, math.nan))
 
 
-def condition(recorded):
-    """The log-condition number that claims go by: the median over latents, or the mean where a run lacks that."""
+def condition(recorded: Sequence[Recorded]) -> str:
+    """The log-condition number in claims: the median over latents, or the mean if a run lacks the median."""
     has_median = all("median_log_condition" in run.rows[-1] for run in recorded if run.has_outcome)
     return "median_log_condition" if has_median else "mean_log_condition"

@@ -1,12 +1,16 @@
-"""Writes what a study has found, from its records alone."""
+"""Writes the report of a study from its records."""
 
 import csv
 import dataclasses
 import itertools
 import json
 import math
+import pathlib
+from collections.abc import Mapping, Sequence
 
-from tfjc.study import _claims, _figures, _html, _numbers, _read
+import numpy as np
+
+from tfjc.study import _claims, _figures, _html, _numbers, _plan, _read
 from tfjc.support.files import replacing, write_text
 
 _STATUSES = ("finished", "diverged", "failed", "interrupted", "running", "waiting")
@@ -22,11 +26,15 @@ _CURVES = (
 )
 
 
-def write(directory, rng):
+def write(directory: _plan.StudyDirectory, rng: np.random.Generator) -> list[_claims.Claim]:
     """Writes report.html, results.csv, results.json, and every figure as PNG and SVG; returns the claims.
 
-    `rng` simulates what one cluster looks like. Raises ValueError where the directory holds no study, or none with a
-    record.
+    Args:
+      directory: of the study.
+      rng: simulates single clusters.
+
+    Raises:
+      ValueError: the directory holds no study, or no run has a record.
     """
     study = directory.read()
     recorded = _read.read(directory, study)
@@ -36,7 +44,13 @@ def write(directory, rng):
     return write_tables(directory.path, study, recorded, figures, rng)
 
 
-def write_tables(folder, study, recorded, figures, rng):
+def write_tables(
+    folder: pathlib.Path,
+    study: _plan.Study,
+    recorded: Sequence[_read.Recorded],
+    figures: Mapping[str, tuple[bytes, str]],
+    rng: np.random.Generator,
+) -> list[_claims.Claim]:
     """Writes report.html with figures {name: (PNG, caption)}, results.csv and results.json; returns the claims."""
     numbers = _numbers.Numbers(recorded, list(study.arms), rng)
     claims, rows = _claims.decide(numbers), _read.results(recorded)
@@ -49,7 +63,7 @@ def write_tables(folder, study, recorded, figures, rng):
 
 
 def _statistics(numbers):
-    """What `results.json` holds of `_numbers.Numbers`."""
+    """The statistics in `results.json`."""
     names = _named(numbers)
     return {
         "log_condition": numbers.condition,
@@ -73,7 +87,7 @@ def _statistics(numbers):
 
 
 def _named(numbers):
-    """The names of the numbers in the tables: conditioning as far as it was recorded, scores, time."""
+    """The names of the numbers in the tables: conditioning, scores and time, if any run recorded them."""
     names = [*_numbers.CONDITIONS, *numbers.scores, "seconds"]
     return [name for name in names if not all(map(math.isnan, numbers.every(name)))]
 
@@ -83,7 +97,7 @@ def _dict(found):
 
 
 def _draw(recorded, arms, folder):
-    """{name: (PNG, caption)} of what there is to draw, each written as PNG and SVG."""
+    """{name: (PNG, caption)} of the figures that have data. Writes each as PNG and SVG."""
     names, condition = _read.scores(recorded), _read.condition(recorded)
     drawn = {
         "curves": (
@@ -144,7 +158,7 @@ def _page(study, recorded, rows, numbers, found, claims, figures):
 
 
 def _what_was_run(study, recorded):
-    """Arms, outcomes, who is missing, versions and devices."""
+    """Arms, numbers of outcomes, runs without an outcome, versions and devices."""
     counts = [
         [arm, " ".join(parts), *(sum(r.run.arm == arm and r.status == s for r in recorded) for s in _STATUSES)]
         for arm, parts in study.arms.items()
@@ -159,14 +173,14 @@ def _what_was_run(study, recorded):
     return [
         _html.table(["arm", "configuration", *_STATUSES], counts),
         _html.paragraph(f"For all arms: {'; '.join(study.bindings) or 'nothing else'}. Seeds: {list(study.seeds)}."),
-        _html.paragraph(f"Without an outcome, and in no number below: {', '.join(missing) or 'none'}."),
+        _html.paragraph(f"Runs without an outcome, left out below: {', '.join(missing) or 'none'}."),
         *(_html.paragraph(f"Made with {text}.") for text in sorted(told)),
         *(_html.paragraph(f"Scored with {text}.") for text in sorted(scored)),
     ]
 
 
 def _by_arm(found):
-    """Mean and median with intervals of each number and arm; then each comparison of two arms."""
+    """A table of means and medians with intervals, for each number and arm; then a table for each comparison."""
     columns = ["number", "arm", "runs", "infinite", "missing", "mean", "low", "high", "deviation"]
     columns += ["median", "low", "high", "least", "greatest"]
     fields = ("mean", "low", "high", "standard_deviation", "median", "median_low", "median_high", "minimum", "maximum")
@@ -180,9 +194,9 @@ def _by_arm(found):
     yield _html.table(columns, rows)
     for arms, comparisons in found["comparisons"].items():
         yield _html.paragraph(
-            f"{arms}: P(higher), the probability that a run of the second arm has the higher number, infinite "
-            "being the highest; or the difference of means and the ratio of mean absolute deviations. "
-            "95 % intervals, and 97.5 % of P(higher) where runs are infinite."
+            f"{arms}: P(higher) is the probability that a run of the second arm has the higher number; infinite is the "
+            "highest. Other numbers have the difference of means and the ratio of mean absolute deviations. Intervals "
+            "are at 95 %, those of P(higher) at 97.5 % where runs are infinite."
         )
         columns = ["number", "P(higher)", "low", "high", "difference", "low", "high", "ratio", "low", "high"]
         yield _html.table(columns, [_compared(name, kinds) for name, kinds in comparisons.items()])
@@ -197,7 +211,7 @@ def _compared(name, kinds):
 
 
 def _correlations(found):
-    """Spearman's correlation pooled within the arms of GANs, as the claims have it, then that of each arm."""
+    """A table of Spearman's correlation, pooled within the arms of GANs as in the claims, and of each arm."""
     rows = []
     for score, kinds in found["correlations"].items():
         pooled = kinds["pooled"]

@@ -1,40 +1,51 @@
-"""The rules by which a study decides, each on values alone: one number a run.
+"""The rules of decision of a study. Each takes values, one number a run.
 
-A rule asks whether values are greater, or less, than others. It answers at 2.5 % a side: of studies in which nothing is
-to be found, so many find something on either side, and no more than 5 % with any of the distributions that
-docs/results/studies.md lists. `LEAST` is the number of runs below which a rule is not asked. Infinite values are the
-greatest there are, and a run without a value leaves a rule unanswered: what is left would be another sample.
+A rule tests whether values are greater, or less, than others, with an error of 2.5 % a side: where the null hypothesis
+holds, so many studies decide for either side. The error is at most 5 % a side for each distribution in
+docs/results/studies.md. `LEAST` is the smallest number of runs for each rule. Infinite values are the greatest. If a
+run has no value, the rule is not applied, since the remaining runs would be a selected sample.
 """
 
 import dataclasses
 import math
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
 
 import numpy as np
 
 from tfjc.study import statistics
 
-LEAST = {  # runs of an arm; of each arm where two are compared
-    "median": 6,  # 5 on one side of a value are met once in 16 times where each side is as likely
-    "medians": 7,  # the same at 1.25 % a side, in a claim of two questions
+LEAST = {  # runs of an arm, or of each arm in a comparison
+    "median": 6,  # all of 5 values lie on one side of the median by chance with probability 1/16
+    "medians": 7,  # as "median", at 1.25 % a side, for a claim with two questions
     "clusters": 6,
-    "correlation": 6,  # of several arms: Σ (n − 3) as of one with so many
+    "correlation": 6,  # several arms need the Σ (n − 3) of one arm with so many runs
     "ranks": 5,
     "means": 5,
-    "spread": 6,  # 5 on each side find a deviation 3 times as great in 8 of 100 studies
+    "spread": 6,  # with 5 runs an arm, 8 of 100 studies find a deviation 3 times as great
 }
-_ERROR = 0.05  # both sides together
+_Values: TypeAlias = Sequence[float] | np.ndarray  # [N], one number a run
+_ERROR = 0.05  # of both sides together
 
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-    """What a rule found: its numbers as text, and 1 (greater), −1 (less), 0 (undecided) or None (not to be tested)."""
+    """The result of a rule.
+
+    Attributes:
+      text: its numbers, or the reason for no test.
+      side: 1 (greater), −1 (less), 0 (undecided) or None (not tested).
+    """
 
     text: str
     side: int | None
 
 
-def median(values, middle, *, name, questions=1) -> Finding:
-    """Whether the median of one sample is greater than `middle`, by the exact interval of order statistics."""
+def median(values: _Values, middle: float, *, name: str, questions: int = 1) -> Finding:
+    """Whether the median of one sample is greater than `middle`, by the exact interval of order statistics.
+
+    `questions` is the number of rules that a claim combines, here and in all rules. They share its error.
+    """
     least = LEAST["median" if questions == 1 else "medians"]
     if gap := _gap({name: values}, least):
         return gap
@@ -43,12 +54,19 @@ def median(values, middle, *, name, questions=1) -> Finding:
     return Finding(f"{name}: median {found.median:.3g} {interval(low, high)}", _side(low, high, middle))
 
 
-def ranks(first, second, *, name, arms, questions=1) -> Finding:
-    """Whether a second sample's values are greater than the first's, by order.
+def ranks(
+    first: _Values,
+    second: _Values,
+    *,
+    name: str,
+    arms: Sequence[str],
+    questions: int = 1,
+) -> Finding:
+    """Whether the second sample's values are greater than the first's, by order.
 
-    The interval of the probability of superiority excludes ½; or, where values are infinite, Fisher's exact test finds
-    more (or fewer) infinite ones. Each of the two then has half the error. If they point to opposite sides, nothing is
-    decided.
+    It decides if the interval of the probability of superiority excludes ½. Where values are infinite, it also decides
+    if Fisher's exact test finds more, or fewer, infinite ones; each of the two tests then has half the error. If the
+    tests point to opposite sides, it does not decide.
     """
     if gap := _gap(_named(name, arms, first, second), LEAST["ranks"]):
         return gap
@@ -65,13 +83,20 @@ def ranks(first, second, *, name, arms, questions=1) -> Finding:
     return Finding(text, sides.pop() if len(sides) == 1 else 0)
 
 
-def superiority(first, second, questions=1) -> statistics.Superiority:
-    """`statistics.superiority` as `ranks` decides by it: with half the error where values are infinite."""
+def superiority(first: _Values, second: _Values, questions: int = 1) -> statistics.Superiority:
+    """`statistics.superiority` for `ranks`: with half the error where values are infinite."""
     has_infinite = bool(np.isinf([*first, *second]).any())
     return statistics.superiority(first, second, confidence=_confidence(questions * (1 + has_infinite)))
 
 
-def means(first, second, *, name, arms, questions=1) -> Finding:
+def means(
+    first: _Values,
+    second: _Values,
+    *,
+    name: str,
+    arms: Sequence[str],
+    questions: int = 1,
+) -> Finding:
     """Whether the second sample's mean is greater than the first's, by Welch's interval."""
     if gap := _gap(_named(name, arms, first, second), LEAST["means"], infinite=False):
         return gap
@@ -80,8 +105,15 @@ def means(first, second, *, name, arms, questions=1) -> Finding:
     return Finding(text + interval(found.low, found.high), _side(found.low, found.high, 0.0))
 
 
-def ratio(first, second, middle, *, name, arms) -> Finding:
-    """Whether the ratio of the second sample's geometric mean to the first's is above `middle`: Welch, of logs."""
+def ratio(
+    first: _Values,
+    second: _Values,
+    middle: float,
+    *,
+    name: str,
+    arms: Sequence[str],
+) -> Finding:
+    """Whether the second sample's geometric mean over the first's is above `middle`, by Welch's interval of logs."""
     if gap := _gap(_named(name, arms, first, second), LEAST["means"], infinite=False):
         return gap
     found = statistics.difference(np.log(first), np.log(second), confidence=_confidence(1))
@@ -90,7 +122,7 @@ def ratio(first, second, middle, *, name, arms) -> Finding:
     return Finding(text, _side(low, high, middle))
 
 
-def spread(first, second, *, name, arms) -> Finding:
+def spread(first: _Values, second: _Values, *, name: str, arms: Sequence[str]) -> Finding:
     """Whether the second sample varies more than the first, by the test of Brown and Forsythe."""
     if gap := _gap(_named(name, arms, first, second), LEAST["spread"], infinite=False):
         return gap
@@ -99,8 +131,8 @@ def spread(first, second, *, name, arms) -> Finding:
     return Finding(text, _side(found.low, found.high, 1.0))
 
 
-def correlation(found, groups, *, name) -> Finding:
-    """Whether pairs {arm: (x, y)} correlate positively within arms, from their `statistics.Pooled` correlation."""
+def correlation(found: statistics.Pooled, groups: Mapping[str, tuple[np.ndarray, np.ndarray]], *, name: str) -> Finding:
+    """Whether pairs {arm: (x, y)} correlate positively within arms, by the interval of their pooled correlation."""
     if gap := _gap({f"{name} ({arm})": _present(*pair) for arm, pair in groups.items()}, 0):
         return gap
     within = [
@@ -114,8 +146,8 @@ def correlation(found, groups, *, name) -> Finding:
     return Finding(text, _side(found.low, found.high, 0.0))
 
 
-def clusters(found, *, name) -> Finding:
-    """Whether values are two clusters (1) rather than one (0), from their `statistics.Clusters`."""
+def clusters(found: statistics.Clusters, *, name: str) -> Finding:
+    """Whether values form two clusters (1) rather than one (0)."""
     n = found.counts.finite + found.counts.infinite
     if gap := _gap({name: [0.0] * n + [math.nan] * found.counts.missing}, LEAST["clusters"]):
         return gap
@@ -128,7 +160,7 @@ def clusters(found, *, name) -> Finding:
 
 
 def _gap(samples, least, infinite=True) -> Finding | None:
-    """Why {name: values} cannot be tested: missing ones, too few, or infinite ones where means are taken."""
+    """Why {name: values} cannot be tested: values are missing, too few, or infinite without `infinite`."""
     for name, values in samples.items():
         missing = np.count_nonzero(np.isnan(values))
         if missing:
@@ -146,7 +178,7 @@ def _named(name, arms, *samples):
 
 
 def _present(x, y):
-    """nan for each pair of which a value is missing, else 0."""
+    """nan for each pair with a missing value, else 0."""
     return np.where(np.isnan(x) | np.isnan(y), np.nan, 0.0)
 
 
@@ -155,15 +187,15 @@ def _correlated(group):
 
 
 def _confidence(questions):
-    """Of each of so many questions whose errors add up."""
+    """The confidence of each of so many questions, whose errors add up to `_ERROR`."""
     return 1.0 - _ERROR / questions
 
 
 def _side(low, high, middle):
-    """1 for an interval above the middle, −1 for one below, 0 for one that holds it, None for none."""
+    """1 for an interval above the middle, −1 for one below, 0 for one that contains it, None for no interval."""
     return None if math.isnan(low) else int(low > middle) - int(high < middle)
 
 
-def interval(low, high):
+def interval(low: float, high: float) -> str:
     """The ends of an interval as text."""
     return "(no interval)" if math.isnan(low) else f"[{low:.2g}, {high:.2g}]"

@@ -1,36 +1,78 @@
 """Brings every run of a study to an outcome."""
 
 import collections
+import os
 import re
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, Protocol
 
 from tfjc.study import _plan
 
-_MISTAKE = 2  # the exit status of a run that was configured wrongly: trying again would change nothing
+_MISTAKE = 2  # the exit status of a run that is configured wrongly; such a run is not retried
+
+
+class Executor(Protocol):
+    """Executes commands, up to `jobs` at once."""
+
+    jobs: int
+
+    def start(self, key: Hashable, command: Sequence[str], log: str | os.PathLike) -> None:
+        """Starts a command under a key; its output is appended to the file `log`."""
+        ...
+
+    def poll(self) -> dict[Any, int]:
+        """{key: exit status} of the commands that have ended since the last call."""
+        ...
+
+    def interrupt(self) -> None:
+        """Interrupts all running commands, and waits until they have ended."""
+        ...
 
 
 class Schedule:
-    """Starts the runs of a study that have no outcome yet, and again those that fail, up to `retries` times each.
+    """Starts the runs of a study that have no outcome, and retries each failed run.
+
+    Args:
+      study: the study.
+      runs: its runs.
+      executor: executes their commands.
+      retries: how often a failed run is tried again.
+      options: flags of `tfjc.train` for all runs.
+      report: takes a message about each change.
 
     Attributes:
-      runs: every `_plan.Run` of the study.
-      waiting, running: runs that are to be started, and that are.
+      runs: every run of the study.
+      waiting: runs that wait for their start.
+      running: runs that have started and not ended.
       failed: {run: why it has no outcome}.
     """
 
-    def __init__(self, study, runs, executor, *, retries=2, options=(), report=print):
-        self.runs, self.failed, self.running = runs, {}, []
+    def __init__(
+        self,
+        study: _plan.Study,
+        runs: list[_plan.Run],
+        executor: Executor,
+        *,
+        retries: int = 2,
+        options: Sequence[str] = (),
+        report: Callable[[str], Any] = print,
+    ) -> None:
+        self.runs = runs
+        self.running: list[_plan.Run] = []
+        self.failed: dict[_plan.Run, str] = {}
         self.waiting = collections.deque(run for run in runs if not run.is_over())
         self._study, self._executor, self._retries = study, executor, retries
-        self._options, self._report, self._failures = options, report, collections.Counter()
+        self._options, self._report = options, report
+        self._failures: collections.Counter[str] = collections.Counter()
 
     @property
-    def over(self):
+    def over(self) -> list[_plan.Run]:
         """The runs that have an outcome."""
         pending = {run.name for run in (*self.waiting, *self.running, *self.failed)}
         return [run for run in self.runs if run.name not in pending]
 
-    def advance(self):
-        """Starts what there is room for, and looks what has ended; False when there is nothing more to do."""
+    def advance(self) -> bool:
+        """Starts as many waiting runs as the executor takes, and handles ended runs; returns False when all is done."""
         while self.waiting and len(self.running) < self._executor.jobs:
             self._start(self.waiting.popleft())
         if self.running:
@@ -57,7 +99,7 @@ class Schedule:
 
 
 def _why(run, status):
-    """Why a process ended: the signal, or the last telling line of its log."""
+    """Why a process ended: its signal, or the last line of its log that is no warning and not indented."""
     if status < 0:
         return f"killed by signal {-status}"
     lines = run.log.read_text(encoding="utf-8", errors="replace").splitlines() if run.log.exists() else []
@@ -65,8 +107,8 @@ def _why(run, status):
     return telling[-1][:200] if telling else f"exit status {status}"
 
 
-def progress(run):
-    """(newest recorded step, steps in all or None, seconds that are left or None) of a run."""
+def progress(run: _plan.Run) -> tuple[int, int | None, float | None]:
+    """(newest recorded step, total steps or None, seconds left or None) of a run."""
     rows = run.directory.read_metrics()
     step, seconds = (rows[-1]["step"], rows[-1]["seconds"]) if rows else (0, 0.0)
     steps = (run.directory.read_run().get("bindings") or {}).get("train_and_evaluate.steps")

@@ -10,14 +10,14 @@ from tfjc.support import checks
 from tfjc.support.files import write_text
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "The study's directory.")
-_ARM = flags.DEFINE_string("arm", None, "The arm without clamping; the first such by default.")
-_SCORE = flags.DEFINE_string("score", None, "The score that tells good runs; the first recorded by default.")
-_LOW = flags.DEFINE_string("low", "0.05", "The recorded quantile of Q that λ_min is set by.")
-_HIGH = flags.DEFINE_string("high", "0.95", "The recorded quantile of Q that λ_max is set by.")
+_ARM = flags.DEFINE_string("arm", None, "The unclamped arm; by default the first unclamped one.")
+_SCORE = flags.DEFINE_string("score", None, "The score that ranks runs; by default the first recorded one.")
+_LOW = flags.DEFINE_string("low", "0.05", "The recorded quantile of Q for λ_min.")
+_HIGH = flags.DEFINE_string("high", "0.95", "The recorded quantile of Q for λ_max.")
 
 
 def main(argv: Sequence[str]) -> int:
-    """Prints the interval that the flags ask for and writes it as gin bindings; returns 2 for a mistake."""
+    """Prints λ_min and λ_max and writes them as gin bindings; returns the exit status, 2 for a mistake of the user."""
     return commands.status("study.lambdas", _set, argv)
 
 
@@ -41,19 +41,21 @@ def _set():
         held = f"Q {q[_LOW.value]:.3g} to {q[_HIGH.value]:.3g}"
         print(f"{chosen} {run.run.name:<24} {score} {run.last(score):<10.4g} {held}")
     if why:
-        print(f"the runs do not separate by {score} ({why}): * is the better half, and the interval is what is usual")
+        print(
+            f"the runs do not separate by {score} ({why}): * marks the better half, and the interval is typical of it"
+        )
     text = f"JacobianClamping.lambda_min = {low:.3g}\nJacobianClamping.lambda_max = {high:.3g}\n"
     write_text(directory.path / "lambdas.gin", text)
     print(f"{text}written to {directory.path / 'lambdas.gin'}")
 
 
 def _arm(study, recorded):
-    """The arm that the flags name, or the first that is not clamped; raises ValueError for a clamped one."""
+    """The arm that the flags name, or the first unclamped arm; raises ValueError for a clamped arm."""
     clamped = {run.run.arm for run in recorded if run.configuration and run.configuration.is_clamped}
     if _ARM.value is None:
         return next((arm for arm in study.arms if arm not in clamped), next(iter(study.arms)))
     if checks.one_of("arm", _ARM.value, study.arms) in clamped:
-        raise ValueError(f"arm {_ARM.value!r} is clamped: its quotients are those of its own λ_min and λ_max")
+        raise ValueError(f"arm {_ARM.value!r} is clamped: its quotients depend on its own λ_min and λ_max")
     return _ARM.value
 
 

@@ -1,4 +1,4 @@
-"""Reports on a study, from its records alone: `python -m tfjc.study.report --workdir=studies/quick`."""
+"""Writes the report of a study from its records: `python -m tfjc.study.report --workdir=studies/quick`."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ _SEED = flags.DEFINE_integer("seed", 0, "Seed of the simulated test for two clus
 
 
 def main(argv: Sequence[str]) -> int:
-    """Writes the report of the study that the flags name, and prints its claims; returns 2 for a mistake."""
+    """Writes the report of a study and prints its claims; returns the exit status, 2 for a mistake of the user."""
     return commands.status("study.report", _write, argv)
 
 

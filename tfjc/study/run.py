@@ -10,14 +10,14 @@ from tfjc.runs import commands
 from tfjc.study import _local, _plan, _schedule
 from tfjc.support.run_directory import lock
 
-_GIN_FILE = flags.DEFINE_string("gin_file", None, "The study: a path, or one of ours by name.")
+_GIN_FILE = flags.DEFINE_string("gin_file", None, "The study: a path, or a name in gin/studies.")
 _GIN_BINDINGS = flags.DEFINE_multi_string("gin_bindings", [], "A gin binding that overrides the file; repeatable.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "The study's directory; studies/NAME by default.")
-_JOBS = flags.DEFINE_integer("jobs", None, "Runs at once; as many as there are cores by default.", lower_bound=1)
-_RETRIES = flags.DEFINE_integer("retries", 2, "How often a run that fails is tried again.", lower_bound=0)
+_JOBS = flags.DEFINE_integer("jobs", None, "Runs at once; the number of cores by default.", lower_bound=1)
+_RETRIES = flags.DEFINE_integer("retries", 2, "How often a failed run is tried again.", lower_bound=0)
 _EXECUTOR = flags.DEFINE_enum("executor", "local", ["local", "ray"], "Processes on this machine, or a Ray cluster.")
-_GPUS = flags.DEFINE_float("gpus_per_run", 0.0, "GPUs that Ray keeps for a run.", lower_bound=0.0)
-_CPUS = flags.DEFINE_float("cpus_per_run", 1.0, "CPU cores that Ray keeps for a run.", lower_bound=0.0)
+_GPUS = flags.DEFINE_float("gpus_per_run", 0.0, "GPUs that Ray reserves for a run.", lower_bound=0.0)
+_CPUS = flags.DEFINE_float("cpus_per_run", 1.0, "CPU cores that Ray reserves for a run.", lower_bound=0.0)
 _PASSED_ON = {
     name: flags.DEFINE_string(name, None, f"Passed on to every run: {what}.")
     for name, what in {
@@ -31,7 +31,7 @@ _PASSED_ON = {
 
 
 def main(argv: Sequence[str]) -> int:
-    """Runs the study that the flags name; returns 0 if every run has an outcome, 1 if not, 2 for a mistake."""
+    """Runs a study; returns the exit status: 0 if every run has an outcome, 1 if not, 2 for a mistake of the user."""
     return commands.status("study.run", _start, argv)
 
 
@@ -58,7 +58,7 @@ def _run(study, directory):
         except KeyboardInterrupt:
             display.report("interrupted: runs write their last records")
             executor.interrupt()
-            print("the same command goes on", file=sys.stderr)
+            print("the same command goes on from here", file=sys.stderr)
             return 130
         display.show(schedule)
     over, failed = len(schedule.over), len(schedule.failed)

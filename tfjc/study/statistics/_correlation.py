@@ -1,17 +1,19 @@
-"""Correlation of pairs, in one group and within several."""
+"""Correlation of pairs, in one group and within several groups."""
 
 import dataclasses
 import math
+from collections.abc import Iterable
 
 import numpy as np
 import scipy.stats
+from numpy.typing import ArrayLike
 
 from tfjc.study.statistics import _values
 
 
 @dataclasses.dataclass(frozen=True)
 class Correlation:
-    """Pairs: Spearman's correlation with its interval, and Pearson's where all pairs are finite."""
+    """Spearman's correlation of pairs with its interval [low, high], and Pearson's if all pairs are finite."""
 
     counts: _values.Counts
     spearman: float
@@ -27,9 +29,9 @@ class Pooled:
 
     Attributes:
       spearman, low, high: the pooled correlation and the ends of its interval.
-      weight: Σ (n − 3) over the groups that have a correlation.
+      weight: Σ (n − 3) over the groups that enter the pooled correlation.
       groups: the `Correlation` of each group, in order.
-      reason: why there is no pooled correlation.
+      reason: why there is no pooled correlation, or "".
     """
 
     spearman: float
@@ -40,42 +42,46 @@ class Pooled:
     reason: str
 
 
-def correlation(x, y, *, confidence: float = 0.95) -> Correlation:
-    """Spearman's correlation of pairs x[i], y[i]; needs 3 pairs that differ, an interval needs 4.
+def correlation(x: ArrayLike, y: ArrayLike, *, confidence: float = 0.95) -> Correlation:
+    """Spearman's correlation r of pairs x[i], y[i]. It needs 3 pairs that differ; its interval needs 4.
 
     The interval is tanh(z ± q·√((1 + r²/2)/(n − 3))), z = atanh r, q the Gaussian quantile (Bonett and Wright 2000).
-    r = ±1 has no z: it is taken as the next value there is, ±(1 − 12/(n³ − n)), and the interval then reaches ±1.
-    Raises ValueError also for x and y of two lengths.
+    For r = ±1, z is infinite. It is replaced by the z of the next possible value, r = ±(1 − 12/(n³ − n)), and the
+    interval is extended to ±1.
+
+    Raises:
+      ValueError: also if x and y differ in length.
     """
     confidence = _values.share("confidence", confidence)
-    x, y = _values.array("x", x), _values.array("y", y)
-    if len(x) != len(y):
-        raise ValueError(f"x and y must be as many, found {len(x)} and {len(y)}")
-    counts, present = _values.counted(x, y)
-    x, y = x[present], y[present]
-    reason = _values.too_few("a correlation", 3, "pairs", len(x)) or _values.constant(x=x, y=y)
+    first, second = _values.array("x", x), _values.array("y", y)
+    if len(first) != len(second):
+        raise ValueError(f"x and y must have equal lengths, found {len(first)} and {len(second)}")
+    counts, present = _values.counted(first, second)
+    first, second = first[present], second[present]
+    n = len(first)
+    reason = _values.too_few("a correlation", 3, "pairs", n) or _values.constant(x=first, y=second)
     if reason:
         return Correlation(counts, math.nan, math.nan, math.nan, math.nan, reason)
-    r = _product_moment(scipy.stats.rankdata(x), scipy.stats.rankdata(y))
-    few = _values.too_few("an interval", 4, "pairs", len(x))
-    low, high = (math.nan, math.nan) if few else _interval(_fisher(r, len(x)), len(x) - 3, confidence)
+    r = _product_moment(scipy.stats.rankdata(first), scipy.stats.rankdata(second))
+    few = _values.too_few("an interval", 4, "pairs", n)
+    low, high = (math.nan, math.nan) if few else _interval(_fisher(r, n), n - 3, confidence)
     perfect = abs(r) > 1.0 - 1e-9
     return Correlation(
         counts,
         r,
         min(low, r) if perfect else low,
         max(high, r) if perfect else high,
-        math.nan if counts.infinite else _product_moment(x, y),
+        math.nan if counts.infinite else _product_moment(first, second),
         few,
     )
 
 
-def pooled_correlation(groups, *, confidence: float = 0.95) -> Pooled:
-    """Spearman's correlation within groups of pairs [(x, y)]: a difference between groups does not enter.
+def pooled_correlation(groups: Iterable[tuple[ArrayLike, ArrayLike]], *, confidence: float = 0.95) -> Pooled:
+    """Spearman's correlation within groups (x, y) of pairs. Differences between groups do not enter.
 
-    Each group has ranks and a correlation r of its own. The pooled one is tanh z̄, z̄ the mean of atanh r with weights
-    n − 3 (Fisher 1921), and its interval is tanh(z̄ ± q·√((1 + tanh²z̄/2)/Σ(n − 3))), as in `correlation`. Groups of
-    fewer than 4 pairs, and groups in which x or y are all equal, have no weight.
+    Each group has its own ranks and its own correlation r. The pooled correlation is tanh z̄, where z̄ is the mean of
+    atanh r with weights n − 3 (Fisher 1921). Its interval is tanh(z̄ ± q·√((1 + tanh²z̄/2)/Σ(n − 3))), as in
+    `correlation`. Groups of fewer than 4 pairs, and groups with constant x or y, have no weight.
     """
     found = tuple(correlation(x, y, confidence=confidence) for x, y in groups)
     sizes = [group.counts.finite + group.counts.infinite for group in found]
@@ -96,7 +102,7 @@ def _product_moment(x, y):
 
 
 def _fisher(r, n):
-    """atanh r, a perfect order being taken as the next value there is."""
+    """atanh r; for r = ±1 that of the next possible value."""
     most = 1.0 - 12.0 / (n**3 - n)
     return math.atanh(max(-most, min(most, r)))
 

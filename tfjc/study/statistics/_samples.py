@@ -1,4 +1,4 @@
-"""One sample, and two of them."""
+"""Statistics of one sample and of two samples."""
 
 import dataclasses
 import math
@@ -6,13 +6,14 @@ import math
 import numpy as np
 import scipy.optimize
 import scipy.stats
+from numpy.typing import ArrayLike
 
 from tfjc.study.statistics import _values
 
 
 @dataclasses.dataclass(frozen=True)
 class Summary:
-    """One sample: mean and median, each with its interval; standard deviation (n − 1), least and greatest value."""
+    """Mean and median of a sample, each with its interval; standard deviation (n − 1), least and greatest value."""
 
     counts: _values.Counts
     mean: float
@@ -29,7 +30,7 @@ class Summary:
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
-    """Two samples: mean(second) − mean(first), with its interval."""
+    """mean(second) − mean(first) of two samples, with its interval."""
 
     first: _values.Counts
     second: _values.Counts
@@ -41,7 +42,7 @@ class Difference:
 
 @dataclasses.dataclass(frozen=True)
 class Superiority:
-    """Two samples: P(second > first) + ½·P(second = first) over all pairs, infinite values too, with its interval."""
+    """P(second > first) + ½·P(second = first) over all pairs from two samples, with its interval."""
 
     first: _values.Counts
     second: _values.Counts
@@ -53,7 +54,7 @@ class Superiority:
 
 @dataclasses.dataclass(frozen=True)
 class SpreadRatio:
-    """Two samples: the second's mean absolute deviation from its median over the first's, with its interval."""
+    """The ratio second/first of two samples' mean absolute deviations from their medians, with its interval."""
 
     first: _values.Counts
     second: _values.Counts
@@ -63,19 +64,19 @@ class SpreadRatio:
     reason: str
 
 
-def summary(values, *, confidence: float = 0.95) -> Summary:
-    """Mean and median of a sample with their intervals; no values give a summary of nothing, not an error.
+def summary(values: ArrayLike, *, confidence: float = 0.95) -> Summary:
+    """Mean and median of a sample with their intervals; all are nan for an empty sample.
 
-    The mean's interval is Student's. The median's lies between the k-th least and the k-th greatest value, with the
-    largest k for which P(Binomial(n, ½) < k) ≤ (1 − confidence)/2: it holds the median of any distribution with that
-    confidence or more, and needs 6 values for 95 % (Conover 1999, section 3.2).
+    The interval of the mean is Student's. The interval of the median reaches from the k-th least to the k-th greatest
+    value, with the largest k for which P(Binomial(n, ½) < k) ≤ (1 − confidence)/2. It contains the median of any
+    distribution with at least that confidence, and needs 6 values for 95 % (Conover 1999, section 3.2).
     """
     confidence = _values.share("confidence", confidence)
     counts, present = _values.sample("values", values)
     n, is_finite = len(present), not counts.infinite
     deviation = float(np.std(present, ddof=1)) if is_finite and n > 1 else math.nan
     width = float(_student(confidence, n - 1)) * deviation / math.sqrt(n) if n > 1 else math.nan
-    with np.errstate(invalid="ignore"):  # −∞ and ∞ have neither a mean nor a middle
+    with np.errstate(invalid="ignore"):  # the mean of −∞ and ∞ is nan
         mean, median = (float(of(present)) if n else math.nan for of in (np.mean, np.median))
     least, greatest = _order_statistics(present, confidence)
     few = _values.too_few("an interval", 2, "values", n)
@@ -94,10 +95,10 @@ def summary(values, *, confidence: float = 0.95) -> Summary:
     )
 
 
-def difference(first, second, *, confidence: float = 0.95) -> Difference:
-    """How far the second sample's mean lies above the first's, with Welch's interval (Welch 1947).
+def difference(first: ArrayLike, second: ArrayLike, *, confidence: float = 0.95) -> Difference:
+    """The second sample's mean minus the first's, with Welch's interval (Welch 1947).
 
-    Both samples need 2 values, and not both may be of equal ones.
+    The interval needs 2 values in each sample, and a sample whose values differ.
     """
     confidence = _values.share("confidence", confidence)
     (counts_1, first), (counts_2, second) = _values.sample("first", first), _values.sample("second", second)
@@ -115,13 +116,13 @@ def difference(first, second, *, confidence: float = 0.95) -> Difference:
     return Difference(counts_1, counts_2, found, found - width, found + width, "")
 
 
-def superiority(first, second, *, confidence: float = 0.95) -> Superiority:
-    """θ, how often a value of the second sample is greater than one of the first; ½ where the samples are alike.
+def superiority(first: ArrayLike, second: ArrayLike, *, confidence: float = 0.95) -> Superiority:
+    """θ, the probability that a value of the second sample is greater than one of the first; ties count ½.
 
     The interval is method 5 of Newcombe (2006): all θ with |θ̂ − θ| ≤ q·√V(θ), q the Gaussian quantile and
-    V(θ) = θ(1 − θ)·(1 + (n₁ + n₂ − 2)/2·((1 − θ)/(2 − θ) + θ/(1 + θ)))/(n₁n₂). At θ = ½ this is Mann and Whitney's
-    variance, (n₁ + n₂ + 1)/(12·n₁n₂): the interval excludes ½ exactly where their test, by its Gaussian approximation,
-    rejects. Equal values make it wider than it need be.
+    V(θ) = θ(1 − θ)·(1 + (n₁ + n₂ − 2)/2·((1 − θ)/(2 − θ) + θ/(1 + θ)))/(n₁n₂). At θ = ½, V is Mann and Whitney's
+    variance, (n₁ + n₂ + 1)/(12·n₁n₂). So the interval excludes ½ exactly if their test, by its Gaussian approximation,
+    rejects. With ties the interval is conservative.
     """
     q = scipy.stats.norm.ppf((1.0 + _values.share("confidence", confidence)) / 2.0)
     (counts_1, first), (counts_2, second) = _values.sample("first", first), _values.sample("second", second)
@@ -134,22 +135,23 @@ def superiority(first, second, *, confidence: float = 0.95) -> Superiority:
 
 
 def _newcombe(found, n, m, q):
-    """The θ on either side of `found` that lie q standard deviations away, those of θ itself; by bisection."""
+    """The θ below and above `found` with |found − θ| = q·√V(θ), by Brent's method."""
 
     def excess(theta):
         factor = 1.0 + (n + m - 2) / 2.0 * ((1.0 - theta) / (2.0 - theta) + theta / (1.0 + theta))
         return (found - theta) ** 2 - q**2 * theta * (1.0 - theta) * factor / (n * m)
 
-    inside = min(max(found, 1e-12), 1.0 - 1e-12)  # V is 0 at 0 and at 1, which are roots beside those that are meant
+    inside = min(max(found, 1e-12), 1.0 - 1e-12)  # V is 0 at 0 and 1; both would be false roots
     low = 0.0 if found == 0.0 else scipy.optimize.brentq(excess, 0.0, inside)
     high = 1.0 if found == 1.0 else scipy.optimize.brentq(excess, inside, 1.0)
     return float(low), float(high)
 
 
-def infinite_shares(first, second) -> tuple[float, float]:
-    """Fisher's exact test of how many values are infinite: (p that the second has fewer, p that it has more).
+def infinite_shares(first: ArrayLike, second: ArrayLike) -> tuple[float, float]:
+    """Fisher's exact test of the numbers of infinite values: (p that the second has fewer, p that it has more).
 
-    Each p is the probability, with both margins fixed, of so few (so many) infinite values in the second sample.
+    The first p is the probability of so few infinite values in the second sample, the second p that of so many. Both
+    margins are fixed.
     """
     counts = [_values.sample(name, values)[0] for name, values in (("first", first), ("second", second))]
     (a, b), (n, m) = [c.infinite for c in counts], [c.infinite + c.finite for c in counts]
@@ -157,13 +159,13 @@ def infinite_shares(first, second) -> tuple[float, float]:
     return float(law.cdf(b)), float(law.sf(b - 1))
 
 
-def spread_ratio(first, second, *, confidence: float = 0.95) -> SpreadRatio:
-    """How much more the second sample varies than the first: τ₂/τ₁, τ = Σ|x − median|/n.
+def spread_ratio(first: ArrayLike, second: ArrayLike, *, confidence: float = 0.95) -> SpreadRatio:
+    """The ratio τ₂/τ₁ of two samples' spreads, τ = Σ|x − median|/n.
 
-    The interval inverts the test of Brown and Forsythe (1974), Student's test of |x − median|: all θ at which the test
-    accepts |x₁ − median₁|·θ beside |x₂ − median₂|, a quadratic inequality in θ. So it excludes 1 exactly where the test
-    of equal variances rejects. It may reach ∞, where the first sample's deviations may be 0. It needs 3 values on each
-    side, since 2 deviate equally from their median.
+    The interval inverts the test of Brown and Forsythe (1974), which is Student's test of |x − median|. It consists of
+    all θ for which the test accepts |x₁ − median₁|·θ against |x₂ − median₂|: a quadratic inequality in θ. So it
+    excludes 1 exactly if the test of equal spreads rejects. It reaches ∞ if τ₁ = 0 is not rejected. It needs 3 values
+    in each sample, since 2 values deviate equally from their median.
     """
     confidence = _values.share("confidence", confidence)
     (counts_1, first), (counts_2, second) = _values.sample("first", first), _values.sample("second", second)
@@ -176,9 +178,9 @@ def spread_ratio(first, second, *, confidence: float = 0.95) -> SpreadRatio:
 
 
 def _brown_forsythe(first, second, confidence):
-    """τ₂/τ₁ and the ends of all θ with (τ₂ − θτ₁)² ≤ q²·(1/n + 1/m)·(S₂ + θ²S₁)/(n + m − 2).
+    """τ₂/τ₁, and the least and greatest θ with (τ₂ − θτ₁)² ≤ q²·(1/n + 1/m)·(S₂ + θ²S₁)/(n + m − 2).
 
-    S are the sums of squares of |x − median| about their mean τ.
+    S₁ and S₂ are the sums of squares of |x − median| about their means τ₁ and τ₂.
     """
     deviations = [np.abs(sample - np.median(sample)) for sample in (first, second)]
     (mean_1, mean_2), (n, m) = [np.mean(d) for d in deviations], [len(d) for d in deviations]
@@ -197,7 +199,7 @@ def _student(confidence, freedom):
 
 
 def _order_statistics(present, confidence):
-    """The ends of the median's interval."""
+    """The ends of the interval of the median."""
     k = int(scipy.stats.binom.ppf((1.0 - confidence) / 2.0, len(present), 0.5)) if len(present) else 0
     ordered = np.sort(present)
     return (float(ordered[k - 1]), float(ordered[-k])) if k else (math.nan, math.nan)
