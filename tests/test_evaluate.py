@@ -119,7 +119,7 @@ def test_what_suits_the_data():
     inception = evaluators.InceptionEvaluator
     grey = evaluation.choose(Z, dataset=dataset([8, 8, 1], labels=False), inception=inception)
     assert names(grey) == ["InceptionEvaluator"]
-    with pytest.raises(ValueError, match="neither labels nor colours: no scores suit it"):
+    with pytest.raises(ValueError, match="expected labels or images of 3 channels, found neither"):
         evaluation.choose(Z, dataset=dataset([8, 8, 1], labels=False))
 
 

@@ -113,7 +113,7 @@ def test_a_fifth_is_held_out_where_there_are_no_splits():
         (np.zeros([20, 8, 8, 1], np.uint8), np.zeros(20, int), "of two classes or more, .*, found 0"),
         (np.zeros([20, 8, 8, 1], np.uint8), np.arange(20) % 2 + 1, "labels 0, 1, ... of two .*, found 1, 2"),
         (np.zeros([20, 8, 8, 1], np.uint8), np.arange(20) - 1, "found -1, 0, 1, 2, 3, ..."),
-        (np.zeros([20, 8, 8, 1], np.uint8), np.arange(20), "each of them in four fifths of the images"),
+        (np.zeros([20, 8, 8, 1], np.uint8), np.arange(20), "with each class in the training part"),
         (np.zeros([20, 8, 8, 1], np.uint8), np.arange(20) / 2, r"whole numbers \[20\], .*, found float64 \[20\]"),
         (np.zeros([20, 8, 8, 1], np.uint8), np.eye(20, dtype=int), r"one for each image, found int64 \[20, 20\]"),
         (np.zeros([20, 8, 8, 1], np.uint8), np.arange(19), r"one for each image, found int64 \[19\]"),

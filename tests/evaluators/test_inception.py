@@ -110,7 +110,7 @@ def test_grey_images_become_three_equal_colours(tmp_path):
     grey = generate(Z)[..., :1]
     for first, second in zip(inception(grey), inception(tf.tile(grey, [1, 1, 1, 3])), strict=True):
         np.testing.assert_allclose(first, second, atol=1e-6)
-    with pytest.raises(ValueError, match="Inception takes images of 1 or 3 colours, found 4"):
+    with pytest.raises(ValueError, match="Inception takes images of 1 or 3 channels, found 4"):
         inception(tf.zeros([2, 5, 5, 4]))
 
 

@@ -248,7 +248,7 @@ X = np.zeros([10, 3])
         (lambda: scores.missing_modes([], 3), r"classes must be whole numbers \[N\], found float64 \[0\]"),
         (lambda: scores.missing_modes([0, 3], 3), r"classes must lie in \[-1, 3\), found 0 to 3"),
         (lambda: scores.missing_modes([0.5], 3), "classes must be whole numbers"),
-        (lambda: scores.nearest_mode(X, [[0, 0]], 1.0), r"centres must be \[K, 3\] as the points are, found \[1, 2\]"),
+        (lambda: scores.nearest_mode(X, [[0, 0]], 1.0), r"centres must be \[K, 3\], as wide as points, found \[1, 2\]"),
         (lambda: tfgan.classifier_score(X + np.inf), "logits features must be finite"),
         (lambda: tfgan.frechet_distance(X, X[:1]), "at least 2 fake features"),
     ],

@@ -30,7 +30,7 @@ def test_every_file_of_dynamics_names_portraits(name):
 
 def test_a_file_for_training_names_nothing_to_draw():
     configuration.parse(["digits"], [])
-    with pytest.raises(ConfigError, match="nothing to draw is named: --gin_file=gin/dynamics"):
+    with pytest.raises(ConfigError, match="no figure is named: --gin_file=gin/dynamics"):
         configuration.phase_portraits()
 
 
@@ -106,8 +106,8 @@ def test_files_are_read_anew_each_time():
         (["digits"], ["steps = 500"], "'steps' names no configurable's parameter; nearest: train_and_evaluate.steps"),
         (["digits"], ["lambda_max=5"], "nearest: JacobianClamping.lambda_max"),
         (["digits"], ["dataset.name = mnist"], r"mnist is no value: a string needs quotes \('mnist'\)"),
-        (["digits"], ["train_and_evaluate.seed = 3"], "seed is not for gin files: a flag"),
-        (["digits"], ["GAN.prior = 'uniform'"], "prior is not for gin files"),
+        (["digits"], ["train_and_evaluate.seed = 3"], "seed cannot be bound in gin files: a flag"),
+        (["digits"], ["GAN.prior = 'uniform'"], "prior cannot be bound in gin files"),
         (["dynamics/noise"], ["Averaged.sigm = 1"], "unknown parameter of Averaged 'sigm'; nearest: sigma"),
         (["digits"], ["include 'nothing.gin'"], "nothing.gin"),
     ],

@@ -135,7 +135,7 @@ def test_two_workers_one_killed_end_as_one_process(tmp_path):
             "multi_worker",
             None,
             '{"cluster": {"worker": ["a:1"], "ps": ["b:1"]}, "task": {"type": "worker", "index": 0}}',
-            "must have workers alone",
+            "must have only workers",
         ),
         (
             "multi_worker",

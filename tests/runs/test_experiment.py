@@ -294,7 +294,7 @@ def test_a_run_scored_with_another_network_than_before_is_warned_about(tmp_path,
     run.update_run(scores=[{**about, "sha256": "another"} for about in before])
     caplog.clear()
     train(tmp_path / "run", *SCORED)
-    assert "scores until now were taken with" in caplog.text
+    assert "earlier scores were taken with" in caplog.text
     assert run.read_run()["scores"] == before
 
 
@@ -422,7 +422,7 @@ def test_a_full_disk_stops_a_run_which_goes_on_when_there_is_room(finished_run, 
         with monkeypatch.context() as patched:
             patched.setattr(saver.Checkpoints, "act", filling)
             message = (
-                r"could not write: .*ckpt-4.*No space left on device.* The checkpoint of step 2 is whole: free some"
+                r"could not write: .*ckpt-4.*No space left on device.* The checkpoint of step 2 is intact: free some"
             )
             with pytest.raises(sessions.DiskFull, match=message):
                 train(disk / "run")

@@ -82,7 +82,9 @@ class Saver:
 def test_lost_checkpoints_are_no_new_beginning(run, capsys):
     sessions.restore(run, Saver(None))  # killed between the first line and the first checkpoint
     run.append_metrics({"step": 500, "seconds": 2.0})
-    with pytest.raises(ValueError, match=r"records up to step 500 and no checkpoint to go on from; bring checkpoints/"):
+    with pytest.raises(
+        ValueError, match=r"records up to step 500 and no checkpoint to go on from; restore checkpoints/"
+    ):
         sessions.restore(run, Saver(None))
     sessions.restore(run, Saver("x/ckpt-500"))
     assert "going on from step 500" in capsys.readouterr().out

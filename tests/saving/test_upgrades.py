@@ -44,7 +44,7 @@ def test_training_does_not_go_on_with_other_noise(old):
     """Streams of noise are others since: half a run of each would be nobody's run. The old one stays as it is."""
     before = {path: path.read_bytes() for path in old.path.rglob("*") if path.is_file()}
     configuration.parse([str(old.config)], ["train_and_evaluate.steps = 6"])
-    with pytest.raises(ValueError, match=r"holds a run at other latents, .*Choose another --workdir"):
+    with pytest.raises(ValueError, match=r"holds a run at other latents: .*Choose another --workdir"):
         configuration.train_and_evaluate(workdir=old.path)
     after = {path: path.read_bytes() for path in old.path.rglob("*") if path.is_file()}
     assert {path: content for path, content in after.items() if path in before} == before

@@ -100,7 +100,7 @@ def test_the_statistics_are_of_runs_with_an_outcome_and_the_others_are_named(tmp
     assert summary["counts"]["finite"] == 4
     assert summary["mean"] == pytest.approx(np.mean([9.0, 8.8, 8.7, 4.2]))
     page = (tmp_path / "report.html").read_text()
-    assert "Without an outcome, and in no number below: plain/1 (running), plain/4 (waiting)." in page
+    assert "Runs without an outcome, left out below: plain/1 (running), plain/4 (waiting)." in page
 
 
 def test_few_runs_are_not_tested(tmp_path, unrendered):

@@ -49,7 +49,7 @@ MISTAKES = [
     (lambda: statistics.summary([[1.0, 2.0]]), r"values must have shape \[N\], found \[1, 2\]"),
     (lambda: statistics.difference([1.0], 2.0), r"second must have shape \[N\], found \[\]"),
     (lambda: statistics.spread_ratio(["a"], [1.0]), "could not convert string to float"),
-    (lambda: statistics.correlation([1.0, 2.0], [1.0]), "x and y must be as many, found 2 and 1"),
+    (lambda: statistics.correlation([1.0, 2.0], [1.0]), "x and y must have equal lengths, found 2 and 1"),
     (lambda: statistics.summary([1.0], confidence=1.0), "confidence must be less than 1, found 1.0"),
     (lambda: statistics.superiority([1.0], [1.0], confidence=95), "confidence must be less than 1, found 95"),
     (lambda: statistics.two_clusters([1.0], level=0.0, rng=generator()), "level must be greater than 0.0, found 0.0"),
