@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
 from tfjc import datasets, geometry
 from tfjc.evaluators import _ranges
@@ -41,15 +42,17 @@ def dataset(data: datasets.Dataset) -> datasets.Dataset:
     return dataclasses.replace(data, images=images)
 
 
-def latents(z: tf.Tensor, labels: tf.Tensor | None, least: int = 1) -> tuple[tf.Tensor, tf.Tensor | None]:
+def latents(z: ArrayLike, labels: ArrayLike | None, least: int = 1) -> tuple[tf.Tensor, tf.Tensor | None]:
     """(z as float32 [N, n_z], labels [N, ...] or None). Raises ValueError for other shapes or N < `least`."""
-    z = checks.rank("z", tf.cast(z, tf.float32), 2, "[N, n_z]")
-    if len(z) < least:
-        raise ValueError(f"at least {least} samples are needed, found {len(z)} latents")
-    labels = None if labels is None else tf.convert_to_tensor(labels)
-    if labels is not None and labels.shape[:1] != z.shape[:1]:
-        raise ValueError(f"labels must be [{len(z)}, ...], one for each latent, found {labels.shape}")
-    return z, labels
+    found = checks.rank("z", tf.cast(z, tf.float32), 2, "[N, n_z]")
+    if len(found) < least:
+        raise ValueError(f"at least {least} samples are needed, found {len(found)} latents")
+    if labels is None:
+        return found, None
+    beside = tf.convert_to_tensor(labels)
+    if beside.shape[:1] != found.shape[:1]:
+        raise ValueError(f"labels must be [{len(found)}, ...], one for each latent, found {beside.shape}")
+    return found, beside
 
 
 def generated(
@@ -107,17 +110,17 @@ def find_range(
     return _ranges.from_many(seen, _is_dark(data))
 
 
-def in_range(images: np.ndarray, data: datasets.Dataset, given: tuple[float, float] | None = None) -> np.ndarray:
+def in_range(images: ArrayLike, data: datasets.Dataset, given: tuple[float, float] | None = None) -> np.ndarray:
     """Images as an array [N, ...] of uint8, or of floats in [−1, 1]; `given` as in `find_range`."""
-    images = np.asarray(images)
-    if not np.issubdtype(images.dtype, np.floating) or images.ndim != 4 or not images.size:
-        return datasets.check_images(images)
-    seen = _ranges.Seen().add(images)
+    array = np.asarray(images)
+    if not np.issubdtype(array.dtype, np.floating) or array.ndim != 4 or not array.size:
+        return datasets.check_images(array)
+    seen = _ranges.Seen().add(array)
     if given is not None:
         found = _ranges.OutputRange(*given, "given")
     else:
         found = _ranges.from_values(seen) or _ranges.from_many(seen, _is_dark(data))
-    scaled = found.scale(images)
+    scaled = found.scale(array)
     found.check()
     return datasets.check_images(scaled)
 
@@ -127,7 +130,7 @@ def _is_dark(data):
 
 
 def _made(generate, z, labels, batch_size):
-    """Batches of G(z) as arrays: integers in their own type, all floats as float32."""
+    """Batches of G(z) as arrays: integers in their own type, floats of any width as float32."""
     run = functools.partial(geometry.run, generate)
     if replicas.is_distributed():
         run = tf.function(replicas.split(run), autograph=False)

@@ -257,7 +257,7 @@ def _on_precision(result):
     if result["epsilon"] > 1e-4:
         yield (
             f"the generator computes in 16 bits (ε = {result['epsilon']:.1g}): small σ, Q and finite differences are "
-            "rounded; --float64 gives exact values for Keras models."
+            "rounded; --float64 avoids that, for Keras models."
         )
     infinite = result["infinite_latents"]
     if infinite:
@@ -270,5 +270,5 @@ def _on_precision(result):
     if 1.0 - result["resolved"] > infinite:
         yield (
             f"at {1.0 - result['resolved'] - infinite:.0%} of the latents σ_min is below the rounding of the Jacobian, "
-            "and ln κ is a rough value; --float64 gives an exact value for Keras models."
+            "and ln κ is a rough value; --float64 gives a better one, for Keras models."
         )

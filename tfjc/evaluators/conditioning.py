@@ -3,8 +3,8 @@
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
 from tfjc import geometry, penalties
 from tfjc.geometry import spectrum
@@ -37,9 +37,9 @@ class ConditioningEvaluator:
 
     def __init__(
         self,
-        z: npt.ArrayLike,
+        z: ArrayLike,
         *,
-        labels: npt.ArrayLike | None = None,
+        labels: ArrayLike | None = None,
         clamping: penalties.JacobianClamping | None = None,
         chunk: int | None = None,
         seed: int = 0,

@@ -6,16 +6,16 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
-import tensorflow as tf
+from numpy.typing import ArrayLike
 
 import tfjc
 from tfjc import datasets, evaluators, geometry
 
 
 def choose(
-    z: tf.Tensor,
+    z: ArrayLike,
     *,
-    labels: tf.Tensor | None = None,
+    labels: ArrayLike | None = None,
     dataset: Callable[..., datasets.Dataset] = datasets.load,
     scores: Sequence[Any] | None = None,
     data_dir: str | os.PathLike | None = None,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
+from numpy.typing import ArrayLike
 
 from tfjc.datasets import Dataset
 from tfjc.evaluators import _cache, _ranges, _samples, scores, tfgan
@@ -28,10 +28,10 @@ class _FeatureEvaluator:
 
     def __init__(
         self,
-        z: tf.Tensor,
+        z: ArrayLike,
         data: Dataset,
         *,
-        labels: tf.Tensor | None = None,
+        labels: ArrayLike | None = None,
         batch_size: int = 100,
         output_range: Sequence[float] | None = None,
     ) -> None:
@@ -102,14 +102,14 @@ class _FeatureEvaluator:
         images = _samples.generated(generate, self.z, self.labels, self.batch_size, self.data, self.found_range)
         return self._score(images, fast, progress)
 
-    def score(self, images: np.ndarray, *, fast: bool = False) -> dict[str, Any]:
+    def score(self, images: ArrayLike, *, fast: bool = False) -> dict[str, Any]:
         """The scores of given images [N, ...], under the names of a generator's scores.
 
         Images are uint8, or floats in the `output_range`, which is inferred by default.
         """
-        images = _samples.in_range(images, self.data, self.output_range)
+        scaled = _samples.in_range(images, self.data, self.output_range)
         self.prepare()
-        return self._score(self._batches(images), fast, None)
+        return self._score(self._batches(scaled), fast, None)
 
     def _batches(self, images):
         for start in range(0, len(images), self.batch_size):
@@ -169,10 +169,10 @@ class InceptionEvaluator(_FeatureEvaluator):
 
     def __init__(
         self,
-        z: tf.Tensor,
+        z: ArrayLike,
         data: Dataset,
         *,
-        labels: tf.Tensor | None = None,
+        labels: ArrayLike | None = None,
         inception: str | os.PathLike = tfgan.INCEPTION,
         batch_size: int = 50,
         output_range: Sequence[float] | None = None,
@@ -218,10 +218,10 @@ class ClassifierEvaluator(_FeatureEvaluator):
 
     def __init__(
         self,
-        z: tf.Tensor,
+        z: ArrayLike,
         data: Dataset,
         *,
-        labels: tf.Tensor | None = None,
+        labels: ArrayLike | None = None,
         classifier: Callable[[np.ndarray], Sequence[Any]] | None = None,
         batch_size: int = 250,
         output_range: Sequence[float] | None = None,

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
+from numpy.typing import ArrayLike
 
 from tfjc import datasets
 from tfjc.evaluators import _ranges, _samples, scores
@@ -41,10 +41,10 @@ class MissingModes:
 
     def __init__(
         self,
-        z: tf.Tensor,
+        z: ArrayLike,
         data: datasets.Dataset,
         *,
-        labels: tf.Tensor | None = None,
+        labels: ArrayLike | None = None,
         classify: Callable[[np.ndarray], Any] | None = None,
         classes: int | None = None,
         batch_size: int = 250,

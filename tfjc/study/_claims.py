@@ -60,7 +60,7 @@ def _verdict(side, claimed):
 
 
 def _both(*verdicts):
-    """The verdict on a claim with several parts: all must be supported, and one contradicted part is enough."""
+    """The verdict on a claim with several parts: the first of not tested, contradicted, not supported that occurs."""
     for verdict in (NOT_TESTED, CONTRADICTED, NOT_SUPPORTED):
         if verdict in verdicts:
             return verdict
@@ -97,7 +97,7 @@ def _early_share(steps, values):
     """The share of the rise, from the first record to the highest, that happens in the first quarter of training.
 
     It is 0 without a rise. For a rise to infinity it is 1 if a number of the first quarter is infinite, else 0. It is
-    nan with fewer than four records, or with only one in the first quarter.
+    nan if the first record lacks the number, if fewer than four records have it, or only one of the first quarter.
     """
     known = ~np.isnan(np.array(values, float))
     steps, values = np.array(steps, float)[known], np.array(values, float)[known]
@@ -157,15 +157,17 @@ def _beside_gans(numbers, model, claim, check):
 
 
 def _varies_less(numbers, gans, vaes):
+    """(numbers as text, verdict) on `_STEADY_VAES`."""
     distances = [_distances(numbers.arms[arm]) for arm in (vaes, gans)]
     finding = _rules.means(*distances, name="distance of spectra", arms=(vaes, gans))
     return finding.text, _verdict(finding.side, 1)
 
 
 def _distances(runs):
-    """The distance of each run's ln σ_k of E[J] from the arm's means: √(mean over k of squares · n/(n − 1)).
+    """The distance of each run's spectrum of E[J] from its arm's mean: √(mean_k (ln σ_k − m_k)² · n/(n − 1)).
 
-    It is infinite for a run with a σ_k of 0, and nan for a run without a spectrum. Neither enters the means.
+    m_k is the mean of ln σ_k over the arm's n runs. The distance is infinite for a run with a σ_k of 0, and nan for a
+    run without a spectrum. Neither enters the means.
     """
     known = [run.spectrum is not None and not np.isnan(run.spectrum).any() for run in runs]
     finite = [has and bool(np.all(run.spectrum > 0)) for has, run in zip(known, runs, strict=True)]
@@ -178,6 +180,7 @@ def _distances(runs):
 
 
 def _misbehaves(numbers, gans, memorisers):
+    """(numbers as text, verdict) on `_WELL_CONDITIONED_MEMORISERS`."""
     pair = [numbers.values(memorisers, name) for name in ("classifier_score", "memorised_classifier_score")]
     fall = _rules.median(pair[1] - pair[0], 0.0, name="fall of classifier_score", questions=2)
     conditions = [numbers.values(arm, numbers.condition) for arm in (gans, memorisers)]
@@ -213,17 +216,19 @@ def _with_more_steps(numbers, single):
 
 
 def _rescue(numbers, several, single, held, name):
+    """(numbers as text, verdict) on `_RESCUED`, by the score `name`."""
     findings = [
         _rules.means(
             numbers.values(single, name), numbers.values(arm, name), name=name, arms=(single, arm), questions=2
         )
         for arm in (several, held)
     ]
-    text = f"several steps beside one: {findings[0].text}; clamping at one step: {findings[1].text}"
+    text = f"several steps instead of one: {findings[0].text}; clamping at one step: {findings[1].text}"
     return text, _both(*(_verdict(finding.side, _better(name)) for finding in findings))
 
 
 def _halving(numbers, several, held):
+    """(numbers as text, verdict) on `_FASTER`."""
     pair = [
         [run.last("seconds") if run.status == "finished" else np.nan for run in numbers.arms[arm]]
         for arm in (several, held)
