@@ -180,7 +180,7 @@ def common_step(model: models.GenerativeModel) -> int:
 
 
 def restore(run: RunDirectory, saver: Checkpoints) -> None:
-    """Restores the newest intact checkpoint with all records up to its step. A run that has not begun has none.
+    """Restores the newest intact checkpoint with all records up to its step. A run that has not begun needs none.
 
     Raises:
       ValueError: the run has begun and has no such checkpoint, or its records are damaged.

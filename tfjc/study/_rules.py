@@ -1,9 +1,9 @@
 """The rules of decision of a study. Each takes values, one number a run.
 
-A rule tests whether values are greater, or less, than others, with an error of 2.5 % a side: where the null hypothesis
-holds, so many studies decide for either side. The error is at most 5 % a side for each distribution in
-docs/results/studies.md. `LEAST` is the smallest number of runs for each rule. Infinite values are the greatest. If a
-run has no value, the rule is not applied, since the remaining runs would be a selected sample.
+A rule tests whether values are greater, or less, than others. Its error is 2.5 % a side: under the null hypothesis,
+2.5 % of studies find "greater" and 2.5 % find "less". For each distribution in docs/results/studies.md, the error is at
+most 5 % a side. `LEAST` is the smallest number of runs for each rule. Infinite values are the greatest. If a run has no
+value, the rule is not applied, since the remaining runs would be a selected sample.
 """
 
 import dataclasses
