@@ -28,8 +28,8 @@ class MissingModes:
       z: latents [N, n_z] of the samples.
       data: the dataset whose classes are counted.
       labels: [N, ...] for a class-conditional generator.
-      classify: callable images [B, ...] → classes [B] in [0, `classes`). By default the nearest centre for Gaussians,
-        else the classifier of the dataset, which is trained at first use.
+      classify: callable images [B, ...] → classes [B] in [0, `classes`), or −1 for none. By default the nearest centre
+        for Gaussians, else the classifier of the dataset, which is trained at first use.
       classes: number of classes; needed with `classify`.
       batch_size: samples at once, on each replica of a MirroredStrategy in scope.
       output_range: (black, white) of the generator's images, such as (0, 1); they are scaled from it to [−1, 1]. By

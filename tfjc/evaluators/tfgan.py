@@ -118,7 +118,7 @@ def kernel_distance(real: ArrayLike, fake: ArrayLike) -> float:
         return scores.kernel_distance(real, fake)
     distance, logger = load().kernel_classifier_distance_from_activations, tf.get_logger()
     level = logger.level
-    logger.setLevel("ERROR")  # TF-GAN passes a deprecated argument to map_fn
+    logger.setLevel("ERROR")  # TensorFlow warns about an argument that TF-GAN passes to map_fn
     try:
         return float(distance(tf.constant(real), tf.constant(fake), max_block_size=_ONE_BLOCK))
     finally:
