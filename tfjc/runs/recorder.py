@@ -58,8 +58,9 @@ class Recorder(Periodic):
         self._spectra = self._read_spectra(step)
         self._began = time.monotonic()
         summary = hparams.hparams_pb(self._hyperparameters, trial_id=str(self.run.path))
-        with self._writer.as_default(step=0):
-            tf.summary.experimental.write_raw_pb(summary.SerializeToString())
+        if self._writer is not None:
+            with self._writer.as_default(step=0):
+                tf.summary.experimental.write_raw_pb(summary.SerializeToString())
         super().on_train_begin(logs)
 
     def act(self, step: int, logs: Mapping[str, Any]) -> None:
