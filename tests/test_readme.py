@@ -1,4 +1,4 @@
-"""The Python of README and guide runs, on tiny networks; their commands name flags, gin files and bindings that exist."""
+"""The Python of README and guide runs, on tiny networks; the flags, gin files and bindings they name exist."""
 
 import functools
 import re
