@@ -98,7 +98,7 @@ def test_tensorflows_note_of_the_newest_is_not_needed(directory, state, caplog):
 
 @pytest.mark.parametrize("damage", [cut(DATA, 100), flipped(DATA, 17), flipped("ckpt-3.index", 20), gone(DATA)])
 def test_checkpoints_without_checksums_are_read_through(directory, damage):
-    """As version 0.1.0 left them."""
+    """As a process leaves them that is killed between a checkpoint and its checksums."""
     for step in (1, 2, 3):
         (directory / f"ckpt-{step}.sha256").unlink()
     assert checkpoints.find(directory) == (3, {})

@@ -100,8 +100,8 @@ def find(
 def damage(directory: str | os.PathLike, step: int) -> str | None:
     """What is wrong with a checkpoint, as text; None if it is intact.
 
-    A checkpoint without checksums (of version 0.1.0, or cut off before they were written) is read completely instead,
-    because TensorFlow keeps a CRC of each tensor.
+    A checkpoint without checksums, since the process was killed before it wrote them, is read completely instead:
+    TensorFlow keeps a CRC of each tensor.
     """
     directory, checksums = pathlib.Path(directory), _checksums(directory, step)
     if not checksums.exists():

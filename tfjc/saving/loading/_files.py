@@ -54,11 +54,9 @@ def load(
         raise ValueError(f"step is for run directories, and {path} is not one: it has no run.json")
     if signature is not None and not (path / "saved_model.pb").exists():
         raise ValueError(f"signature is for SavedModels, and {path} is not one")
-    if run.run.exists() and (step is not None or run.generator.exists() or not run.saved_model.exists()):
+    if run.run.exists():
         found = _from_keras(*_restored(run, step, trust), **named)
         return found._replace(num_classes=run.read_run().get("num_classes"))
-    if run.run.exists():  # of version 0.1.0 or older
-        path = run.saved_model
     if (path / "saved_model.pb").exists():
         return _from_saved_model(path, signature, **named)
     if path.suffix in (".keras", ".h5"):
@@ -94,7 +92,8 @@ def _restored(run, step, trust):
     """(the generator of a run at a step, its description)."""
     step = _checkpoint(run, step)
     if not run.generator.exists():
-        raise ValueError(f"{run.path} has no {run.generator.name}: its networks cannot be rebuilt")
+        export = f"; --model={run.saved_model} measures its export" if run.saved_model.exists() else ""
+        raise ValueError(f"{run.path} has no {run.generator.name}: its networks cannot be rebuilt{export}")
     if not trust:
         _foreign_code.check(run.generator)
     model = _reading(run.generator, lambda: keras.models.model_from_json(run.generator.read_text(encoding="utf-8")))
