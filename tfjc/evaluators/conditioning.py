@@ -8,16 +8,10 @@ from numpy.typing import ArrayLike
 
 from tfjc import geometry, penalties
 from tfjc.geometry import spectrum
-from tfjc.support import checks, noise, precision
+from tfjc.support import checks, noise
 
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 _MEANS = ("rank", "nonzero_log_condition", "log_scale", "participation_ratio")  # recorded as means over latents
-
-NO_QUOTIENT = (
-    "the generator draws noise that cannot be repeated (tf.random.normal or the like), so Q would measure the noise; "
-    "keras.random with a keras.random.SeedGenerator can be repeated"
-)
-_NEGLIGIBLE = 1e-3  # the share of Q that may be noise
 
 
 class ConditioningEvaluator:
@@ -71,23 +65,14 @@ class ConditioningEvaluator:
             return found, self.quotients(generate)
 
     def quotients(self, generate: geometry.Generator) -> np.ndarray | None:
-        """Q [B] between each latent and its neighbour at distance ε, in inference mode and with the same noise at both.
+        """Q [B] between each latent and its neighbour at distance ε, by `geometry.quotients`.
 
-        None for a generator whose noise cannot be repeated, such as tf.random.normal: with the same z and the same
-        state of its seeds, it makes two different images. The reason is `NO_QUOTIENT`.
+        None for a generator whose noise cannot be repeated.
         """
-        images = []
-        with precision.without_tf32():
-            inspection = geometry.inspect(generate, self.z, self.labels)
-            with geometry.same_noise(inspection.states) as restart:
-                for z in (self.z, self.z, self._z_perturbed):
-                    restart()
-                    images.append(precision.full(geometry.call(generate, z, self.labels)))
-        x, again, x_perturbed = images
-        q = penalties.quotient(self.z, self._z_perturbed, x, x_perturbed).numpy()
-        noise = penalties.quotient(self.z, self._z_perturbed, x, again).numpy()
-        rounding = 16 * inspection.epsilon * precision.safe_norm(x).numpy() / self.clamping.epsilon
-        return None if np.any(noise > _NEGLIGIBLE * q + rounding) else q
+        try:
+            return geometry.quotients(generate, self.z, self._z_perturbed, labels=self.labels)
+        except geometry.UnrepeatableNoise:
+            return None
 
     def summary(self, spectrum: geometry.Spectrum, q: np.ndarray | None) -> dict[str, Any]:
         """The flat dict for a `Spectrum` and quotients [B]. For quotients None it has `no_quotient`, the reason."""
@@ -106,7 +91,7 @@ class ConditioningEvaluator:
 
     def _of_quotients(self, q):
         if q is None:
-            return {"no_quotient": NO_QUOTIENT}
+            return {"no_quotient": str(geometry.UnrepeatableNoise())}
         fractions = self.clamping.clamped(tf.constant(q))
         return {"quotient_quantiles": _quantiles(q), **{name: float(value) for name, value in fractions.items()}}
 

@@ -12,6 +12,7 @@ from tfjc.geometry._generator import Frozen, Generator, Inspection, call, infer,
 from tfjc.geometry._gradients import twice_differentiable
 from tfjc.geometry._lanczos import Extremes, extremes
 from tfjc.geometry._operator import JacobianOperator, operator
+from tfjc.geometry._quotients import UnrepeatableNoise, quotient, quotients
 from tfjc.geometry._spectrum import Spectrum, eigenvectors, singular_values, spectrum
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "Inspection",
     "JacobianOperator",
     "Spectrum",
+    "UnrepeatableNoise",
     "blocks",
     "call",
     "eigenvectors",
@@ -32,6 +34,8 @@ __all__ = [
     "jacobian",
     "metric_tensor",
     "operator",
+    "quotient",
+    "quotients",
     "run",
     "same_noise",
     "singular_values",

@@ -2,18 +2,10 @@
 
 import tensorflow as tf
 
-from tfjc.support import checks, noise, precision, replicas
+from tfjc.geometry import quotient
+from tfjc.support import checks, noise, replicas
 
 LEAST_STEP = 1e-6  # a smaller step in z is lost in float32 rounding
-
-
-def quotient(z: tf.Tensor, z_perturbed: tf.Tensor, x: tf.Tensor, x_perturbed: tf.Tensor) -> tf.Tensor:
-    """Q = ‖G(z) − G(z')‖ / ‖z − z'‖ of each sample, [B] (Odena et al. 2018, algorithm 1).
-
-    Latents are [B, n_z], images [B, ...]. The gradient of Q is 0 where G(z) = G(z').
-    """
-    moved = precision.safe_norm(precision.full(x) - precision.full(x_perturbed))
-    return moved / tf.cast(precision.safe_norm(z - z_perturbed), moved.dtype)
 
 
 class JacobianClamping:
