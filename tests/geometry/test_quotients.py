@@ -27,5 +27,5 @@ def test_labels_are_the_same_at_both():
 
 
 def test_noise_that_cannot_be_repeated_is_refused():
-    with pytest.raises(geometry.UnrepeatableNoise, match="would measure the noise; keras.random"):
+    with pytest.raises(geometry.UnrepeatableNoise, match=r"would measure the noise; keras\.random"):
         geometry.quotients(lambda z: z @ A + tf.random.normal([4, 5]), Z, Z + DELTA)
