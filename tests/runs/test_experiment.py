@@ -199,7 +199,7 @@ def flipped(run):
 @pytest.mark.parametrize(
     "lose, message",
     [
-        (lambda run: run.metrics.unlink(), r"ckpt-6: metrics\.jsonl lacks step 0; .*bring the files back"),
+        (lambda run: run.metrics.unlink(), r"ckpt-6: metrics\.jsonl lacks step 0; .*the files .*copy"),
         (keep_lines(0), r"metrics\.jsonl lacks step 0"),
         (keep_lines(1), r"ckpt-6: metrics\.jsonl lacks step 2; ckpt-4: metrics\.jsonl lacks step 2"),
         (without_a_middle_row, r"metrics\.jsonl lacks step 2"),
