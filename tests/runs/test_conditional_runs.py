@@ -68,7 +68,7 @@ def test_labels_of_the_runs_own_classes_are_drawn(run):
         ),
         (["wgangp_resnet.num_classes = 5"], r"labels must lie in 0 to 4 \(num_classes = 5\), found 0 to 9"),
         (["train_and_evaluate.architecture = @dcgan"], "generator takes no labels .* class_weights = .*1.0, 0.1"),
-        (["train_and_evaluate.model = @VAE"], "makes networks of 10 classes, VAE takes no labels"),
+        (["train_and_evaluate.model = @VAE"], "makes networks of 10 classes, but VAE takes no labels"),
     ],
 )
 def test_wrong_combinations_stop_before_anything_is_written(bindings, message, tmp_path):

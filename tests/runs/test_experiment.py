@@ -269,7 +269,7 @@ def test_another_run_is_never_mixed_in(finished_run, bindings, options, message)
 def test_force_goes_on_with_another_configuration_and_says_so(finished_run, tmp_path, unexported):
     run = RunDirectory(shutil.copytree(finished_run.path, tmp_path / "run"))
     before = {path: path.read_bytes() for path in (run.config, run.run, run.metrics)}
-    with pytest.raises(ValueError, match=r"ckpt-6 does not fit these networks and optimisers, .*: .*shape"):
+    with pytest.raises(ValueError, match=r"ckpt-6 does not fit these networks and optimisers: .*shape"):
         train(run.path, "dcgan.channels = 5", "train_and_evaluate.steps = 8", force=True)
     assert {path: path.read_bytes() for path in before} == before
     train(run.path, "Adam.learning_rate = 0.01", "train_and_evaluate.steps = 8", force=True)
