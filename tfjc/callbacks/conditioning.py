@@ -4,7 +4,6 @@ import logging
 import math
 import os
 import sys
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -86,7 +85,7 @@ class Conditioning(Periodic):
 
     def __init__(
         self,
-        generator: Callable[..., Any],
+        generator: geometry.Generator,
         z: ArrayLike | tf.Tensor,
         every: int = 500,
         *,

@@ -3,7 +3,6 @@
 import io
 import os
 import pathlib
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -34,7 +33,7 @@ class Samples(Periodic):
 
     def __init__(
         self,
-        generator: Callable[..., Any],
+        generator: geometry.Generator,
         z: np.ndarray | tf.Tensor,
         directory: str | os.PathLike,
         every: int = 500,

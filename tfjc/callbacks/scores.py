@@ -2,12 +2,11 @@
 
 import logging
 import os
-from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
 
-from tfjc import evaluators
+from tfjc import evaluators, geometry
 from tfjc.callbacks._periodic import Periodic
 from tfjc.support import replicas
 
@@ -37,8 +36,8 @@ class Scores(Periodic):
 
     def __init__(
         self,
-        generator: Callable[..., Any],
-        evaluator: Any,
+        generator: geometry.Generator,
+        evaluator: evaluators.Evaluator,
         every: int = 1000,
         *,
         prefix: str = "",

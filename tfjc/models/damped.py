@@ -1,12 +1,11 @@
 """GANs with simultaneous updates that are adjusted against rotation about a fixed point."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import keras
 import tensorflow as tf
 
-from tfjc import architectures, geometry, losses
+from tfjc import architectures, geometry, losses, penalties
 from tfjc.models._model import Batch, images_of
 from tfjc.models.gan import GAN
 from tfjc.support import checks, replicas
@@ -43,8 +42,8 @@ class DampedGAN(GAN):
         adjustment: str = "consensus",
         weight: float = 1.0,
         loss: str | losses.Loss = "non_saturating",
-        generator_penalties: Sequence[Any] = (),
-        critic_penalties: Sequence[Any] = (),
+        generator_penalties: Sequence[penalties.ComparingPenalty | penalties.DifferentiatingPenalty] = (),
+        critic_penalties: Sequence[penalties.CriticPenalty] = (),
         num_classes: int | None = None,
         prior: architectures.Prior | None = None,
         seed: int = 0,

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfjc import architectures, datasets, geometry, losses
+from tfjc import architectures, datasets, geometry, losses, penalties
 from tfjc.layers import SpectralNormalization
 from tfjc.models._layers import noise_states, normalises, warn_of_second_derivatives
 from tfjc.models._model import Batch, GenerativeModel, Measured, check_network, images_of, labels_of, objective, total
@@ -59,8 +59,8 @@ class GAN(GenerativeModel):
         critic: keras.Model,
         *,
         loss: str | losses.Loss = "non_saturating",
-        generator_penalties: Sequence[Any] = (),
-        critic_penalties: Sequence[Any] = (),
+        generator_penalties: Sequence[penalties.ComparingPenalty | penalties.DifferentiatingPenalty] = (),
+        critic_penalties: Sequence[penalties.CriticPenalty] = (),
         d_steps: int = 1,
         num_classes: int | None = None,
         class_weights: Sequence[float] | None = None,

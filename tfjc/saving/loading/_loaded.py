@@ -24,7 +24,7 @@ class Loaded(NamedTuple):
       labels_at: (start, stop) of the entries of the model's input that are a one-hot label, or None.
     """
 
-    generate: Callable[..., Any]
+    generate: geometry.Generator
     latent_shape: tuple[int, ...]
     labels: model_inputs.Input | None
     model: keras.Model | None
@@ -110,7 +110,7 @@ def _insert_labels(generate, start):
     return with_labels
 
 
-def in_float64(found: Loaded) -> Callable[..., Any]:
+def in_float64(found: Loaded) -> geometry.Generator:
     """The generator of a `Loaded`, computed in float64.
 
     Raises:
