@@ -14,7 +14,20 @@ original, fork = subprocess.run, multiprocessing.get_context("fork")
 def run(command, env=None, **options):
     ours = command[0] == sys.executable
     return forks.run(command, env=env, context=fork) if ours else original(command, env=env, **options)
-subprocess.run = run
+class Popen(forks.Process):  # with pipes to its standard input and from its standard output
+    def __init__(self, command, *, env, stdin, stdout, stderr, text):
+        assert stdin == stdout == subprocess.PIPE and text
+        self.args = [str(part) for part in command]
+        (child_in, parent_out), (parent_in, child_out) = os.pipe(), os.pipe()
+        def connect():
+            for ours, number in ((child_in, 0), (child_out, 1), (stderr.fileno(), 2)):
+                os.dup2(ours, number)
+            os.close(parent_out)
+            sys.stdin = os.fdopen(0)
+        super().__init__(command, context=fork, env=env, preexec_fn=connect)
+        os.close(child_in), os.close(child_out)
+        self.stdin, self.stdout = os.fdopen(parent_out, "w"), os.fdopen(parent_in)
+subprocess.run, subprocess.Popen = run, Popen
 sys.argv = sys.argv[1:]
 sys.path.insert(0, os.path.dirname(sys.argv[0]))
 runpy.run_path(sys.argv[0], run_name="__main__")
@@ -46,4 +59,5 @@ def test_the_jacobian_benchmark(tmp_path):
 
 def test_the_training_benchmark(tmp_path):
     """The first steps of a tiny GAN, with which those of the peers are compared."""
-    run(ROOT / "tools/benchmarks/train.py", "--check", "--cases", "dcgan8-2", "--frameworks", "tfjc", cwd=tmp_path)
+    flags = ["--check", "--cases", "dcgan8-2", "--frameworks", "tfjc"]
+    run("-c", FORKING, ROOT / "tools/benchmarks/train.py", *flags, cwd=tmp_path)
