@@ -1,5 +1,7 @@
 """Class-conditional GANs: labels, the auxiliary classifier; WGAN-GP's dequantisation and batch; averaged weights."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -198,6 +200,7 @@ def plain():
     return models.GAN(networks.generator, networks.critic)
 
 
+@functools.cache
 def conditional_generator():
     return architectures.wgangp_resnet((16, 16, 1), num_classes=3, n_z=4, channels=4).generator
 
@@ -206,19 +209,25 @@ def conditional_generator():
     "build, message",
     [
         (lambda: plain().fit(IMAGES, LABELS), r"labels \[48\] were given, but the generator takes latents alone"),
-        (lambda: gan().fit(IMAGES), "conditional on 3 classes, but the data has no labels"),
-        (lambda: gan().training_data(dataset(None)), "conditional on 3 classes, but dataset 'mine' has no labels"),
-        (lambda: gan().training_data(dataset(LABELS + 1)), r"must lie in 0 to 2 \(num_classes = 3\), found 1 to 3"),
+        (lambda: dense_gan().fit(IMAGES), "conditional on 3 classes, but the data has no labels"),
         (
-            lambda: gan().training_data(dataset(LABELS[:7])),
+            lambda: dense_gan().training_data(dataset(None)),
+            "conditional on 3 classes, but dataset 'mine' has no labels",
+        ),
+        (
+            lambda: dense_gan().training_data(dataset(LABELS + 1)),
+            r"must lie in 0 to 2 \(num_classes = 3\), found 1 to 3",
+        ),
+        (
+            lambda: dense_gan().training_data(dataset(LABELS[:7])),
             r"whole numbers \[48\], one for each image, found int64 \[7\]",
         ),
         (
-            lambda: gan().training_data(dataset(LABELS % 2)),
+            lambda: dense_gan().training_data(dataset(LABELS % 2)),
             "conditional on 3 classes, dataset 'mine' has labels 0 to 1",
         ),
         (
-            lambda: gan(dequantise=True).training_data(dataset(images=IMAGES / 127.5 - 1.0)),
+            lambda: dense_gan(dequantise=True).training_data(dataset(images=IMAGES / 127.5 - 1.0)),
             r"dequantise needs images of whole numbers 0 to 255 \(uint8\), found float64",
         ),
         (
@@ -226,20 +235,20 @@ def conditional_generator():
             r"does not take labels 0 to 5 \(num_classes = 6\)",
         ),
         (
-            lambda: gan().fit(tf.data.Dataset.from_tensor_slices((IMAGES, LABELS)).batch(12), LABELS),
+            lambda: dense_gan().fit(tf.data.Dataset.from_tensor_slices((IMAGES, LABELS)).batch(12), LABELS),
             "brings its labels along",
         ),
-        (lambda: gan().fit(IMAGES, LABELS / 2.0), r"labels must be whole numbers \[48\].* found float64 \[48\]"),
+        (lambda: dense_gan().fit(IMAGES, LABELS / 2.0), r"labels must be whole numbers \[48\].* found float64 \[48\]"),
         (
-            lambda: gan().training_data(dataset(LABELS, np.zeros((48, 28, 28, 1), np.uint8))),
+            lambda: dense_gan().training_data(dataset(LABELS, np.zeros((48, 28, 28, 1), np.uint8))),
             r"makes images \[16, 16, 1\], those of dataset 'mine' are \[28, 28, 1\]",
         ),
         (
             lambda: gan(num_classes=None, class_weights=(1.0, 0.1)),
             r"class_weights = \(1.0, 0.1\) and .* no class logits",
         ),
-        (lambda: gan(class_weights=1.0), "class_weights must be a pair"),
-        (lambda: gan(class_weights=(1.0, -0.1)), "class_weights must be at least 0"),
+        (lambda: dense_gan(class_weights=1.0), "class_weights must be a pair"),
+        (lambda: dense_gan(class_weights=(1.0, -0.1)), "class_weights must be at least 0"),
         (
             lambda: models.GAN(conditional_generator(), plain().critic, num_classes=3),
             r"so the critic must return \[logits, class logits \[B, 3\]\], found no class logits",
@@ -248,11 +257,17 @@ def conditional_generator():
             lambda: models.GAN(conditional_generator(), gan(num_classes=4).critic, num_classes=3),
             r"found class logits \[\[4\]\]",
         ),
-        (lambda: models.GAN(plain().generator, gan().critic), r"takes no labels .* critic with class logits \[\[3\]\]"),
-        (lambda: models.GAN(conditional_generator(), gan().critic), r"say how many classes \(num_classes\)"),
+        (
+            lambda: models.GAN(plain().generator, dense_gan().critic),
+            r"takes no labels .* critic with class logits \[\[3\]\]",
+        ),
+        (lambda: models.GAN(conditional_generator(), dense_gan().critic), r"say how many classes \(num_classes\)"),
         (lambda: models.GAN(plain().generator, plain().critic, num_classes=3), "num_classes = 3, but .* latents alone"),
-        (lambda: gan(ema_decay=1.0), "ema_decay must be less than 1"),
-        (lambda: gan(dequantise=True).fit(IMAGES / 127.5 - 1.0, LABELS), "dequantise needs images of whole numbers"),
+        (lambda: dense_gan(ema_decay=1.0), "ema_decay must be less than 1"),
+        (
+            lambda: dense_gan(dequantise=True).fit(IMAGES / 127.5 - 1.0, LABELS),
+            "dequantise needs images of whole numbers",
+        ),
         (lambda: architectures.wgangp_resnet((12, 12, 1)), "can be halved twice .* found 12"),
         (lambda: architectures.wgangp_resnet((31, 31, 1)), "needs an even image size of at least 8, found 31"),
         (lambda: architectures.wgangp_resnet((32, 16, 1)), "needs square images"),
