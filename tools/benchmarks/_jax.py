@@ -73,6 +73,7 @@ _KINDS = {
     "ReLU": lambda _, x: jax.nn.relu(x),
     "Conv2D": _convolution,
     "Conv2DTranspose": _transposed,
+    "UpsampledConv2D": lambda operation, x, *weights: _convolution(operation, x.repeat(2, 0).repeat(2, 1), *weights),
     "UpSampling2D": lambda operation, x: x.repeat(operation["size"][0], axis=0).repeat(operation["size"][1], axis=1),
     "Add": lambda _, x, y: x + y,
     "Activation": lambda operation, x: getattr(jnp, operation["activation"])(x),

@@ -67,7 +67,7 @@ def _prepared(operation):
     kind = operation["kind"]
     if kind == "BatchNormalization":
         weights = [_tensor(w)[:, None, None] for w in scale_and_shift(operation)]
-    elif kind.startswith("Conv2D"):
+    elif "Conv2D" in kind:
         kernel, bias = operation["weights"]
         weights = [_tensor(kernel.transpose(3, 2, 0, 1).copy()), _tensor(bias)]
     else:
@@ -83,6 +83,10 @@ def _transposed(operation, x, kernel, bias):
     return x[..., : x.shape[-2] - rest, : x.shape[-1] - rest]
 
 
+def _doubled(x):
+    return functional.interpolate(x[None], scale_factor=2)[0]
+
+
 def _reshape(operation, x):
     height, width, channels = operation["target_shape"]
     return x.reshape(height, width, channels).permute(2, 0, 1)
@@ -96,6 +100,7 @@ _KINDS = {
     "ReLU": lambda _, x: torch.relu(x),
     "Conv2D": lambda _, x, kernel, bias: functional.conv2d(x, kernel, bias, padding="same"),
     "Conv2DTranspose": _transposed,
+    "UpsampledConv2D": lambda _, x, kernel, bias: functional.conv2d(_doubled(x), kernel, bias, padding="same"),
     "UpSampling2D": lambda operation, x: functional.interpolate(x[None], scale_factor=operation["size"])[0],
     "Add": lambda _, x, y: x + y,
     "Activation": lambda operation, x: getattr(torch, operation["activation"])(x),

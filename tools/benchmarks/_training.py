@@ -17,7 +17,7 @@ NAME = r"(dcgan|wgangp)([1-9]\d*)-([1-9]\d*)(?:-([1-9]\d*))?"
 
 
 class Case(NamedTuple):
-    """What is trained: DCGAN on grey images, or the class-conditional WGAN-GP ResNet on coloured ones."""
+    """What is trained: DCGAN, on grey images of 28 pixels or coloured ones, or the class-conditional WGAN-GP ResNet."""
 
     network: str
     size: int
@@ -33,7 +33,12 @@ class Case(NamedTuple):
     @property
     def image_shape(self):
         """Of one image."""
-        return self.size, self.size, 1 if self.is_dcgan else 3
+        return self.size, self.size, 1 if self.is_grey else 3
+
+    @property
+    def is_grey(self):
+        """Whether images are MNIST's, 28 pixels of DCGAN; else they have three colours."""
+        return self.is_dcgan and self.size == 28
 
     @property
     def pyramid(self):
@@ -47,7 +52,7 @@ class Case(NamedTuple):
     @property
     def n_z(self):
         """Size of the latent."""
-        return 64 if self.is_dcgan else 128
+        return 64 if self.is_grey else 128
 
     @property
     def generator_batch(self):
