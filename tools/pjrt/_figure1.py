@@ -21,17 +21,17 @@ from PIL import Image
 
 from tfjc import records
 
-PACKED = 4  # runs in an archive
+PACKED = 5  # runs in an archive
 SLOW_EVERY = 5000  # steps between kernel distance, precision and recall, which take long; the last step has them too
 
 
 def main(flags, bundle, output):
-    """Trains seed 0 of each arm, seed 1 of each, ..., until the bundle's seeds or the time for another run are used up."""
+    """Trains seed 0 of each arm, seed 1 of each, ..., until all are trained or the time for another run is used up."""
     began, about = time.perf_counter(), bundle.manifest["mnist"]
     study = Study(flags.runs, bundle, flags.packed)
     with _workers() as executor:
         warm = [executor.submit(_records.ready) for _ in range(executor._max_workers)]
-        trainer = Trainer(bundle, flags, executor, output)
+        trainer = _trainer(bundle, flags, executor, output)
         concurrent.futures.wait(warm)
         took, open_runs = [], []
         for entry, arm in ((entry, arm) for entry in about["seeds"] for arm in about["arms"]):
@@ -48,6 +48,18 @@ def main(flags, bundle, output):
             run.close(study, output)
     study.pack()
     output(runs=len(took), seconds=time.perf_counter() - began, each=took)
+
+
+def _trainer(bundle, flags, executor, output):
+    """A `Trainer`; with the usual graphs where the device refuses those asked for."""
+    try:
+        return Trainer(bundle, flags, executor, output)
+    except Exception as error:  # whatever a compiler raises
+        if flags.graphs == "default":
+            raise
+        output(failed=f"graphs {flags.graphs}", error=f"{type(error).__name__}: {str(error)[:300]}")
+        flags.graphs = "default"
+        return Trainer(bundle, flags, executor, output)
 
 
 def _workers():
@@ -69,12 +81,14 @@ class Trainer:
         self.bundle, self.about, self._executor, self._output = bundle, bundle.manifest["mnist"], executor, output
         self.precision, self.tail = flags.precision, 0.05 * flags.budget
         make = functools.partial(Module, bundle)
-        tasks = {arm: functools.partial(make, f"mnist/{arm}/many", flags.precision) for arm in self.about["arms"]}
+        training = functools.partial(make, precision=flags.precision, graphs=flags.graphs)
+        tasks = {arm: functools.partial(training, f"mnist/{arm}/many") for arm in self.about["arms"]}
         tasks |= {name: functools.partial(make, f"mnist/{name}", "float32") for name in ("conditioning", "classify")}
         with concurrent.futures.ThreadPoolExecutor(len(tasks)) as threads:
             futures = {name: threads.submit(task) for name, task in tasks.items()}
             self.modules = {name: future.result() for name, future in futures.items()}
-        output(compile={name: module.seconds for name, module in self.modules.items()})
+        seconds = {name: module.seconds for name, module in self.modules.items()}
+        output(compile=seconds, precision=flags.precision, graphs=flags.graphs)
         self.images = jax.device_put(bundle.arrays["mnist/images"])
         self._classifier = device_state(bundle.state("mnist/classifier"))
         self._real = bundle.arrays["mnist/real"]
@@ -154,7 +168,7 @@ class Run:
             **exported,
             "python": platform.python_version(),
             "numpy": np.__version__,
-            "device": f"{jax.devices()[0].device_kind}, modules exported by TensorFlow, loaded by JAX {jax.__version__}",
+            "device": f"{jax.devices()[0].device_kind} (modules of TensorFlow loaded by JAX {jax.__version__})",
             "loader": f"JAX {jax.__version__}, PJRT ({jax.devices()[0].client.platform_version.strip()[:80]})",
             "products": {"training": self._trainer.precision, "measurements": "float32"},
             "xla": True,
@@ -202,9 +216,8 @@ class Run:
         while self._pending and not self.diverged:
             self._fetch()
         self._seconds = time.perf_counter() - self._began
-        self._generator = (
-            {n: np.asarray(v) for n, v in state.items() if n.startswith("generator/")} if self.seed == 0 else None
-        )
+        kept = state if self.seed == 0 else {}
+        self._generator = {n: np.asarray(v) for n, v in kept.items() if n.startswith("generator/")}
 
     def close(self, study, output):
         """Waits for the scores and writes everything."""
@@ -224,14 +237,8 @@ class Run:
         last = directory.read_metrics()[-1]
         names = ("step", "median_log_condition", "mean_log_condition", "classifier_score", "frechet_distance", "rank")
         found = {name: last[name] for name in names if name in last}
-        output(
-            arm=self.arm,
-            seed=self.seed,
-            status=status,
-            seconds=self._seconds,
-            quotient=last["quotient_quantiles"],
-            **found,
-        )
+        found["quotient"] = last["quotient_quantiles"]["0.5"]
+        output(arm=self.arm, seed=self.seed, status=status, seconds=self._seconds, **found)
 
 
 class Study:
@@ -239,15 +246,14 @@ class Study:
 
     def __init__(self, path, bundle, packed):
         self.path, self._packed, self._runs = pathlib.Path(path), packed, []
-        about = bundle.manifest["mnist"]
-        seeds = [entry["seed"] for entry in about["seeds"]]
-        (self.path / "runs").mkdir(parents=True, exist_ok=True)
-        study = {"arms": about["arms"], "seeds": seeds, "bindings": []}
-        records.write_text(self.path / "study.json", json.dumps(study, indent=2) + "\n")
+        self._about = {"arms": bundle.manifest["mnist"]["arms"], "seeds": [], "bindings": []}
 
     def directory(self, arm, seed):
         """The `RunDirectory` of a run, as `tfjc.study` names it."""
-        (self.path / "runs" / arm).mkdir(exist_ok=True)
+        (self.path / "runs" / arm).mkdir(parents=True, exist_ok=True)
+        if seed not in self._about["seeds"]:
+            self._about["seeds"].append(seed)
+            records.write_text(self.path / "study.json", json.dumps(self._about, indent=2) + "\n")
         return records.RunDirectory(self.path / "runs" / arm / f"seed_{seed:03d}")
 
     def add(self, directory):
@@ -261,9 +267,7 @@ class Study:
             return
         number = (len(self._runs) - 1) // PACKED if number is None else number
         self._packed.mkdir(parents=True, exist_ok=True)
-        with (
-            records.replacing(self._packed / f"runs_{number}.tar.gz") as temporary,
-            tarfile.open(temporary, "w:gz") as tar,
-        ):
+        archive = self._packed / f"runs_{number}.tar.gz"
+        with records.replacing(archive) as temporary, tarfile.open(temporary, "w:gz") as tar:
             for path in [self.path / "study.json", *self._runs[number * PACKED : (number + 1) * PACKED]]:
                 tar.add(path, path.relative_to(self.path))

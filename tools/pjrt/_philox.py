@@ -1,7 +1,7 @@
 """TensorFlow's stateless random numbers in NumPy, so that weights and latents need not be carried: their seeds are.
 
-The bits are TensorFlow's own (Philox 4×32-10; Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"). Normals
-agree with TensorFlow's CPU kernels to the rounding of float32's logarithm, sine and cosine.
+The bits are TensorFlow's own (Philox 4×32-10; Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3").
+Normals agree with TensorFlow's CPU kernels to the rounding of float32's logarithm, sine and cosine.
 """
 
 import numpy as np

@@ -18,6 +18,15 @@ jax.config.update("jax_enable_x64", True)  # or float64 and int64 would not pass
 # shorten compilation.
 OPTIONS = {"xla_gpu_autotune_level": 2, "xla_gpu_enable_triton_gemm": False}
 
+# What XLA puts into CUDA graphs, whose kernels are launched together: by default, convolutions too, or whole loops too.
+_USUAL = "FUSION,CUBLAS,CUBLASLT,CUSTOM_CALL,CUDNN,DYNAMIC_SLICE_FUSION"
+GRAPHS = {
+    "default": {},
+    "convolution": {"xla_gpu_enable_command_buffer": f"{_USUAL},CONVOLUTION"},
+    "loop": {"xla_gpu_enable_command_buffer": f"{_USUAL},CONVOLUTION,CONDITIONAL,WHILE"},
+    "none": {"xla_gpu_enable_command_buffer": ""},
+}
+
 
 class Module:
     """One of a bundle's XLA modules, compiled: (state, inputs) → (outputs, state).
@@ -26,13 +35,13 @@ class Module:
       bundle: the `Bundle`.
       name: of the module.
       precision: "float32" for products in full precision, "tf32" to let GPUs round their operands to TF32.
-      options: of XLA, {flag: value}.
+      graphs: one of `GRAPHS`, which hold on GPUs.
 
     Attributes:
       seconds: that compilation took.
     """
 
-    def __init__(self, bundle: Bundle, name: str, precision: str = "float32", options: dict | None = None):
+    def __init__(self, bundle: Bundle, name: str, precision: str = "float32", graphs: str = "default"):
         entry = bundle.manifest["modules"][name]
         self.name, self.entry = name, entry
         self.parameters, self.results = entry["parameters"], entry["results"]
@@ -48,8 +57,8 @@ class Module:
             donate_argnums=tuple(sorted(replaced)),
         )
         lowered = function.lower(*map(_aval, self.parameters))
-        options = OPTIONS if options is None else options
-        self._run = lowered.compile(compiler_options=options if jax.default_backend() == "gpu" else None)
+        options = {**OPTIONS, **GRAPHS[graphs]} if jax.default_backend() == "gpu" else None
+        self._run = lowered.compile(compiler_options=options)
         self.seconds = time.perf_counter() - start
 
     def __call__(self, state, **inputs):

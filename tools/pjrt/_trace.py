@@ -23,7 +23,8 @@ def module(function, inputs, names):
     """
     compiled = tf.function(function, jit_compile=True, autograph=False)
     concrete = compiled.get_concrete_function(*inputs.values())
-    hlo = compiled.experimental_get_compiler_ir(*inputs.values())(stage="hlo_serialized")
+    lower = compiled.experimental_get_compiler_ir(*inputs.values())
+    hlo = lower(stage="hlo_serialized", device_name="/device:CPU:0")  # not yet optimised for a device
     parameters = [_described(name, "input", spec) for name, spec in inputs.items()]
     constants = {}
     for tensor in concrete.captured_inputs:

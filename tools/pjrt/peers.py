@@ -38,7 +38,7 @@ def _set_tf32(allowed):
 
 
 def metric(flags):
-    """torch.func.jacfwd, then the product in float64: of the networks that jax.jacfwd was measured on; some compiled."""
+    """torch.func.jacfwd, then the product in float64, of the networks that jax.jacfwd was measured on."""
     bundle = Bundle(flags.bundle)
     output = Output(flags.output, part="metric", device=_device(), precision="float32")
     names = bundle.manifest["metric"][: SWEPT + 1]
@@ -122,18 +122,14 @@ def _step(bundle, key, tf32, compiled, output, scratch):
 
 
 def _compared(training, file):
-    """The largest difference of the losses of two updates from ours, relative where these are above 1; None if unknown."""
+    """How far the losses of two updates are from ours at most, relative where these are above 1; None if unknown."""
     if not file.exists():
         return None
     with np.load(file) as saved:
         ours = json.loads(str(saved["losses"]))
         noises = [{name[2:]: saved[name] for name in saved.files if name.startswith(f"{i}.")} for i in range(len(ours))]
-    pairs = [
-        (its[name], mine[name])
-        for noise, mine in zip(noises, ours, strict=True)
-        for its in [training.check(noise)]
-        for name in its
-    ]
+    theirs = [training.check(noise) for noise in noises]
+    pairs = [(its[name], mine[name]) for its, mine in zip(theirs, ours, strict=True) for name in its]
     return max(abs(a - b) / max(1.0, abs(b)) for a, b in pairs)
 
 

@@ -5,8 +5,8 @@ python tools/pjrt/run.py metric BUNDLE --output metric.jsonl
 python tools/pjrt/run.py step BUNDLE --output step.jsonl --scratch FOLDER
 python tools/pjrt/run.py figure1 BUNDLE --output figure1.jsonl --runs FOLDER --budget 400
 
-The programs are tfjc's; JAX loads them and computes nothing else, but for the peers that are named so. Each measurement is a
-line of JSON in the output file as soon as it is made.
+The programs are tfjc's; JAX loads them and computes nothing else, but for the peers that are named so. Each measurement
+is a line of JSON in the output file as soon as it is made.
 """
 
 import argparse
@@ -38,6 +38,7 @@ class Output:
         self._path, self._common, self._began = path, common, time.perf_counter()
 
     def __call__(self, **found):
+        """Writes a line."""
         line = json.dumps({**self._common, **found, "at": round(time.perf_counter() - self._began, 2)})
         print(line[:400], flush=True)
         if self._path:
@@ -209,8 +210,8 @@ def step(flags):
     cases = {}
     for key in bundle.manifest["step"]:
         cases.setdefault(key.split("/")[1], []).append(key)
-    for first, (name, keys) in zip((True, *[False] * len(cases)), cases.items(), strict=False):
-        plan = list(_plan(bundle, name, keys, first))
+    for place, (name, keys) in enumerate(cases.items()):
+        plan = list(_plan(keys, place))
         tasks = {what: functools.partial(_pjrt.Module, bundle, *what) for what in plan}
         noises = [key for key in keys if not key.endswith("bfloat16")]
         tasks |= {(f"{key}/noise",): functools.partial(_pjrt.Module, bundle, f"{key}/noise") for key in noises}
@@ -218,38 +219,61 @@ def step(flags):
         for key in noises:
             _write_check(bundle, key, modules, flags.scratch)
         for what in plan:
-            if what in modules:
-                _time_module(bundle, modules[what], what[1], output)
-        modules.clear()
-        for precision in ("highest", "default")[: 2 if first else 1]:
-            peers = {}
-            for clamped in (True, False):
-                peers[clamped] = functools.partial(_jax_peer, bundle, name, clamped, precision)
-            for clamped, (training, seconds) in in_threads(peers, output, 2).items():
-                found = timed(functools.partial(training.step, 10), lambda _: None)
-                output(
-                    network=name,
-                    clamped=clamped,
-                    method="JAX, jit",
-                    precision={"highest": "float32", "default": "tf32"}[precision],
-                    updates=1,
-                    seconds=[s / 10 for s in found],
-                    compile=seconds,
-                )
+            try:
+                _time_module(bundle, modules.pop(what), what, output)
+            except Exception as error:  # it was not compiled, or the device refuses it
+                output(failed=str(what), error=f"{type(error).__name__}: {str(error)[:300]}")
+        kinds = [(True, "highest"), (False, "highest"), *[(True, "default")] * (place < 2)]
+        peers = {kind: functools.partial(_jax_peer, bundle, name, *kind) for kind in kinds}
+        for (clamped, precision), (training, seconds) in in_threads(peers, output, flags.workers).items():
+            found = timed(functools.partial(training.step, 10), lambda _: None)
+            output(
+                network=name,
+                clamped=clamped,
+                method="JAX, jit",
+                precision={"highest": "float32", "default": "tf32"}[precision],
+                updates=1,
+                seconds=[s / 10 for s in found],
+                compile=seconds,
+            )
 
 
-def _plan(bundle, name, keys, first):
-    """(module, precision) of all that is timed of a network, the most telling first."""
+def _plan(keys, place):
+    """(module, precision, what is put into CUDA graphs) of all that is timed of a network, the most telling first.
+
+    Of the first network, figure 1's, many updates are those of the runs.
+    """
     plain = [key for key in keys if not key.endswith("bfloat16")][::-1]
-    many = {key: f"mnist/{key.split('/')[2]}/many" if first else f"{key}/many" for key in plain}
+    many = {key: f"mnist/{key.split('/')[2]}/many" if place == 0 else f"{key}/many" for key in plain}
     for key in plain:
         yield many[key], "float32"
         yield f"{key}/one", "float32"
     for key in plain:
         yield many[key], "tf32"
     for key in keys:
-        if key.endswith("bfloat16"):
+        if key.endswith("bfloat16") and place < 2:
             yield f"{key}/many", "tf32"
+
+
+def graphs(flags):
+    """Times figure 1's updates with more or less of them in CUDA graphs, and notes which is the fastest."""
+    import _pjrt
+
+    bundle, output = Bundle(flags.bundle), Output(flags.output, part="graphs", device=device())
+    kinds = {kind: ("mnist/clamped/many", flags.precision, kind) for kind in _pjrt.GRAPHS}
+    tasks = {kind: functools.partial(_pjrt.Module, bundle, *what) for kind, what in kinds.items()}
+    modules, found = in_threads(tasks, output, flags.workers), {}
+    for kind in modules:
+        found[kind] = statistics.median(_time_module(bundle, modules[kind], kinds[kind], output))
+        (flags.scratch / "graphs.json").write_text(json.dumps(found), encoding="utf-8")
+
+
+def fastest_graphs(scratch):
+    """The kind of graphs that `graphs` found to be the fastest, by 3 % at least; the default where it did not run."""
+    file = scratch / "graphs.json"
+    found = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    best = min(found, key=found.get, default="default")
+    return best if found and found[best] < 0.97 * found.get("default", 0.0) else "default"
 
 
 def _batch(bundle, entry, images):
@@ -263,10 +287,11 @@ def _batch(bundle, entry, images):
     return found
 
 
-def _time_module(bundle, module, precision, output):
+def _time_module(bundle, module, what, output):
     import _pjrt
     import jax
 
+    _, precision, graphs = (*what, "default")[:3]
     entry = module.entry
     images = next(p["shape"][0] for p in entry["parameters"] if p["name"] == "images")
     inputs = {name: jax.device_put(array) for name, array in _batch(bundle, entry, images).items()}
@@ -283,11 +308,13 @@ def _time_module(bundle, module, precision, output):
         clamped=entry["clamped"],
         method="tfjc",
         precision="bfloat16" if half else precision,
+        graphs=graphs,
         updates=entry["updates"],
         seconds=[s / entry["updates"] for s in seconds],
         compile=module.seconds,
         losses={name: float(value) for name, value in call().items()},
     )
+    return seconds
 
 
 def _write_check(bundle, key, modules, scratch):
@@ -360,7 +387,7 @@ def figure1(flags):
 def main():
     """Runs the part that the arguments name."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("part", choices=("check", "metric", "step", "figure1"))
+    parser.add_argument("part", choices=("check", "metric", "step", "graphs", "figure1"))
     parser.add_argument("bundle", type=pathlib.Path)
     parser.add_argument("--output", type=pathlib.Path, help="a file that gets a line of JSON for each measurement")
     parser.add_argument(
@@ -371,10 +398,14 @@ def main():
     parser.add_argument("--budget", type=float, default=400.0, help="of figure1: seconds in all")
     parser.add_argument("--precision", choices=("float32", "tf32"), default="tf32", help="of figure1's training")
     parser.add_argument(
+        "--graphs", help="of figure1's training: one of `_pjrt.GRAPHS`; what `graphs` found the fastest"
+    )
+    parser.add_argument(
         "--packed", type=pathlib.Path, help="of figure1: a folder that gets the finished runs as archives"
     )
     flags = parser.parse_args()
     flags.scratch.mkdir(parents=True, exist_ok=True)
+    flags.graphs = flags.graphs or fastest_graphs(flags.scratch)
     globals()[flags.part](flags)
 
 

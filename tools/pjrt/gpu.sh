@@ -1,0 +1,76 @@
+#!/bin/bash
+# tools/pjrt/gpu.sh [--dry] PART...: measures a bundle on this machine's GPU, the parts metric, step and figure1 in turn.
+#
+# Needs Python with JAX and its CUDA plugin, PyTorch, SciPy, scikit-learn and Pillow; no TensorFlow. --dry is for CPUs, with a small
+# bundle. Each program has its own process and time limit, and writes each measurement as it is made.
+#   BUNDLE   the folder that export.py wrote (.pjrt/full; with --dry .pjrt/small)
+#   OUT      the folder for all results (pjrt-results)
+#   PYTHON   the interpreter (python3)
+#   BUDGET_S seconds for figure1 (400): whole runs only
+#   GRAPHS   what figure1's training puts into CUDA graphs: default, convolution, loop or none; what step found the fastest
+#   METRIC_S, STEP_S  seconds for the first program of these parts (65, 100)
+#   PRECISION of figure1's training: tf32, as TensorFlow trains on GPUs, or float32
+set -u
+cd "$(dirname "$0")/../.."
+dry=
+if [ "${1:-}" = --dry ]; then
+    dry=1
+    shift
+fi
+[ $# -gt 0 ] || { echo "gpu.sh: expected parts: metric, step, figure1" >&2; exit 2; }
+BUNDLE=${BUNDLE:-.pjrt/${dry:+small}}
+[ "$BUNDLE" != .pjrt/ ] || BUNDLE=.pjrt/full
+OUT=${OUT:-pjrt-results}
+PYTHON=${PYTHON:-python3}
+SCRATCH=${SCRATCH:-/tmp/tfjc-pjrt}
+BUDGET_S=${BUDGET_S:-400}
+mkdir -p "$OUT" "$SCRATCH"
+export PYTHONUNBUFFERED=1 TF_CPP_MIN_LOG_LEVEL=2
+# JAX takes its memory once, and PyTorch comes after it.
+export XLA_PYTHON_CLIENT_PREALLOCATE=true XLA_PYTHON_CLIENT_MEM_FRACTION=0.85
+if [ -z "$dry" ]; then # what one part has compiled and tuned, the next one need not
+    export JAX_COMPILATION_CACHE_DIR=$SCRATCH/xla JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=1
+fi
+
+# limited SECONDS PROGRAM ARGUMENT...: runs a program of this folder, and says how it ended.
+limited() {
+    local seconds=$1 program=$2 began=$SECONDS
+    shift 2
+    timeout --kill-after=5 "$seconds" "$PYTHON" "tools/pjrt/$program" "$@"
+    echo "# $program $1: status $?, $((SECONDS - began)) s"
+}
+
+metric() {
+    # Also for libraries that ask nobody whether they may round to TF32.
+    NVIDIA_TF32_OVERRIDE=0 limited "${dry:+9}${METRIC_S:-65}" run.py metric "$BUNDLE" --output "$OUT/metric.jsonl" \
+        --scratch "$SCRATCH" --workers 8
+    NVIDIA_TF32_OVERRIDE=0 limited "${dry:+9}30" peers.py metric "$BUNDLE" --output "$OUT/metric.jsonl"
+}
+
+step() {
+    limited "${dry:+9}${STEP_S:-100}" run.py step "$BUNDLE" --output "$OUT/step.jsonl" --scratch "$SCRATCH" --workers 8
+    limited "${dry:+9}35" run.py graphs "$BUNDLE" --output "$OUT/step.jsonl" --scratch "$SCRATCH"
+    limited "${dry:+9}25" peers.py step "$BUNDLE" --output "$OUT/step.jsonl" --scratch "$SCRATCH"
+    limited "${dry:+9}40" peers.py compiled "$BUNDLE" --output "$OUT/step.jsonl" --scratch "$SCRATCH"
+    cp "$SCRATCH"/step-dcgan28-*-clamped.npz "$OUT/" 2>/dev/null
+}
+
+figure1() {
+    limited "$((BUDGET_S + 30))" run.py figure1 "$BUNDLE" --output "$OUT/figure1.jsonl" --runs "$SCRATCH/study" --packed "$OUT" \
+        --budget "$BUDGET_S" --scratch "$SCRATCH" ${GRAPHS:+--graphs "$GRAPHS"} --precision "${PRECISION:-tf32}"
+}
+
+{
+    date -u
+    nvidia-smi --query-gpu=name,driver_version,memory.total,clocks.sm,clocks.max.sm,power.limit --format=csv 2>/dev/null
+    "$PYTHON" -c 'import jax, jaxlib, numpy, os, platform, torch
+print(platform.python_version(), "jax", jax.__version__, "jaxlib", jaxlib.__version__, "torch", torch.__version__,
+      "numpy", numpy.__version__, "cores", len(os.sched_getaffinity(0)))'
+    for part in "$@"; do
+        case $part in
+            metric | step | figure1) echo "# $part" && "$part" ;;
+            *) echo "gpu.sh: no part is called $part" >&2 ;;
+        esac
+    done
+    date -u
+} 2>&1 | tee -a "$OUT/log.txt"
