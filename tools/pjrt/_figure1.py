@@ -29,23 +29,23 @@ def main(flags, bundle, output):
     """Trains seed 0 of each arm, seed 1 of each, ..., until all are trained or the time for another run is used up."""
     began, about = time.perf_counter(), bundle.manifest["mnist"]
     study = Study(flags.runs, bundle, flags.packed)
-    with _workers() as executor:
+    with _workers() as executor, concurrent.futures.ThreadPoolExecutor(1) as closer:
         warm = [executor.submit(_records.ready) for _ in range(executor._max_workers)]
         trainer = _trainer(bundle, flags, executor, output)
         concurrent.futures.wait(warm)
-        took, open_runs = [], []
+        took, closing = [], []
         for entry, arm in ((entry, arm) for entry in about["seeds"] for arm in about["arms"]):
             left = flags.budget - (time.perf_counter() - began)
             if took and left < 1.15 * max(took) + trainer.tail:
                 output(stopped=f"{arm}/{entry['seed']}", left=left, longest=max(took))
                 break
             start = time.perf_counter()
-            open_runs.append(trainer.run(study, arm, entry))
+            run = trainer.run(study, arm, entry)
             took.append(time.perf_counter() - start)
-            while len(open_runs) > 2:  # scores may come while the next runs train
-                open_runs.pop(0).close(study, output)
-        for run in open_runs:
-            run.close(study, output)
+            closing.append(closer.submit(run.close, study, output))  # scores come while the next runs train
+        for future in closing:
+            if error := future.exception():
+                output(failed="records", error=f"{type(error).__name__}: {str(error)[:500]}")
     study.pack()
     output(runs=len(took), seconds=time.perf_counter() - began, each=took)
 

@@ -47,7 +47,7 @@ FULL = {
     "latents": 64,
     "step": {"dcgan28-64": 1, "wgangp32-128-1": 50, "dcgan32-64": 100},
     "bindings": [],
-    "seeds": 10,
+    "seeds": 16,
     "images": 60_000,
     "updates": 100,
 }
