@@ -21,7 +21,7 @@ from PIL import Image
 
 from tfjc import records
 
-PACKED = 5  # runs in an archive
+PACKED = 6  # runs in an archive
 SLOW_EVERY = 5000  # steps between kernel distance, precision and recall, which take long; the last step has them too
 
 
