@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfjc import architectures, datasets, evaluators, models, noise, penalties
+from tfjc import architectures, datasets, evaluators, models, penalties
+from tfjc.support import noise
 
 HERE = pathlib.Path(__file__).parent
 sys.path[:0] = [str(HERE.parent / "tools" / "pjrt"), str(HERE.parent / "tools" / "benchmarks")]

@@ -19,7 +19,8 @@ from _bundle import order
 from _pjrt import Module, device_state
 from PIL import Image
 
-from tfjc import records
+from tfjc.support import files
+from tfjc.support.run_directory import RunDirectory
 
 PACKED = 6  # runs in an archive
 SLOW_EVERY = 5000  # steps between kernel distance, precision and recall, which take long; the last step has them too
@@ -162,7 +163,7 @@ class Run:
         about = self._trainer.about
         directory = self.directory.create()
         for name, text in about["runs"][self.arm]["config"].items():
-            records.write_text(directory.path / name, text)
+            files.write_text(directory.path / name, text)
         exported = self._trainer.bundle.manifest["session"]
         session = {
             **exported,
@@ -225,7 +226,7 @@ class Run:
         for line, future, losses in self._rows:
             directory.append_metrics({**line, **(future.result() if future else {}), **losses})
         steps, values, average = (np.stack(column) for column in zip(*self._spectra, strict=True))
-        with records.replacing(directory.spectra) as temporary, open(temporary, "wb") as stream:
+        with files.replacing(directory.spectra) as temporary, open(temporary, "wb") as stream:
             np.savez_compressed(stream, steps=steps, z=self._z, singular_values=values, average_jacobian=average)
         directory.samples.mkdir(exist_ok=True)
         Image.fromarray(_records.picture(self._images)).save(directory.samples / f"step_{self._step:08d}.png")
@@ -253,8 +254,8 @@ class Study:
         (self.path / "runs" / arm).mkdir(parents=True, exist_ok=True)
         if seed not in self._about["seeds"]:
             self._about["seeds"].append(seed)
-            records.write_text(self.path / "study.json", json.dumps(self._about, indent=2) + "\n")
-        return records.RunDirectory(self.path / "runs" / arm / f"seed_{seed:03d}")
+            files.write_text(self.path / "study.json", json.dumps(self._about, indent=2) + "\n")
+        return RunDirectory(self.path / "runs" / arm / f"seed_{seed:03d}")
 
     def add(self, directory):
         """Takes a finished run."""
@@ -268,6 +269,6 @@ class Study:
         number = (len(self._runs) - 1) // PACKED if number is None else number
         self._packed.mkdir(parents=True, exist_ok=True)
         archive = self._packed / f"runs_{number}.tar.gz"
-        with records.replacing(archive) as temporary, tarfile.open(temporary, "w:gz") as tar:
+        with files.replacing(archive) as temporary, tarfile.open(temporary, "w:gz") as tar:
             for path in [self.path / "study.json", *self._runs[number * PACKED : (number + 1) * PACKED]]:
                 tar.add(path, path.relative_to(self.path))

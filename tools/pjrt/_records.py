@@ -1,41 +1,45 @@
 """A run's records from what modules measured, by tfjc's own arithmetic, without TensorFlow."""
 
 import importlib
+import importlib.util
 import pathlib
 import sys
 import types
 
 import numpy as np
 
-sys.path.append(str(pathlib.Path(__file__).resolve().parents[2]))
-
-import tfjc
-from tfjc import scores
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.append(str(ROOT))
 
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)  # of tfjc.evaluators.conditioning
 _MEANS = ("rank", "nonzero_log_condition", "log_scale", "participation_ratio")
 _PAPER_COUNT = 360  # of tfjc.evaluators.modes
 
 
-def _spectrum_module():
-    """`tfjc.spectrum`, which takes TensorFlow for J alone: where that is missing, an empty module stands for it."""
+def _arithmetic():
+    """`tfjc.geometry._spectrum` and `tfjc.evaluators.scores`, which compute in NumPy what their rooms have TensorFlow for.
+
+    Where TensorFlow is missing, the rooms' other modules are left out, and an empty module stands for TensorFlow.
+    """
+    names = "tfjc.geometry._spectrum", "tfjc.evaluators.scores"
+    if importlib.util.find_spec("tensorflow"):
+        return map(importlib.import_module, names)
+    sys.modules["tensorflow"] = types.ModuleType("tensorflow")
+    for room in ("geometry", "evaluators"):
+        sys.modules[f"tfjc.{room}"] = package = types.ModuleType(f"tfjc.{room}")
+        package.__path__ = [str(ROOT / "tfjc" / room)]
     try:
-        return importlib.import_module("tfjc.spectrum")
-    except ImportError:
-        for name in ("tensorflow", "tfjc.jacobian"):
-            sys.modules[name] = types.ModuleType(name)
-        tfjc.jacobian = sys.modules["tfjc.jacobian"]
-        try:
-            return importlib.import_module("tfjc.spectrum")
-        finally:
-            del sys.modules["tensorflow"], sys.modules["tfjc.jacobian"], tfjc.jacobian
+        return [importlib.import_module(name) for name in names]
+    finally:
+        for name in ("tensorflow", "tfjc.geometry", "tfjc.evaluators"):
+            del sys.modules[name]
 
 
-_spectrum = _spectrum_module()
+_spectrum, scores = _arithmetic()
 
 
 def spectrum(metric_tensors, average, epsilon):
-    """The `tfjc.spectrum.Spectrum` of metric tensors [B, n_z, n_z] and of E[J]ᵀE[J] [n_z, n_z], both float64."""
+    """The `tfjc.geometry.Spectrum` of metric tensors [B, n_z, n_z] and of E[J]ᵀE[J] [n_z, n_z], both float64."""
     values, _ = _spectrum._decompose_gram(None, metric_tensors, False)
     mean, _ = _spectrum._decompose_gram(None, average[None], False)
     return _spectrum.Spectrum(values, mean[0], np.mean(metric_tensors, axis=0), None, epsilon)

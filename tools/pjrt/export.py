@@ -30,16 +30,9 @@ from _training import BATCH  # noqa: E402
 from _training import case as training_case  # noqa: E402
 from _training_tfjc import Training  # noqa: E402
 
-from tfjc import (  # noqa: E402
-    architectures,
-    configurables,
-    environment,
-    evaluators,
-    jacobian,
-    noise,
-    numerics,
-    penalties,
-)
+from tfjc import architectures, evaluators, geometry, penalties  # noqa: E402
+from tfjc.runs import configuration, environment  # noqa: E402
+from tfjc.support import noise, precision  # noqa: E402
 
 ARMS = {"unclamped": ["mnist_dcgan.gin"], "clamped": ["mnist_dcgan_jc.gin"]}
 FULL = {
@@ -146,7 +139,7 @@ def export_metric(writer, settings):
         n_z = model.input_shape[1]
         names = _trace.names_of(generator=model.variables)
         z, draw = _trace.drawn_with(lambda n_z=n_z: tf.random.stateless_normal([settings["latents"], n_z], [0, 0]))
-        reference = jacobian.metric_tensor(model, z[:2]).numpy()  # which also chooses the method: a trace cannot
+        reference = geometry.metric_tensor(model, z[:2]).numpy()  # which also chooses the method: a trace cannot
         operations = networks.describe(model)
         values = {id(variable.value.handle): names[id(variable.value.handle)][0] for variable in model.variables}
         for operation, layer in zip(operations, model.layers, strict=True):
@@ -168,7 +161,7 @@ def export_metric(writer, settings):
 
 
 def _metric_tensor(model, z):
-    return {"metric_tensor": jacobian.metric_tensor(model, z)}
+    return {"metric_tensor": geometry.metric_tensor(model, z)}
 
 
 def _generator(name):
@@ -281,7 +274,7 @@ def export_mnist(writer, settings, data_dir):
     """The runs of figure 1: modules to train, measure and score, and everything that depends on a seed."""
     runs, about = {}, None
     for arm, files in ARMS.items():
-        configurables.parse(files, settings["bindings"])
+        configuration.parse(files, settings["bindings"])
         bound = gin.query_parameter
         data = bound("train_and_evaluate.dataset").scoped_configurable_fn(data_dir=data_dir)
         batch, every = (bound(f"train_and_evaluate.{name}") for name in ("batch_size", "eval_every"))
@@ -297,7 +290,7 @@ def export_mnist(writer, settings, data_dir):
         more = {"case": f"dcgan28-{bound('dcgan.channels')}", "clamped": arm == "clamped", "batch": batch}
         function = functools.partial(many, gan, updates)
         writer.module(f"mnist/{arm}/many", function, inputs, names, state="mnist/0", updates=updates, **more)
-        runs[arm] = {"config": configurables.texts(), "bindings": configurables.bindings(), "tensors": gan.watch._names}
+        runs[arm] = {"config": configuration.texts(), "bindings": configuration.bindings(), "tensors": gan.watch._names}
         about = about or _measurements(writer, settings, gan, made, names, data)
     writer.arrays["mnist/images"] = images
     writer.manifest["mnist"] = {
@@ -329,12 +322,12 @@ def _measurements(writer, settings, gan, made, names, data):
     """The modules that measure and score a generator; returns what the records say of them."""
     count, samples = (
         gin.query_parameter(f"train_and_evaluate.{name}")
-        if configurables._is_bound(f"train_and_evaluate.{name}")
+        if configuration._is_bound(f"train_and_evaluate.{name}")
         else default
         for name, default in (("eval_latents", 64), ("score_samples", 10_000))
     )
     n_z = made.generator.input_shape[1]
-    jacobian.metric_tensor(made.generator, tf.zeros([1, n_z]) + 0.1)  # chooses the method, which a trace cannot do
+    geometry.metric_tensor(made.generator, tf.zeros([1, n_z]) + 0.1)  # chooses the method, which a trace cannot do
     latents = tf.TensorSpec([count, n_z])
     function = functools.partial(measure, made.generator)
     writer.module("mnist/conditioning", function, {"z": latents, "z_perturbed": latents}, names)
@@ -373,20 +366,20 @@ def _cells(function):
 
 def measure(generator, z, z_perturbed):
     """Metric tensors M_z, E[J]ᵀE[J] (both float64), quotients Q and images at z, in inference mode."""
-    j = jacobian.jacobian(generator, z)
+    j = geometry.jacobian(generator, z)
     average = tf.reduce_mean(tf.cast(j, tf.float64), axis=0, keepdims=True)
-    x, x_perturbed = (numerics.full(jacobian.call(generator, at)) for at in (z, z_perturbed))
+    x, x_perturbed = (precision.full(geometry.call(generator, at)) for at in (z, z_perturbed))
     return {
-        "metric_tensor": jacobian.gram(j),
-        "average": jacobian.gram(average)[0],
+        "metric_tensor": geometry.gram(j),
+        "average": geometry.gram(average)[0],
         "quotient": penalties.quotient(z, z_perturbed, x, x_perturbed),
-        "images": jacobian.run(generator, z),
+        "images": geometry.run(generator, z),
     }
 
 
 def classify(generator, classifier, z):
     """Logits and features of the samples G(z)."""
-    logits, features = classifier(jacobian.run(generator, z), training=False)
+    logits, features = classifier(geometry.run(generator, z), training=False)
     return {"logits": logits, "features": features}
 
 
