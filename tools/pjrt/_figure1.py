@@ -224,6 +224,7 @@ class Run:
         """Waits for the scores and writes everything."""
         directory = self.directory
         for line, future, losses in self._rows:
+            losses = {name: value for name, value in losses.items() if name not in line}  # as `Recorder` has them
             directory.append_metrics({**line, **(future.result() if future else {}), **losses})
         steps, values, average = (np.stack(column) for column in zip(*self._spectra, strict=True))
         with files.replacing(directory.spectra) as temporary, open(temporary, "wb") as stream:

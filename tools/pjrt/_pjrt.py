@@ -1,6 +1,7 @@
 """Loads a bundle's modules with JAX, which compiles and runs them and computes nothing of its own."""
 
 import dataclasses
+import re
 import time
 
 import jax
@@ -89,12 +90,16 @@ def _exported(hlo, parameters, results, precision):
     twin = export.export(jax.jit(lambda *_: tuple(jax.numpy.zeros(o.shape, o.dtype) for o in out), keep_unused=True))(
         *avals
     )
-    text = _text(mlir.hlo_to_stablehlo(hlo))
-    if precision == "float32":
-        text = text.replace("<precision DEFAULT>", "<precision HIGHEST>")
-        text = text.replace("precision = [DEFAULT, DEFAULT]", "precision = [HIGHEST, HIGHEST]")
+    text = marked(_text(mlir.hlo_to_stablehlo(hlo)), precision)
     serialized = mlir.serialize_portable_artifact(text, stablehlo.get_current_version())
     return dataclasses.replace(twin, mlir_module_serialized=serialized)
+
+
+def marked(text, precision):
+    """A module's text with all products in a precision, however TensorFlow has marked them."""
+    mark = {"float32": "HIGHEST", "tf32": "DEFAULT"}[precision]
+    text = re.sub(r"<precision \w+>", f"<precision {mark}>", text)
+    return re.sub(r"precision = \[\w+, \w+\]", f"precision = [{mark}, {mark}]", text)
 
 
 def _text(module):

@@ -17,7 +17,7 @@ _PAPER_COUNT = 360  # of tfjc.evaluators.modes
 
 
 def _arithmetic():
-    """`tfjc.geometry._spectrum` and `tfjc.evaluators.scores`, which compute in NumPy what their rooms have TensorFlow for.
+    """`tfjc.geometry._spectrum` and `tfjc.evaluators.scores`, whose arithmetic is NumPy's.
 
     Where TensorFlow is missing, the rooms' other modules are left out, and an empty module stands for TensorFlow.
     """

@@ -14,14 +14,16 @@ def module(function, inputs, names):
     """(serialized HloModuleProto, {`parameters`, `results`}, {name of a captured constant: array}).
 
     Args:
-      function: of the `inputs`, in order, → {name: tensor}; the variables that it reads and writes are captured.
+      function: of the `inputs`, in order, → {name: tensor}, or a `tf.function` of such a one that XLA compiles; the
+        variables that it reads and writes are captured.
       inputs: {name: tf.TensorSpec}.
       names: {id of a variable's handle: its name}, of all that the function may capture.
 
     Raises:
       ValueError: it captures a variable without a name, or the results are not its outputs and the variables it writes.
     """
-    compiled = tf.function(function, jit_compile=True, autograph=False)
+    is_compiled = hasattr(function, "get_concrete_function")
+    compiled = function if is_compiled else tf.function(function, jit_compile=True, autograph=False)
     concrete = compiled.get_concrete_function(*inputs.values())
     lower = compiled.experimental_get_compiler_ir(*inputs.values())
     hlo = lower(stage="hlo_serialized", device_name="/device:CPU:0")  # not yet optimised for a device

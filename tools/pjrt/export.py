@@ -36,7 +36,7 @@ from tfjc.support import noise, precision  # noqa: E402
 
 ARMS = {"unclamped": ["mnist_dcgan.gin"], "clamped": ["mnist_dcgan_jc.gin"]}
 FULL = {
-    "metric": ["dcgan28-64", "wgangp32-128", *(f"dcgan32-{n_z}" for n_z in (128, 512, 16, 32, 64, 256))],
+    "metric": ["dcgan28-64", "wgangp32-128", *(f"dcgan32-{n_z}" for n_z in (128, 16, 32, 64, 256, 512))],
     "latents": 64,
     "step": {"dcgan28-64": 1, "wgangp32-128-1": 50, "dcgan32-64": 100},
     "bindings": [],

@@ -9,7 +9,14 @@
 #   BUDGET_S seconds for figure1 (380): whole runs only
 #   GRAPHS   what figure1's training puts into CUDA graphs: default, convolution, loop or none; what step found the fastest
 #   METRIC_S, STEP_S  seconds for the first program of these parts (80, 100)
+#   NETWORKS names of networks, for metric and step: these alone
 #   PRECISION of figure1's training: tf32, as TensorFlow trains on GPUs, or float32
+# Still to be measured on an H100, in this order (docs/results/gpu.md has the rest), from a bundle that is made anew:
+#   NETWORKS="dcgan32-16 dcgan32-32 dcgan32-64 dcgan32-256 dcgan32-512" METRIC_S=120 gpu.sh metric    the sweep over n_z
+#   NETWORKS="dcgan32-128 wgangp32-128" METRIC_S=30 gpu.sh metric                                     PyTorch alone is missing
+#   NETWORKS=dcgan28-64 STEP_S=60 gpu.sh step                                                         TF32
+#   NETWORKS=dcgan32-64 STEP_S=120 gpu.sh step
+#   NETWORKS=wgangp32-128-1 STEP_S=200 gpu.sh step                                                    compiles the longest
 set -u
 cd "$(dirname "$0")/../.."
 dry=
@@ -46,15 +53,19 @@ limited() {
 metric() {
     # Also for libraries that ask nobody whether they may round to TF32.
     NVIDIA_TF32_OVERRIDE=0 limited "${dry:+9}${METRIC_S:-80}" run.py metric "$BUNDLE" --output "$OUT/metric.jsonl" \
-        --scratch "$SCRATCH" --workers 8
-    NVIDIA_TF32_OVERRIDE=0 limited "${dry:+9}30" peers.py metric "$BUNDLE" --output "$OUT/metric.jsonl"
+        --scratch "$SCRATCH" --workers 8 ${NETWORKS:+--networks $NETWORKS}
+    NVIDIA_TF32_OVERRIDE=0 limited "${dry:+9}60" peers.py metric "$BUNDLE" --output "$OUT/metric.jsonl" \
+        ${NETWORKS:+--networks $NETWORKS}
 }
 
 step() {
-    limited "${dry:+9}${STEP_S:-100}" run.py step "$BUNDLE" --output "$OUT/step.jsonl" --scratch "$SCRATCH" --workers 8
-    limited "${dry:+9}35" run.py graphs "$BUNDLE" --output "$OUT/step.jsonl" --scratch "$SCRATCH"
-    limited "${dry:+9}25" peers.py step "$BUNDLE" --output "$OUT/step.jsonl" --scratch "$SCRATCH"
-    limited "${dry:+9}40" peers.py compiled "$BUNDLE" --output "$OUT/step.jsonl" --scratch "$SCRATCH"
+    local to=(--output "$OUT/step.jsonl" --scratch "$SCRATCH") of=(${NETWORKS:+--networks $NETWORKS})
+    limited "${dry:+9}${STEP_S:-100}" run.py step "$BUNDLE" "${to[@]}" --workers 8 "${of[@]}"
+    case ${NETWORKS:-dcgan28-64} in
+        *dcgan28*) limited "${dry:+9}35" run.py graphs "$BUNDLE" "${to[@]}" ;; # figure 1's network
+    esac
+    limited "${dry:+9}40" peers.py step "$BUNDLE" "${to[@]}" "${of[@]}"
+    limited "${dry:+9}50" peers.py compiled "$BUNDLE" "${to[@]}" "${of[@]}"
     cp "$SCRATCH"/step-dcgan28-*-clamped.npz "$OUT/" 2>/dev/null
 }
 

@@ -16,7 +16,7 @@ import time
 
 import numpy as np
 import torch
-from run import SWEPT, Output, _Metric, peer_arguments, relative, timed  # which also finds the modules of benchmarks
+from run import Output, _Metric, peer_arguments, relative, timed, wanted  # which also finds the modules of benchmarks
 
 from _bundle import Bundle  # isort: skip
 
@@ -41,7 +41,8 @@ def metric(flags):
     """torch.func.jacfwd, then the product in float64, of the networks that jax.jacfwd was measured on."""
     bundle = Bundle(flags.bundle)
     output = Output(flags.output, part="metric", device=_device(), precision="float32")
-    names = bundle.manifest["metric"][: SWEPT + 1]
+    names = [name for name in bundle.manifest["metric"] if wanted(flags, name)]
+    names.sort(key=lambda name: name.startswith("wgangp"))  # which takes the longest
     for compiled in (False, True):
         for name in names[:1] if compiled else names:
             try:
@@ -87,7 +88,7 @@ def step(flags, compiled=False):
     """Training steps in eager mode, in float32 and with TF32."""
     bundle = Bundle(flags.bundle)
     output = Output(flags.output, part="step", device=_device())
-    keys = [key for key in bundle.manifest["step"] if not key.endswith("bfloat16")]
+    keys = [key for key in bundle.manifest["step"] if not key.endswith("bfloat16") and wanted(flags, key.split("/")[1])]
     keys = sorted(keys, key=lambda key: key.split("/")[2] != "clamped") if compiled else keys
     for tf32 in (False,) if compiled else (False, True):
         for key in keys:
@@ -138,6 +139,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("part", choices=("metric", "step", "compiled"))
     parser.add_argument("bundle", type=pathlib.Path)
+    parser.add_argument("--networks", nargs="+", help="these alone, as the bundle names them")
     parser.add_argument("--output", type=pathlib.Path)
     parser.add_argument("--scratch", type=pathlib.Path, default=pathlib.Path("/tmp/tfjc"))
     flags = parser.parse_args()

@@ -28,7 +28,7 @@ import numpy as np  # noqa: E402
 from _bundle import Bundle  # noqa: E402
 
 PRODUCT = 8192  # the size of the matrices of the product that others are compared with
-SWEPT = 3  # networks of the metric part that peers are measured on, too; of the others the first alone
+SWEPT = 3  # networks of the metric part that are compiled side by side; the others one after the other
 
 
 class Output:
@@ -78,6 +78,11 @@ def in_threads(tasks, output, workers):
 def relative(found, expected):
     """‖found − expected‖/‖expected‖."""
     return float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
+
+
+def wanted(flags, network):
+    """Whether a network is among those that the flags ask for."""
+    return not flags.networks or network in flags.networks
 
 
 def device():
@@ -153,7 +158,8 @@ def metric(flags):
     output = Output(flags.output, part="metric", device=device(), precision="float32")
     names = bundle.manifest["metric"]
     output(method="product", **_product(jax))
-    for group, peers in ((names[:SWEPT], names[:SWEPT]), (names[SWEPT:], names[SWEPT : SWEPT + 1])):
+    for group in (names[:SWEPT], *([name] for name in names[SWEPT:])):
+        group = [name for name in group if wanted(flags, name)]
         made = {name: _Metric(bundle, name) for name in group}
         modules = in_threads({n: functools.partial(m.compile, _pjrt) for n, m in made.items()}, output, flags.workers)
         for name, module in modules.items():
@@ -161,7 +167,7 @@ def metric(flags):
             m = np.asarray(call())
             np.save(flags.scratch / f"{name}.npy", m)
             _report(output, made[name], "tfjc", call, jax.block_until_ready, m, module.seconds)
-        compiled = in_threads({name: made[name].jax for name in peers}, output, flags.workers)
+        compiled = in_threads({name: made[name].jax for name in group}, output, flags.workers)
         for name, (call, seconds) in compiled.items():
             try:
                 _report(output, made[name], "jax.jacfwd", call, jax.block_until_ready, np.asarray(call()), seconds)
@@ -203,39 +209,44 @@ def _product(jax):
 
 def step(flags):
     """Times updates, alone and many in one module, beside the same step in JAX."""
-    import _pjrt
-
     bundle = Bundle(flags.bundle)
     output = Output(flags.output, part="step", device=device())
     cases = {}
     for key in bundle.manifest["step"]:
         cases.setdefault(key.split("/")[1], []).append(key)
     for place, (name, keys) in enumerate(cases.items()):
-        plan = list(_plan(keys, place))
-        tasks = {what: functools.partial(_pjrt.Module, bundle, *what) for what in plan}
-        noises = [key for key in keys if not key.endswith("bfloat16")]
-        tasks |= {(f"{key}/noise",): functools.partial(_pjrt.Module, bundle, f"{key}/noise") for key in noises}
-        modules = in_threads(tasks, output, flags.workers)
-        for key in noises:
-            _write_check(bundle, key, modules, flags.scratch)
-        for what in plan:
-            try:
-                _time_module(bundle, modules.pop(what), what, output)
-            except Exception as error:  # it was not compiled, or the device refuses it
-                output(failed=str(what), error=f"{type(error).__name__}: {str(error)[:300]}")
-        kinds = [(True, "highest"), (False, "highest"), *[(True, "default")] * (place < 2)]
-        peers = {kind: functools.partial(_jax_peer, bundle, name, *kind) for kind in kinds}
-        for (clamped, precision), (training, seconds) in in_threads(peers, output, flags.workers).items():
-            found = timed(functools.partial(training.step, 10), lambda _: None)
-            output(
-                network=name,
-                clamped=clamped,
-                method="JAX, jit",
-                precision={"highest": "float32", "default": "tf32"}[precision],
-                updates=1,
-                seconds=[s / 10 for s in found],
-                compile=seconds,
-            )
+        for precision in ("float32", "tf32") if wanted(flags, name) else ():
+            _step(bundle, name, keys, place, precision, output, flags)
+
+
+def _step(bundle, name, keys, place, precision, output, flags):
+    import _pjrt
+
+    plan = [what for what in _plan(keys, place) if what[1] == precision]
+    tasks = {what: functools.partial(_pjrt.Module, bundle, *what) for what in plan}
+    noises = [key for key in keys if not key.endswith("bfloat16") and precision == "float32"]
+    tasks |= {(f"{key}/noise",): functools.partial(_pjrt.Module, bundle, f"{key}/noise") for key in noises}
+    modules = in_threads(tasks, output, flags.workers)
+    for key in noises:
+        _write_check(bundle, key, modules, flags.scratch)
+    for what in plan:
+        try:
+            _time_module(bundle, modules.pop(what), what, output)
+        except Exception as error:  # it was not compiled, or the device refuses it
+            output(failed=str(what), error=f"{type(error).__name__}: {str(error)[:300]}")
+    matmul = {"float32": "highest", "tf32": "default"}[precision]
+    peers = {c: functools.partial(_jax_peer, bundle, name, c, matmul) for c in (True, False)}
+    for clamped, (training, seconds) in in_threads(peers, output, flags.workers).items():
+        found = timed(functools.partial(training.step, 10), lambda _: None)
+        output(
+            network=name,
+            clamped=clamped,
+            method="JAX, jit",
+            precision=precision,
+            updates=1,
+            seconds=[s / 10 for s in found],
+            compile=seconds,
+        )
 
 
 def _plan(keys, place):
@@ -397,6 +408,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("part", choices=("check", "metric", "step", "graphs", "figure1"))
     parser.add_argument("bundle", type=pathlib.Path)
+    parser.add_argument("--networks", nargs="+", help="of metric and step: these alone, as the bundle names them")
     parser.add_argument("--output", type=pathlib.Path, help="a file that gets a line of JSON for each measurement")
     parser.add_argument(
         "--scratch", type=pathlib.Path, default=pathlib.Path("/tmp/tfjc"), help="for the peers' process"
