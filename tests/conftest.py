@@ -21,22 +21,9 @@ SHARED = ROOT.parent / "shared"
 
 
 def pytest_collection_finish():
-    """Python's collector leaves out what was imported, and TensorFlow's optimiser of graphs is off.
-
-    Most graphs of a test run once or twice, and to optimise one takes as long as to trace it. Processes of `forks` and
-    `models/test_order.py` have the optimiser on, as users do.
-    """
+    """What was imported stays: Python's collector need not look through it again and again."""
     gc.collect()
     gc.freeze()
-    if "tensorflow" in sys.modules:
-        optimise_graphs(False)
-
-
-def optimise_graphs(on):
-    """Switches TensorFlow's optimiser of graphs (Grappler) on or off in this process."""
-    import tensorflow as tf
-
-    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": not on})
 
 
 def _shared(path):

@@ -154,7 +154,6 @@ def main(count, file, names):
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * max(count, 1))
     devices.prepare()
-    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})  # no graph runs more than twice
     keras.config.set_floatx("float64")
     keras.config.set_dtype_policy("float64")
     warnings.simplefilter("error", UserWarning)  # of layers that make the update depend on the number of replicas

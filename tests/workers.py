@@ -4,7 +4,6 @@ import os
 import sys
 
 import keras
-import tensorflow as tf
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -23,7 +22,6 @@ def _model(*networks, **options):
 def main(workdir, steps):
     """Trains on the digits, with an evaluation every second step."""
     devices.prepare()
-    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})  # which takes longer than the steps
     keras.config.set_floatx("float64")
     keras.config.set_dtype_policy("float64")
     with devices.create("multi_worker" if "TF_CONFIG" in os.environ else "default").scope():

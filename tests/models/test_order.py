@@ -7,20 +7,11 @@ import keras
 import pytest
 import replicas
 import tensorflow as tf
-from conftest import optimise_graphs
 from tensorflow.python.eager import context
 
 from tfjc.models._model import _together
 
 CASES = ("clamped", "path length", "conditional", "symplectic", "normalised weights", "vae")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def graphs_are_optimised():
-    """As users' graphs are."""
-    optimise_graphs(True)
-    yield
-    optimise_graphs(False)
 
 
 def optimised(function, *arguments):

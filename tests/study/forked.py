@@ -4,7 +4,6 @@ import multiprocessing
 import runpy
 
 import forks
-import tensorflow as tf
 from absl import flags
 
 from tfjc.study import _local
@@ -23,7 +22,5 @@ def start(command, *, preexec_fn, **options):
     return forks.Process(command, context=multiprocessing.get_context("fork"), preexec_fn=prepare, **options)
 
 
-# The runs inherit it: what is optimised in their graphs, in a second or two each, saves nothing in a few hundred steps.
-tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 _local.subprocess = forks.in_place_of_subprocess(start)
 runpy.run_module("tfjc.study.run", run_name="__main__", alter_sys=True)
