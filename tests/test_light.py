@@ -45,3 +45,21 @@ def test_watching_clamping_and_analysing_work_where_other_libraries_are_broken(t
     assert done.returncode == 0, done.stderr[-2000:]
     assert "mean log-condition" in done.stdout
     assert (tmp_path / "analysis" / "spectra.png").exists()
+
+
+RECORDING = """
+import sys
+sys.modules |= {"tensorflow": None, "keras": None}
+sys.path.insert(0, "tools/pjrt")
+import _records
+import numpy as np
+spectrum = _records.spectrum(np.stack([np.diag([1.0, 4.0])] * 2), np.eye(2), 1e-7)
+assert np.allclose(spectrum.log_condition, np.log(4.0))
+logits = 1000.0 * np.eye(8)
+assert np.isclose(_records.scored(logits, logits, logits, "mine", "mine")["classifier_score"], 8.0)
+"""
+
+
+def test_records_of_a_gpu_are_made_without_tensorflow():
+    done = subprocess.run([sys.executable, "-c", RECORDING], cwd=ROOT, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]

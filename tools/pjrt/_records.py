@@ -1,10 +1,9 @@
 """A run's records from what modules measured, by tfjc's own arithmetic, without TensorFlow."""
 
 import importlib
-import importlib.util
 import pathlib
 import sys
-import types
+from unittest import mock
 
 import numpy as np
 
@@ -19,20 +18,21 @@ _PAPER_COUNT = 360  # of tfjc.evaluators.modes
 def _arithmetic():
     """`tfjc.geometry._spectrum` and `tfjc.evaluators.scores`, whose arithmetic is NumPy's.
 
-    Where TensorFlow is missing, the rooms' other modules are left out, and an empty module stands for TensorFlow.
+    Where TensorFlow is missing, the rooms' other modules are left out, and mocks stand for what these two import.
     """
     names = "tfjc.geometry._spectrum", "tfjc.evaluators.scores"
-    if importlib.util.find_spec("tensorflow"):
-        return map(importlib.import_module, names)
-    sys.modules["tensorflow"] = types.ModuleType("tensorflow")
-    for room in ("geometry", "evaluators"):
-        sys.modules[f"tfjc.{room}"] = package = types.ModuleType(f"tfjc.{room}")
-        package.__path__ = [str(ROOT / "tfjc" / room)]
     try:
         return [importlib.import_module(name) for name in names]
-    finally:
-        for name in ("tensorflow", "tfjc.geometry", "tfjc.evaluators"):
-            del sys.modules[name]
+    except ImportError:
+        stand_ins = {name: mock.MagicMock() for name in ("tensorflow", "keras", "tfjc.geometry._generator")}
+        for room in ("tfjc.geometry", "tfjc.evaluators"):
+            stand_ins[room] = mock.MagicMock(__path__=[str(ROOT / room.replace(".", "/"))], __spec__=None)
+        sys.modules |= stand_ins
+        try:
+            return [importlib.import_module(name) for name in names]
+        finally:
+            for name in stand_ins:
+                del sys.modules[name]
 
 
 _spectrum, scores = _arithmetic()
