@@ -80,7 +80,7 @@ CASES = {
         (steps("'many'"), "steps must be a whole number", "'many'"),
         (steps("True"), "steps must be a whole number", "True"),
         (steps("None"), "steps must be a whole number", "None"),
-        (steps("%N"), "a value that is bound to N", "none"),
+        (steps("%N"), "%N needs a value bound to N", "none"),
         (steps("many"), "a string needs quotes ('many')", "many"),
         (bound("train_and_evaluate.eval_every = -5"), "eval_every must be at least 1", "-5"),
         (bound("train_and_evaluate.batch_size = 1000000000000"), "a batch takes 1000000000000", "1797"),

@@ -147,7 +147,7 @@ def test_a_run_directorys_configuration_runs_no_code(tmp_path, monkeypatch, text
     (tmp_path / "hidden.gin").write_text("import evilmod\n")
     (tmp_path / "config.gin").write_text(text)
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(configuration.ConfigError, match=r"config\.gin holds .*, which can run code.*\(--trust\)"):
+    with pytest.raises(configuration.ConfigError, match=r"config\.gin holds .*, which can run code.* use --trust"):
         configuration.refuse_code(tmp_path / "config.gin")
     assert not (tmp_path / "trace").exists()
 
