@@ -73,6 +73,7 @@ LIGHT += ["study.statistics", "study.run", "study.report", "study.lambdas"]
 
 ONE_AFTER_ANOTHER = """
 import importlib, sys
+sys.modules["fcntl"] = None  # which Windows lacks
 from absl import flags
 for name in sys.argv[1:]:
     importlib.import_module(f"tfjc.{name}")

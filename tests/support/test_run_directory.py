@@ -169,3 +169,10 @@ def test_a_line_that_the_disk_has_no_room_for_leaves_the_file_as_it_was(tmp_path
     assert path.read_bytes() == before
     append_line(path, {"step": 2})
     assert path.read_text().count("\n") == 2
+
+
+def test_where_the_system_has_no_locks_a_warning_says_so(run, caplog, monkeypatch):
+    """As on Windows, which has no fcntl."""
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    with lock(run.path):
+        assert "cannot be locked on this system: let no other process write there" in caplog.text

@@ -5,6 +5,7 @@ import ctypes
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Collection, Hashable, Sequence
 from typing import Any
@@ -70,7 +71,7 @@ def process(
             cwd=folder,
             env={**os.environ, **dict.fromkeys(names, str(threads))},
             start_new_session=True,  # Ctrl-C reaches only the executor, which interrupts the process
-            preexec_fn=_die_with_parent,
+            preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # prctl is Linux's
         )
 
 

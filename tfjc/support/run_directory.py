@@ -2,7 +2,6 @@
 
 import contextlib
 import datetime
-import fcntl
 import json
 import logging
 import os
@@ -195,6 +194,12 @@ def lock(directory: str | os.PathLike) -> Iterator[None]:
 
 def _locks(stream):
     """Whether an open file could be locked within two seconds; a process just killed may still hold the lock."""
+    log = logging.getLogger("tfjc").warning
+    try:
+        import fcntl
+    except ImportError:  # on Windows
+        log("%s cannot be locked on this system: let no other process write there", stream.name)
+        return True
     deadline = time.monotonic() + 2.0
     while True:
         try:
@@ -205,7 +210,6 @@ def _locks(stream):
                 return False
             time.sleep(0.1)
         except OSError as error:
-            log = logging.getLogger("tfjc").warning
             log("%s cannot be locked (%s): let no other process write there", stream.name, error.strerror)
             return True
 
