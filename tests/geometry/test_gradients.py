@@ -252,6 +252,28 @@ def test_our_first_derivatives_are_tensorflows(name):
     np.testing.assert_allclose(ours, theirs, rtol=1e-14, atol=1e-14)
 
 
+@pytest.mark.parametrize(
+    ("shape", "data_format"),
+    [([4, 3], None), ([4, 5, 3], "NWC"), ([2, 4, 5, 3], "NHWC"), ([2, 3, 4, 5], "NCHW"), ([2, 3, 4, 5, 6], "NCDHW")],
+)
+def test_the_gradient_of_a_bias_is_tensorflows(shape, data_format):
+    """∂L/∂b = Σ ∂L/∂y over all axes but the channels', and ∂L/∂x = ∂L/∂y, for dense layers and either layout."""
+    x, u = (tf.random.stateless_normal(shape, [1, seed], dtype=tf.float64) for seed in (1, 2))
+    bias = tf.constant([1.0, -2.0, 0.5], tf.float64)
+
+    def gradients():
+        with tf.GradientTape() as tape:
+            tape.watch([x, bias])
+            y = tf.nn.bias_add(x, bias, data_format)
+            return tape.gradient(y, [x, bias], u)
+
+    theirs = gradients()
+    with twice_differentiable():
+        ours = gradients()
+    for found, expected in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-14, atol=1e-14)
+
+
 @pytest.mark.parametrize("name", ["nearest [4, 8] False True", "nearest [6, 3] True False", "softsign", "bilinear"])
 @pytest.mark.parametrize("traced", [False, True])
 def test_penalties_on_slopes_differentiate_what_tensorflow_cannot(name, traced):

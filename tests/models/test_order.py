@@ -11,7 +11,7 @@ from tensorflow.python.eager import context
 
 from tfjc.models._model import _together
 
-CASES = ("clamped", "path length", "conditional", "symplectic", "normalised weights", "vae")
+CASES = ("clamped", "path length", "conditional", "consensus", "symplectic", "normalised weights", "vae")
 
 
 def optimised(function, *arguments):

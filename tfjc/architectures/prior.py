@@ -1,7 +1,7 @@
 """The distribution p(z) of latents."""
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import keras
 import tensorflow as tf
@@ -50,7 +50,7 @@ def standard_normal(n_z: int) -> StandardNormal:
     return StandardNormal(n_z)
 
 
-def prior_of(generator: keras.Model, prior: Prior | None = None) -> Prior | Any:
+def prior_of(generator: keras.Model, prior: Prior | None = None) -> Prior:
     """`prior`; for None, N(0, I) of the generator's input size.
 
     Raises:
