@@ -173,7 +173,7 @@ def test_several_replicas_are_refused_what_they_cannot_do():
 
 
 def test_xla_compiles_steps_of_a_deterministic_program():
-    """Keras's `jit_compile` leaves XLA out where operations are to be deterministic, as `strategies.prepare` has it."""
+    """Keras's `jit_compile` leaves XLA out where operations are to be deterministic, as `devices.prepare` has it."""
     code = "from tfjc import models, architectures as a; from tfjc.runs import devices; devices.prepare('on'); "
     code += "m = models.GAN(*a.mlp((4, 4, 1), n_z=2, width=2)[:2]); print(m.jit_compile)"
     environment = {**os.environ, "PYTHONPATH": str(HERE.parent)}

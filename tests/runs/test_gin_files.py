@@ -24,7 +24,7 @@ def kind(name):
 KINDS = {}
 for _name in FILES:
     KINDS.setdefault(kind(_name), []).append(_name)
-# One of each kind; test_configurables.py has what a clamped file adds to its twin.
+# One of each kind; test_configuration.py has what a clamped file adds to its twin.
 TRAINED = [names[0] for names in KINDS.values() if not names[0].endswith("_jc")]
 
 

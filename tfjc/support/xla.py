@@ -5,8 +5,6 @@ import tensorflow as tf
 from tfjc.support import checks, replicas
 
 XLA_CHOICES = ("auto", "on", "off")
-
-
 _xla = "auto"
 
 
