@@ -16,6 +16,9 @@ CALLS = {
     "spread_ratio": lambda: statistics.spread_ratio(TEN, OTHER),
     "correlation": lambda: statistics.correlation(TEN, OTHER),
     "pooled_correlation": lambda: statistics.pooled_correlation([(TEN, OTHER)] * 2),
+    "paired": lambda: statistics.paired(TEN, OTHER),
+    "factorial": lambda: statistics.factorial(TEN, OTHER, TEN**2, OTHER**2).interaction,
+    "mean_correlation": lambda: statistics.mean_correlation([(TEN, OTHER)] * 2),
     "two_clusters": lambda: statistics.two_clusters(TEN, rng=generator(0), n_resamples=999),
 }
 

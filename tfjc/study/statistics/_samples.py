@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import scipy.optimize
+import scipy.special
 import scipy.stats
 from numpy.typing import ArrayLike
 
@@ -195,7 +196,7 @@ def _brown_forsythe(first, second, confidence):
 
 
 def _student(confidence, freedom):
-    return scipy.stats.t.ppf((1.0 + confidence) / 2.0, freedom)
+    return scipy.special.stdtrit(freedom, (1.0 + confidence) / 2.0)
 
 
 def _order_statistics(present, confidence):
