@@ -6,7 +6,7 @@ import sys
 import pytest
 from conftest import ROOT
 
-from tfjc.study import _plan
+from tfjc.study import _plan, _planned
 
 
 def test_arms_times_seeds_in_the_order_that_compares_soonest(tmp_path):
@@ -82,3 +82,136 @@ def test_a_study_is_not_put_among_other_files(tmp_path):
     directory = _plan.StudyDirectory(tmp_path / "new").create()
     directory.begin(study)
     assert directory.create().read() == study
+
+
+FACTORS = {
+    "floor": {"none": [], "1": ["GAN.generator_penalties += [@PathLength()]", "PathLength.weight = 2.0"]},
+    "kappa": {"none": [], "8": ["GAN.generator_penalties += [@OroJaR()]"]},
+}
+
+
+def test_factors_make_the_product_of_their_levels():
+    """Lists grow from what the gin file binds: digits_jc.gin has the clamp. Named arms come last."""
+    study = _plan.define(
+        arms={"wide": ["dcgan.channels = 32"]}, factors=FACTORS, seeds=2, bindings=["digits_jc.gin", "dcgan.n_z = 8"]
+    )
+    clamp, path, oro = "@JacobianClamping()", "@PathLength()", "@OroJaR()"
+    weight, grown = "PathLength.weight = 2.0", "GAN.generator_penalties = [{}]"
+    assert study.arms == {
+        "floor=none,kappa=none": [],
+        "floor=none,kappa=8": [grown.format(f"{clamp}, {oro}")],
+        "floor=1,kappa=none": [weight, grown.format(f"{clamp}, {path}")],
+        "floor=1,kappa=8": [weight, grown.format(f"{clamp}, {path}, {oro}")],
+        "wide": ["dcgan.channels = 32"],
+    }
+
+
+def test_an_arm_of_a_product_is_a_run_like_any_other(tmp_path):
+    study = _plan.define(factors=FACTORS, seeds=1, bindings=["digits.gin", "train_and_evaluate.steps = 9"])
+    directory = _plan.StudyDirectory(tmp_path)
+    assert directory.begin(study) == study == directory.read()
+    run = directory.list_runs(study)[3]
+    assert run.directory.path == tmp_path / "runs" / "floor=1,kappa=8" / "seed_000"
+    assert _plan.command(study, run, [])[5:] == [
+        "--gin_file=digits.gin",
+        "--gin_bindings=PathLength.weight = 2.0",
+        "--gin_bindings=GAN.generator_penalties = [@PathLength(), @OroJaR()]",
+        "--gin_bindings=train_and_evaluate.steps = 9",
+    ]
+
+
+@pytest.mark.parametrize(
+    "one, other, name",
+    [
+        (["dcgan.n_z = 8"], ["dcgan.n_z = 16"], "dcgan.n_z"),
+        (["GAN.d_steps = 1"], ["models.GAN.d_steps = 2"], "GAN.d_steps"),  # one configurable
+        (["a/GAN.d_steps = 1"], ["GAN.loss = 'hinge'\na/GAN.d_steps = 2"], "a/GAN.d_steps"),  # two lines
+        (["rate = 1"], ["rate = 2"], "rate"),  # a macro
+        (["digits_jc.gin"], ["GAN.generator_penalties = [@PathLength()]"], "GAN.generator_penalties"),
+        (["digits_jc.gin"], ["digits_path_length.gin"], "GAN.generator_penalties"),
+    ],
+)
+def test_two_factors_do_not_bind_one_parameter(one, other, name):
+    factors = {"a": {"none": [], "some": one}, "b": {"none": [], "more": other}}
+    with pytest.raises(
+        ValueError, match=rf"two factors bind {name}: a=some and b=more\. .* with {name} \+= \[\.\.\.\]"
+    ):
+        _plan.define(factors=factors, seeds=1, bindings=["digits.gin"])
+
+
+def test_factors_may_bind_different_scopes_and_share_what_a_file_includes():
+    """digits_jc.gin and digits_r1.gin both include digits.gin, which is the base."""
+    factors = {
+        "g": {"jc": ["digits_jc.gin", "a/Adam.beta_1 = 0.1"]},
+        "d": {"r1": ["digits_r1.gin", "b/Adam.beta_1 = 0.2"]},
+    }
+    assert list(_plan.define(factors=factors, seeds=1, bindings=["digits.gin"]).arms) == ["g=jc,d=r1"]
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"factors": {"a": ["x"]}}, r"a factor must be \{level: \[gin files and bindings\]\}, found \['x'\] for 'a'"),
+        ({"factors": {"a=b": {"c": []}}}, "a name must be letters, .*'a=b' in study.factors"),
+        ({"factors": {"a": {"1,2": []}}}, "a name must be letters, .*'1,2' in study.factors"),
+        ({"factors": {"a": {1: []}}}, "a name must be letters, .*found 1 in study.factors"),
+        ({"factors": {"a": {"b": []}}, "bindings": []}, "arm 'a=b' must be a list of gin files and bindings"),
+        (
+            {"arms": {"a": ["dcgan.n_z = 4"]}, "bindings": ["digits.gin", "dcgan.n_z = 8"]},
+            "an arm binds dcgan.n_z, which",
+        ),
+        ({"arms": {"a": ["dcgan.n_z += [4]"]}, "bindings": ["digits.gin", "dcgan.n_z = 8"]}, "an arm binds dcgan.n_z"),
+        ({"arms": {"a": ["x.y += 3"]}}, r"expected one list after \+=, found 'x.y \+= 3'"),
+        ({"arms": {"a": ["x.y += [3]\nx.z = 4"]}}, r"expected one list after \+="),
+        ({"arms": {"a": ["x.y"]}}, "'x.y' cannot be read as gin: Couldn't parse statement"),
+    ],
+)
+def test_mistakes_in_factors_and_bindings_are_named(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        _plan.define(**{"seeds": 1, "bindings": ["digits.gin"], **arguments})
+
+
+DIFFERENCE = {"claim": "c", "outcome": "fid@100", "expected": "less", "difference": ["a", "b"]}
+CROSSED = {"claim": "c", "outcome": "fid", "expected": "less", "factors": {"f": ["0", "1"], "k": ["0", "1"]}}
+DOSE = {"claim": "c", "outcome": "fid", "expected": "less", "dose": "log_scale", "within": "seeds"}
+
+
+def test_planned_claims_are_part_of_a_study(tmp_path):
+    claims = [DIFFERENCE, {**DOSE, "claim": "d", "given": "rank", "arms": ["a"]}]
+    study = _plan.make(arms={"a": ["x.gin"], "b": ["x.gin"]}, seeds=2, claims=claims)
+    assert _plan.StudyDirectory(tmp_path).begin(study) == study == _plan.StudyDirectory(tmp_path).read()
+    assert "claims" not in _plan.make(arms={"a": ["x.gin"]}, seeds=2).as_dict()
+    arms = {f"f={f},k={k}": ["x.gin"] for f in "012" for k in "01"}
+    crossed = {**CROSSED, "factors": {"k": ["0", "1"], "f": ["2", "0"]}, "effect": "f"}
+    _plan.make(arms=arms, seeds=2, claims=[crossed])
+    assert _planned.compared_arms(crossed, list(arms)) == ["f=2,k=0", "f=2,k=1", "f=0,k=0", "f=0,k=1"]
+
+
+@pytest.mark.parametrize(
+    "claims, message",
+    [
+        ({"a": 1}, "study.claims must be a list of dicts"),
+        (
+            [{**DIFFERENCE, "expected": "more"}],
+            "study.claims, 'c': unknown expected 'more'; nearest|unknown expected 'more'",
+        ),
+        ([{**DIFFERENCE, "difference": ["a", "c"]}], "unknown arm 'c'"),
+        ([{**DIFFERENCE, "difference": ["a", "a"]}], "difference must be 2 different arms"),
+        ([{**DIFFERENCE, "difference": "ab"}], "difference must be a list of arms"),
+        ([{**DIFFERENCE, "effect": "f"}], "unknown key 'effect'"),
+        ([{**DIFFERENCE, "dose": "rank"}], "expected one of difference, factors, dose, found difference, dose"),
+        ([{**DIFFERENCE, "outcome": "fid@end"}], "outcome must be NAME or NAME@STEP, found 'fid@end'"),
+        ([{**DIFFERENCE, "outcome": 3}], "outcome must be a string, found 3"),
+        ([{"outcome": "fid", "expected": "less", "difference": ["a", "b"]}], "study.claims, None: it lacks claim"),
+        ([CROSSED], "it lacks effect"),
+        ([{**CROSSED, "effect": "f"}], "unknown arm 'f=0,k=0'"),
+        ([{**CROSSED, "effect": "g"}], "unknown effect 'g'"),
+        ([{**CROSSED, "effect": "f", "factors": {"f": ["0", "1"]}}], "two factors of two levels"),
+        ([{**DOSE, "within": "runs"}], "unknown within 'runs'"),
+        ([{**DOSE, "given": "fid"}], "must be different numbers, found fid, log_scale, fid"),
+        ([DOSE, DOSE], "two claims have the same sentence"),
+    ],
+)
+def test_mistakes_in_claims_are_named(claims, message):
+    with pytest.raises(ValueError, match=message):
+        _plan.make(arms={"a": ["x.gin"], "b": ["x.gin"]}, seeds=2, claims=claims)

@@ -1,6 +1,7 @@
 """The report of a study whose records are known."""
 
 import csv
+import json
 import re
 import sys
 
@@ -12,6 +13,7 @@ from conftest import ROOT
 from matplotlib.figure import Figure
 
 from tfjc.study import _html, _lambdas, _read, _report
+from tfjc.support.run_directory import lock
 
 # (log-condition, score, Fréchet distance, least-sampled class) of ten runs an arm, the paper's number: without clamping
 # five are ill conditioned and score badly, with it none is.
@@ -95,12 +97,44 @@ def test_the_statistics_are_of_runs_with_an_outcome_and_the_others_are_named(tmp
     runs = directory.list_runs(directory.read())
     runs[0].directory.update_run(status="diverged")
     runs[2].directory.update_run(status="running")
-    _report.write(directory, np.random.default_rng(0))
+    runs[4].directory.update_run(status="running")
+    runs[9].failure.write_text(json.dumps({"status": "refused", "why": "no such dataset"}))
+    with lock(runs[4].directory.path):
+        _report.write(directory, np.random.default_rng(0))
     summary = fabricated.numbers(tmp_path)["summaries"]["plain"]["classifier_score"]
-    assert summary["counts"]["finite"] == 4
-    assert summary["mean"] == pytest.approx(np.mean([9.0, 8.8, 8.7, 4.2]))
+    assert summary["counts"]["finite"] == 3
+    assert summary["mean"] == pytest.approx(np.mean([9.0, 8.7, 4.2]))
     page = (tmp_path / "report.html").read_text()
-    assert "Runs without an outcome, left out below: plain/1 (running), plain/4 (waiting)." in page
+    assert fabricated.numbers(tmp_path)["runs"][9]["status"] == "finished"  # an outcome stays one
+    assert "Runs without an outcome, left out below: plain/1 (killed), plain/2 (running), plain/4 (waiting)." in page
+
+
+def test_a_run_that_diverged_before_its_first_evaluation_has_no_value(tmp_path, unrendered):
+    """Its one record is of the untrained network. It counts as a run without a value, and no claim is decided."""
+    directory = fabricated.study(tmp_path, {"plain": PLAIN[:6], "clamped": CLAMPED[:6]})
+    runs = directory.list_runs(directory.read())
+    for run, rows in ((runs[0], 1), (runs[3], 0)):
+        kept = run.directory.read_metrics()[:rows]
+        run.directory.metrics.write_text("".join(json.dumps(row) + "\n" for row in kept))
+        np.savez(run.directory.spectra, steps=[0], average_jacobian=np.ones([1, 5]))
+        run.directory.update_run(status="diverged")
+    _report.write(directory, np.random.default_rng(0))
+    found, numbers = claims(tmp_path), fabricated.numbers(tmp_path)
+    assert numbers["summaries"]["plain"]["classifier_score"]["counts"] == {"finite": 5, "infinite": 0, "missing": 1}
+    raises = found["clamping raises the mean classifier_score (plain → clamped)"]
+    assert (raises["verdict"], raises["found"]) == ("not tested", "1 of 6 runs have no classifier_score (plain)")
+    assert [row["status"] for row in numbers["runs"]].count("diverged") == 2
+    assert np.isnan(numbers["runs"][0]["classifier_score"])
+    assert _read.read(directory, directory.read())[0].spectrum is None
+
+
+def test_a_constant_score_is_not_correlated(tmp_path, unrendered):
+    """Ten collapsed runs, all of score 1."""
+    directory = fabricated.study(tmp_path, {"plain": [(10.0 + k, 1.0, 50.0 + k, 0) for k in range(10)]})
+    _report.write(directory, np.random.default_rng(0))
+    found = claims(tmp_path)["log-condition number correlates with classifier_score"]
+    assert found["verdict"] == "not tested"
+    assert found["found"].endswith("(x and y): plain none (10 runs); y: all values are equal")
 
 
 def test_few_runs_are_not_tested(tmp_path, unrendered):

@@ -8,7 +8,6 @@ import numpy as np
 from tfjc.study import _read, _rules, statistics
 
 _NO_GANS = ("VAE", "Memoriser")  # models that the claims on GANs do not cover
-CONDITIONS = ("median_log_condition", "mean_log_condition", "infinite_latents")
 
 
 class Numbers:
@@ -20,6 +19,7 @@ class Numbers:
       unknown: {arm: why its configuration is unknown} of the other arms.
       condition: name of the log-condition number in claims.
       scores: plain names of all recorded scores.
+      recorded: names of all recorded numbers.
       clusters: {arm: `statistics.Clusters` of its log-condition numbers}.
     """
 
@@ -31,6 +31,7 @@ class Numbers:
         self.configurations = {arm: found for arm, found in known.items() if found is not None}
         self.condition = _read.condition(recorded)
         self.scores = _read.scores(recorded)
+        self.recorded = _read.names(recorded)
         self.clusters = {arm: statistics.two_clusters(self.values(arm, self.condition), rng=rng) for arm in self.arms}
 
     @property
@@ -54,9 +55,12 @@ class Numbers:
         return next((arm for arm in self.unclamped if self.configurations[arm] == rest), None)
 
     def values(self, arm: str, name: str) -> np.ndarray:
-        """A final number of each run of an arm, [N]: conditioning at the last record, other numbers at their last."""
-        taken = "final" if name in CONDITIONS else "last"
-        return np.array([getattr(run, taken)(name) for run in self.arms[arm]])
+        """`Recorded.outcome` of each run of an arm, [N]."""
+        return np.array([run.outcome(name) for run in self.arms[arm]])
+
+    def by_seed(self, arm: str, name: str) -> dict[int, float]:
+        """{seed: `Recorded.outcome`} of the runs of an arm; empty for an arm without an outcome."""
+        return {run.run.seed: run.outcome(name) for run in self.arms.get(arm, ())}
 
     def every(self, name: str) -> np.ndarray:
         """The `values` of all arms."""
@@ -69,7 +73,7 @@ class Numbers:
     def comparison(self, first: str, second: str, name: str) -> dict[str, Any]:
         """{kind: statistic} of the second arm against the first: by order for conditioning, else by means."""
         pair = self.values(first, name), self.values(second, name)
-        if name in CONDITIONS:
+        if name in _read.CONDITIONS:
             return {"superiority": _rules.superiority(*pair)}
         return {"difference": statistics.difference(*pair), "spread_ratio": statistics.spread_ratio(*pair)}
 
@@ -85,8 +89,10 @@ class Numbers:
         return {arm: pair for arm, pair in found.items() if not np.isnan(pair[1]).all()}
 
     def correlation(self, score: str) -> statistics.Pooled:
-        """`statistics.pooled_correlation` of log-condition number and score within the arms of GANs."""
-        return statistics.pooled_correlation(self.pairs_of(score, self.gans).values())
+        """`statistics.pooled_correlation` of log-condition number and score within arms of GANs, which share seeds."""
+        pairs = self.pairs_of(score, self.gans)
+        seeds = [[run.run.seed for run in self.arms[arm]] for arm in pairs]
+        return statistics.pooled_correlation(pairs.values(), seeds=seeds)
 
     def correlations(self, score: str) -> dict[str, statistics.Correlation]:
         """{arm: `statistics.correlation`} of log-condition number and score within each arm of any model."""

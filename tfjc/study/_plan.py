@@ -11,30 +11,36 @@ from typing import Any
 
 import gin
 
+from tfjc.study import _bindings, _planned
 from tfjc.support import checks, gin_files
 from tfjc.support.files import write_text
-from tfjc.support.run_directory import RunDirectory, refuse_foreign
+from tfjc.support.run_directory import RunDirectory, is_locked, refuse_foreign
 
 _MOST_SEEDS = 100_000
+_OUTCOMES = ("finished", "diverged")
+_NAME = r"\w[\w.-]*"
 
 
 @dataclasses.dataclass(frozen=True)
 class Study:
-    """Arms and seeds of a study.
+    """Arms, seeds and planned claims of a study.
 
     Attributes:
       arms: {name: [gin files and bindings]}. The others are compared with the first arm.
       seeds: the seeds of each arm's runs.
-      bindings: gin bindings for all arms.
+      bindings: gin files and bindings for all arms. These files come before those of an arm, these bindings after.
+      claims: the claims that the study plans to test, as in `_planned`.
     """
 
     arms: dict[str, list[str]]
     seeds: tuple[int, ...]
     bindings: tuple[str, ...] = ()
+    claims: tuple[dict[str, Any], ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
-        """The study as JSON data."""
-        return {"arms": self.arms, "seeds": list(self.seeds), "bindings": list(self.bindings)}
+        """The study as JSON data; `claims` only if there are any."""
+        found = {"arms": self.arms, "seeds": list(self.seeds), "bindings": list(self.bindings)}
+        return found | ({"claims": list(self.claims)} if self.claims else {})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,52 +61,103 @@ class Run:
         """The file for the output of its process."""
         return self.directory.path.with_suffix(".log")
 
+    @property
+    def failure(self) -> pathlib.Path:
+        """The file that says why the study gave the run up, if it did: {"status", "why"}."""
+        return self.directory.path.with_suffix(".failure")
+
     def status(self) -> str:
-        """`waiting`, or as in `run.json`: `running` (or killed), `interrupted`, `failed`, `finished`, `diverged`."""
-        return self.directory.read_run().get("status", "waiting")
+        """The state of the run.
+
+        `finished` and `diverged` are outcomes. `interrupted` and `failed` are as in `run.json`. A run that is written
+        down as running is `running` while a process holds its directory, else `killed`. A run that the study gave up
+        may also be `refused`, as configured wrongly. Any other run is `waiting`.
+        """
+        found = self.directory.read_run().get("status", "waiting")
+        if found in _OUTCOMES:
+            return found
+        if self.failure.exists():
+            given_up = json.loads(self.failure.read_text(encoding="utf-8"))["status"]
+            return given_up if given_up == "refused" or found in ("waiting", "running") else found
+        if found == "running" and not is_locked(self.directory.path):
+            return "killed"
+        return found
 
     def is_over(self) -> bool:
         """Whether the run has an outcome: it finished or diverged."""
-        return self.status() in ("finished", "diverged")
+        return self.directory.read_run().get("status") in _OUTCOMES
 
 
 def make(
     arms: Mapping[str, Sequence[str]] | None = None,
     seeds: int | Sequence[int] | None = None,
     bindings: Sequence[str] = (),
+    claims: Sequence[Mapping[str, Any]] = (),
 ) -> Study:
-    """The `Study` of a gin file.
+    """A `Study` from plain data, checked.
 
     Args:
       arms: {name: [gin files and bindings]}. Names become directories; names of gin files end in ".gin".
       seeds: a list of seeds, or their number N for 0 to N − 1.
-      bindings: gin bindings for all arms.
+      bindings: gin files and bindings for all arms.
+      claims: the claims that the study plans to test, as in `_planned`.
 
     Raises:
-      ValueError: there are no arms or seeds, a seed occurs twice, or a name cannot be a directory.
+      ValueError: there are no arms or seeds, a seed occurs twice, a name cannot be a directory, or a claim is wrong.
     """
     if not isinstance(arms, dict) or not arms:
         raise ValueError(f"study.arms must be {{name: [gin files and bindings]}}, found {arms!r}")
+    if not _strings(bindings):
+        raise ValueError(f"study.bindings must be a list of strings, found {bindings!r}")
     for name, parts in arms.items():
-        if not isinstance(name, str) or not re.fullmatch(r"\w[\w.-]*", name):
+        if not isinstance(name, str) or not re.fullmatch(rf"{_NAME}(={_NAME}(,{_NAME}={_NAME})*)?", name):
             raise ValueError(f"an arm's name must be letters, digits, '_', '-' and '.', found {name!r}")
-        if not _strings(parts) or not any(part.endswith(".gin") for part in parts):
+        if not _strings(parts) or not any(part.endswith(".gin") for part in (*parts, *bindings)):
             raise ValueError(f"arm {name!r} must be a list of gin files and bindings, found {parts!r}")
     if not isinstance(seeds, (list, tuple)):
         seeds = range(checks.integer("study.seeds", seeds, minimum=1, maximum=_MOST_SEEDS))
     found = tuple(checks.seed("study.seeds", seed) for seed in seeds)
     if not found or len(set(found)) < len(found):
         raise ValueError(f"study.seeds must be different numbers, found {list(found)}")
-    if not _strings(bindings):
-        raise ValueError(f"study.bindings must be a list of strings, found {bindings!r}")
-    return Study({name: list(parts) for name, parts in arms.items()}, found, tuple(bindings))
+    _planned.check(claims, list(arms))
+    return Study({name: list(parts) for name, parts in arms.items()}, found, tuple(bindings), tuple(map(dict, claims)))
+
+
+def define(
+    arms: Mapping[str, Sequence[str]] | None = None,
+    factors: Mapping[str, Mapping[str, Sequence[str]]] | None = None,
+    seeds: int | Sequence[int] | None = None,
+    bindings: Sequence[str] = (),
+    claims: Sequence[Mapping[str, Any]] = (),
+) -> Study:
+    """The `Study` of a gin file: the combinations of all factors' levels, then the arms that are named.
+
+    Args:
+      arms: as in `make`. A binding may be PARAMETER += [...], which adds to the list that the arm has otherwise.
+      factors: {factor: {level: [gin files and bindings]}}. Their arms are called "FACTOR=LEVEL,FACTOR=LEVEL".
+      seeds, bindings, claims: as in `make`.
+
+    Raises:
+      ValueError: as in `make`; or two factors bind the same parameter, or all arms bind what an arm binds.
+    """
+    factors = factors or {}
+    for name, levels in factors.items():
+        if not isinstance(levels, dict) or not levels or not all(map(_strings, levels.values())):
+            raise ValueError(f"a factor must be {{level: [gin files and bindings]}}, found {levels!r} for {name!r}")
+        for part in (name, *levels):
+            if not isinstance(part, str) or not re.fullmatch(_NAME, part):
+                raise ValueError(f"a name must be letters, digits, '_', '-' and '.', found {part!r} in study.factors")
+    cells = _bindings.product(factors, bindings) if factors else {}
+    study = make({**cells, **(arms or {})}, seeds, bindings, claims)
+    resolved = {name: _bindings.resolve(parts, bindings) for name, parts in study.arms.items()}
+    return dataclasses.replace(study, arms=resolved)
 
 
 def _strings(parts):
     return isinstance(parts, (list, tuple)) and all(isinstance(part, str) for part in parts)
 
 
-_make = gin.external_configurable(make, "study")
+_define = gin.external_configurable(define, "study")
 
 
 def parse(name: str, bindings: Iterable[str] = ()) -> Study:
@@ -109,10 +166,10 @@ def parse(name: str, bindings: Iterable[str] = ()) -> Study:
     gin.clear_config()
     try:
         gin.parse_config_files_and_bindings([str(path)], list(bindings), finalize_config=False)
-        study = _make()
+        study = _define()
     except (OSError, SyntaxError, RuntimeError, TypeError) as error:
         raise ValueError(f"{name}: {error}") from error
-    for part in {part for parts in study.arms.values() for part in parts if part.endswith(".gin")}:
+    for part in {part for parts in (*study.arms.values(), study.bindings) for part in parts if part.endswith(".gin")}:
         gin_files.find(part)
     return study
 
@@ -170,9 +227,9 @@ class StudyDirectory:
 
 def command(study: Study, run: Run, options: Iterable[str]) -> list[str]:
     """The command line that trains a run. `options` are more flags of `tfjc.train`."""
-    parts = [*study.arms[run.arm]]
-    files = [part for part in parts if part.endswith(".gin")]
-    bindings = [*(part for part in parts if not part.endswith(".gin")), *study.bindings]
+    arm = study.arms[run.arm]
+    files = [part for part in (*study.bindings, *arm) if part.endswith(".gin")]
+    bindings = [part for part in (*arm, *study.bindings) if not part.endswith(".gin")]
     return [
         *(sys.executable, "-m", "tfjc.train", f"--workdir={run.directory.path}", f"--seed={run.seed}"),
         *(f"--gin_file={name}" for name in files),

@@ -19,6 +19,8 @@ _PLAIN = (
     *("participation_ratio", "clamped_low", "clamped_high", "sigma_max", "sigma_min"),
 )
 _QUANTILES = ("0.05", "0.5", "0.95")
+CONDITIONS = ("median_log_condition", "mean_log_condition", "infinite_latents")
+_QUOTIENT = "quotient_"  # begins the name of a quantile of Q, as in quotient_0.5
 LOWER_IS_BETTER = ("frechet_distance", "fid", "kid", "kernel_distance", "missing_classes", "kl_to_uniform")
 
 
@@ -43,23 +45,37 @@ class Recorded:
 
     @property
     def has_outcome(self) -> bool:
-        """Whether the run finished or diverged, with records. Only such runs count."""
-        return self.status in ("finished", "diverged") and bool(self.rows)
+        """Whether the run diverged, or finished with records. Only such runs count."""
+        return self.status == "diverged" or (self.status == "finished" and bool(self.rows))
+
+    @property
+    def trained(self) -> list[dict[str, Any]]:
+        """The rows after step 0. The row of step 0 is of an untrained network, and no outcome of a run."""
+        return [row for row in self.rows if row["step"] > 0]
 
     def series(self, name: str) -> tuple[tuple[int, ...], tuple[float, ...]]:
         """(steps, values) of a recorded number."""
-        taken = [(row["step"], row[name]) for row in self.rows if isinstance(row.get(name), (int, float))]
+        taken = [(row["step"], value) for row in self.rows if (value := _value(row, name)) is not None]
         return tuple(step for step, _ in taken), tuple(value for _, value in taken)
 
     def last(self, name: str) -> float:
-        """The newest recorded value of a number, or nan."""
-        values = self.series(name)[1]
-        return float(values[-1]) if values else math.nan
+        """The newest recorded value of a number after step 0, or nan."""
+        return _first(self.trained[::-1], name)
 
     def final(self, name: str) -> float:
-        """The value of a number in the last record, or nan."""
-        value = self.rows[-1].get(name) if self.rows else None
-        return float(value) if isinstance(value, (int, float)) else math.nan
+        """The value of a number in the last record after step 0, or nan."""
+        return _first(self.trained[-1:], name)
+
+    def outcome(self, name: str) -> float:
+        """The value of a number, or nan.
+
+        NAME@STEP is the value at one step. NAME is the value at the end: conditioning at the last record, other numbers
+        at the last record that has them.
+        """
+        name, _, step = name.partition("@")
+        if step:
+            return _first([row for row in self.rows if row["step"] == int(step)], name)
+        return self.final(name) if name in CONDITIONS else self.last(name)
 
     @functools.cached_property
     def configuration(self) -> _configuration.Configuration | None:
@@ -73,23 +89,42 @@ class Recorded:
 
     @functools.cached_property
     def spectrum(self) -> np.ndarray | None:
-        """The newest spectrum of the average Jacobian [n_z]; None if none was recorded."""
-        path = self.run.directory.spectra
-        if not path.exists():
-            return None
-        with np.load(path) as saved:
-            return saved["average_jacobian"][-1]
+        """The newest spectrum of the average Jacobian [n_z]; None if none was recorded after step 0."""
+        saved = self.run.directory.read_spectra()
+        return saved["average_jacobian"][-1] if saved["steps"][-1:].any() else None
 
     def histogram(self) -> list[int] | None:
-        """The newest class histogram, of up to 360 samples; None if none was recorded."""
-        found = [row["class_histogram"] for row in self.rows if "class_histogram" in row]
+        """The newest class histogram, of up to 360 samples; None if none was recorded after step 0."""
+        found = [row["class_histogram"] for row in self.trained if "class_histogram" in row]
         return found[-1] if found else None
 
 
 def read(directory: "StudyDirectory", study: "Study") -> list[Recorded]:
     """The records of every run of a study, in the order of its runs."""
     runs = directory.list_runs(study)
-    return [Recorded(run, run.directory.read_run(), run.directory.read_metrics()) for run in runs]
+    abouts = [{**run.directory.read_run(), "status": run.status()} for run in runs]
+    return [Recorded(run, about, run.directory.read_metrics()) for run, about in zip(runs, abouts, strict=True)]
+
+
+def _value(row, name):
+    """A number of a row, or None. quotient_0.5 is the quantile 0.5 of Q."""
+    value = row.get(name)
+    if name.startswith(_QUOTIENT):
+        value = row.get("quotient_quantiles", {}).get(name.removeprefix(_QUOTIENT))
+    return float(value) if isinstance(value, (int, float)) else None
+
+
+def _first(rows, name):
+    """The number in the first of the rows that has it, or nan."""
+    return next((value for row in rows if (value := _value(row, name)) is not None), math.nan)
+
+
+def names(recorded: Sequence[Recorded]) -> list[str]:
+    """The names of all numbers that any run recorded, in the order of the records; of scores the plain names."""
+    rows = [row for run in recorded for row in run.rows]
+    found = {name: None for row in rows for name in row if "/" not in name and _value(row, name) is not None}
+    quantiles = {f"{_QUOTIENT}{q}": None for row in rows for q in row.get("quotient_quantiles", {})}
+    return [*found, *quantiles]
 
 
 def scores(recorded: Sequence[Recorded]) -> list[str]:
@@ -109,18 +144,14 @@ def results(recorded: Sequence[Recorded]) -> list[dict[str, Any]]:
             "status": run.status,
             "step": run.rows[-1]["step"] if run.rows else 0,
             **{name: run.last(name) for name in names},
-            **{f"quotient_{q}": _quotient(run, q) for q in _QUANTILES},
+            **{f"{_QUOTIENT}{q}": run.last(f"{_QUOTIENT}{q}") for q in _QUANTILES},
         }
         for run in recorded
     ]
 
 
-def _quotient(run, quantile):
-    found = run.rows[-1].get("quotient_quantiles", {}) if run.rows else {}
-    return float(found.get(quantile, math.nan))
-
-
 def condition(recorded: Sequence[Recorded]) -> str:
     """The log-condition number in claims: the median over latents, or the mean if a run lacks the median."""
-    has_median = all("median_log_condition" in run.rows[-1] for run in recorded if run.has_outcome)
+    counted = [run.trained[-1] for run in recorded if run.has_outcome and run.trained]
+    has_median = all("median_log_condition" in row for row in counted)
     return "median_log_condition" if has_median else "mean_log_condition"

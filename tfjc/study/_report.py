@@ -13,7 +13,7 @@ import numpy as np
 from tfjc.study import _claims, _figures, _html, _numbers, _plan, _read
 from tfjc.support.files import replacing, write_text
 
-_STATUSES = ("finished", "diverged", "failed", "interrupted", "running", "waiting")
+_STATUSES = ("finished", "diverged", "refused", "failed", "killed", "interrupted", "running", "waiting")
 _CIRCUMSTANCES = ("tfjc", "commit", "device", "python", "tensorflow", "keras", "numpy")
 BY_ARM = "Final values of every run, with each arm's median (figure 7). Triangles are infinite."
 AGAINST_CONDITIONING = "Final scores against the final log-condition number (section 3). Triangles are infinite."
@@ -88,7 +88,7 @@ def _statistics(numbers):
 
 def _named(numbers):
     """The names of the numbers in the tables: conditioning, scores and time, if any run recorded them."""
-    names = [*_numbers.CONDITIONS, *numbers.scores, "seconds"]
+    names = [*_read.CONDITIONS, *numbers.scores, "seconds"]
     return [name for name in names if not all(map(math.isnan, numbers.every(name)))]
 
 

@@ -139,8 +139,10 @@ def correlation(found: statistics.Pooled, groups: Mapping[str, tuple[np.ndarray,
         f"{arm} {_correlated(group)} ({len(x)} runs)"
         for (arm, (x, _)), group in zip(groups.items(), found.groups, strict=True)
     ]
+    if found.reason:
+        return Finding(f"{name} (x and y): {', '.join(within) or 'no runs'}; {found.reason}", None)
     if found.weight < LEAST["correlation"] - 3:
-        return Finding(f"{name}: {', '.join(within) or 'no runs'}; 6 runs are needed, or Σ (n − 3) = 3", None)
+        return Finding(f"{name}: {', '.join(within)}; 6 runs are needed, or Σ (n − 3) = 3", None)
     how = f", pooled over {', '.join(within)}" if len(groups) > 1 else ""
     text = f"{name}: Spearman {found.spearman:.2f} {interval(found.low, found.high)}{how}"
     return Finding(text, _side(found.low, found.high, 0.0))

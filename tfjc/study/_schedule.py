@@ -1,12 +1,14 @@
 """Brings every run of a study to an outcome."""
 
 import collections
+import json
 import os
 import re
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Protocol
 
 from tfjc.study import _plan
+from tfjc.support.files import write_text
 
 _MISTAKE = 2  # the exit status of a run that is configured wrongly; such a run is not retried
 
@@ -83,7 +85,8 @@ class Schedule:
 
     def _start(self, run):
         self.running.append(run)
-        self._report(f"{'resumes' if run.status() != 'waiting' else 'starts'} {run.name}")
+        run.failure.unlink(missing_ok=True)
+        self._report(f"{'resumes' if run.directory.run.exists() else 'starts'} {run.name}")
         self._executor.start(run, _plan.command(self._study, run, self._options), run.log)
 
     def _end(self, run, status):
@@ -95,6 +98,9 @@ class Schedule:
             self._report(f"failed {run.name} ({_why(run, status)}), to be tried again")
         else:
             self.failed[run] = _why(run, status)
+            kind = "refused" if status == _MISTAKE else "killed" if status < 0 else "failed"
+            run.failure.parent.mkdir(parents=True, exist_ok=True)
+            write_text(run.failure, json.dumps({"status": kind, "why": self.failed[run]}) + "\n")
             self._report(f"failed {run.name} ({self.failed[run]}), given up; see {run.log}")
 
 

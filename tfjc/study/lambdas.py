@@ -36,10 +36,9 @@ def _set():
     best, why = _lambdas.best_runs(runs, score)
     low, high = _lambdas.interval(best, _LOW.value, _HIGH.value)
     for run in runs:
-        q = run.rows[-1]["quotient_quantiles"]
         chosen = "*" if run in best else " "
-        held = f"Q {q[_LOW.value]:.3g} to {q[_HIGH.value]:.3g}"
-        print(f"{chosen} {run.run.name:<24} {score} {run.last(score):<10.4g} {held}")
+        held = " to ".join(f"{run.last(f'quotient_{q}'):.3g}" for q in (_LOW.value, _HIGH.value))
+        print(f"{chosen} {run.run.name:<24} {score} {run.last(score):<10.4g} Q {held}")
     if why:
         print(
             f"the runs do not separate by {score} ({why}): * marks the better half, and the interval is typical of it"

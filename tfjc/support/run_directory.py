@@ -192,6 +192,20 @@ def lock(directory: str | os.PathLike) -> Iterator[None]:
             _note_owner(stream, "")
 
 
+def is_locked(directory: str | os.PathLike) -> bool:
+    """Whether a process may be using a directory: one holds its lock, or the system cannot tell."""
+    try:
+        import fcntl
+
+        with open(pathlib.Path(directory) / ".lock", encoding="utf-8") as stream:
+            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except (ImportError, OSError):  # BlockingIOError where a process holds the lock
+        return True
+    return False
+
+
 def _locks(stream):
     """Whether an open file could be locked within two seconds; a process just killed may still hold the lock."""
     log = logging.getLogger("tfjc").warning
