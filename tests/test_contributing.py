@@ -20,7 +20,7 @@ def module(tmp_path_factory):
     """The page's module as a user would write it outside of tfjc."""
     folder = tmp_path_factory.mktemp("own")
     own = PENALTY.replace("import tensorflow", "import gin\nimport tensorflow").replace(
-        "class Isometry", "@gin.configurable\nclass Isometry"
+        "class UnitQuotient", "@gin.configurable\nclass UnitQuotient"
     )
     (folder / "my_penalties.py").write_text(own)
     with pytest.MonkeyPatch.context() as patch:
@@ -32,7 +32,8 @@ def module(tmp_path_factory):
 def test_a_penalty_of_ones_own_trains_by_gin(module, tmp_path):
     own = tmp_path / "mine.gin"
     own.write_text(
-        f"import {module}\ninclude 'digits.gin'\nGAN.generator_penalties = [@Isometry()]\nIsometry.weight = 10.0\n"
+        f"import {module}\ninclude 'digits.gin'\n"
+        "GAN.generator_penalties = [@UnitQuotient()]\nUnitQuotient.weight = 10.0\n"
     )
     rows = train(tmp_path / "run", gin_file=str(own)).read_metrics()
     assert rows[-1]["step"] == 6
@@ -46,5 +47,5 @@ def test_its_value_is_the_formula(module):
     my_penalties = importlib.import_module(module)
     z, moved = tf.zeros([2, 3]), tf.eye(2, 3)
     x, x_moved = tf.zeros([2, 4, 4, 1]), tf.fill([2, 4, 4, 1], 0.75)  # ‖x − x'‖ = 4·0.75 = 3
-    penalty = my_penalties.Isometry(weight=0.5)
+    penalty = my_penalties.UnitQuotient(weight=0.5)
     np.testing.assert_allclose(penalty(z, moved, x, x_moved), [0.5 * (3 - 1) ** 2] * 2, rtol=1e-6)

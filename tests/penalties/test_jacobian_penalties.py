@@ -14,7 +14,7 @@ A = np.random.default_rng(0).normal(size=(12, 3))  # images [2, 3, 2]: six pixel
 
 
 def linear(a):
-    return lambda z: tf.reshape(z @ tf.constant(a.T, z.dtype), [-1, 2, 3, 2])
+    return lambda z, training=None: tf.reshape(z @ tf.constant(a.T, z.dtype), [-1, 2, 3, 2])
 
 
 def test_path_lengths_of_a_linear_map():
@@ -115,7 +115,7 @@ def test_the_gradient_of_path_length_by_the_generators_weights():
 
     def value():
         penalty.mean.assign(0.7)
-        return tf.reduce_mean(penalty(lambda z: tf.reshape(generate(z), [-1, 2, 3, 2]), z, SEED))
+        return tf.reduce_mean(penalty(lambda z, training: tf.reshape(generate(z), [-1, 2, 3, 2]), z, SEED))
 
     found, expected = derivatives(value, weights)
     assert abs(expected) > 0.1
@@ -158,4 +158,4 @@ def _path_length_and_gradient(layer, traced):
 
 def test_a_generator_without_derivatives_is_named():
     with pytest.raises(ValueError, match="images have no gradient with respect to its latents"):
-        PathLength()(lambda z: tf.cast(z > 0, tf.float32), tf.zeros([2, 3]), SEED)
+        PathLength()(lambda z, training: tf.cast(z > 0, tf.float32), tf.zeros([2, 3]), SEED)

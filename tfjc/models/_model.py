@@ -293,8 +293,10 @@ class GenerativeModel(keras.Model):
         if self.num_classes is None:
             return None
         seed = self._seed(noise.Stream.TRAINING_LABELS, update)
-        draw = functools.partial(tf.random.stateless_uniform, seed=seed, maxval=self.num_classes, dtype=tf.int32)
-        return replicas.rows(draw, [batch_size])
+        return replicas.rows(functools.partial(self._uniform_labels, seed=seed), [batch_size])
+
+    def _uniform_labels(self, shape, seed):
+        return tf.random.stateless_uniform(shape, seed=seed, maxval=self.num_classes, dtype=tf.int32)
 
     def _seed(self, stream, *indices):
         """The seed of this step's draw from a stream; `indices` distinguish several draws."""

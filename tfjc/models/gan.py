@@ -183,7 +183,7 @@ class GAN(GenerativeModel):
         logits, class_logits = self._judge(x)
         loss = tf.reduce_mean(self.adversarial_loss.generator(logits))
         calls = list(zip(self.generator_penalties, arguments, strict=True))
-        added = [tf.reduce_mean(penalty(*found)) for penalty, found in calls]
+        added = [self._penalty(penalty, found) for penalty, found in calls]
         measured = [("generator_loss", loss), *([("generator_penalty", total(added))] if added else [])]
         for penalty, found in calls:
             measured += penalty.measure(*found).items()
@@ -193,17 +193,36 @@ class GAN(GenerativeModel):
             measured.append(("generator_class_loss", class_loss))
         return objective(self.generator, loss, added), measured
 
+    def _penalty(self, penalty, arguments):
+        """The mean of a penalty; of one for every k-th step, k times the mean at these steps and 0 at the others."""
+        every = getattr(penalty, "every", 1)
+        if every == 1:
+            return tf.reduce_mean(penalty(*arguments))
+        taken = lambda: every * tf.reduce_mean(penalty(*arguments))  # noqa: E731
+        return tf.cond(self.step % every == 0, taken, lambda: tf.zeros_like(tf.reduce_mean(arguments[1])))
+
     def _penalised(self, z, labels):
         """(G(z), the arguments of each generator penalty). z and its neighbours pass the generator together."""
         seeds = [self._seed(noise.Stream.GENERATOR_PENALTY, index) for index in range(len(self.generator_penalties))]
         penalties = list(zip(self.generator_penalties, seeds, strict=True))
         moved = [penalty.perturb(z, seed) if _compares(penalty) else [] for penalty, seed in penalties]
         x, *images = one_pass(self.generator, [z, *tf.nest.flatten(moved)], labels)
-        generate = functools.partial(self._generate, labels=labels)
         rows = zip(penalties, moved, tf.nest.pack_sequence_as(moved, images), strict=True)
         return x, [
-            (z, z_p, x, x_p) if _compares(penalty) else (generate, z, seed) for (penalty, seed), z_p, x_p in rows
+            (z, z_p, x, x_p) if _compares(penalty) else (*self._differentiable(index, penalty, z, labels), seed)
+            for index, ((penalty, seed), z_p, x_p) in enumerate(rows)
         ]
+
+    def _differentiable(self, index, penalty, z, labels):
+        """(`generate`, latents) of a penalty that differentiates the generator: new latents where it says how many.
+
+        Every replica draws all of these few latents, so that the penalty does not depend on the number of replicas.
+        """
+        if getattr(penalty, "samples", None) is not None:
+            z = self.prior.sample(penalty.samples, seed=self._seed(noise.Stream.PENALTY_LATENTS, index))
+            seed = self._seed(noise.Stream.PENALTY_LABELS, index)
+            labels = None if labels is None else self._uniform_labels([penalty.samples], seed)
+        return functools.partial(generated, self.generator, labels=labels), z
 
     def _images(self, images):
         """A batch as float32 in [−1, 1]."""
@@ -327,10 +346,10 @@ def one_pass(generator: keras.Model, latents: Sequence[tf.Tensor], labels: tf.Te
     return outputs
 
 
-def generated(generator: keras.Model, z: tf.Tensor, labels: tf.Tensor | None) -> tf.Tensor:
-    """G(z), or G(z, labels), in training mode."""
+def generated(generator: keras.Model, z: tf.Tensor, labels: tf.Tensor | None, training: bool = True) -> tf.Tensor:
+    """G(z), or G(z, labels), in training or inference mode."""
     functional = getattr(generator, "inputs", None)
-    return generator(*([z] if labels is None else [[z, labels]] if functional else [z, labels]), training=True)
+    return generator(*([z] if labels is None else [[z, labels]] if functional else [z, labels]), training=training)
 
 
 def copy(network: keras.Model) -> keras.Model:

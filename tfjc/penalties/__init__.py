@@ -6,25 +6,32 @@ have `measure`, which takes the arguments of the call and returns a dict of scal
 - A `ComparingPenalty` has `perturb(z, seed)` → z' [B, n_z], or a list of several such mini-batches. The generator maps
   z and z' to images x and x' in one pass. The penalty is called with (z, z', x, x') → [B]. Where z' is a list, x' is
   a list too.
-- A `DifferentiatingPenalty` is called with (generate, z, seed) → [B]. `generate` maps latents to images in training
-  mode. The penalty runs the generator in a separate pass.
+- A `DifferentiatingPenalty` is called with (generate, z, seed) → [B]. `generate(z, training=...)` maps latents to
+  images; a Keras model is such a function. The penalty runs the generator in a separate pass. One that has an
+  attribute `samples` gets that many new latents, instead of those of the generator's update.
 
-A penalty that has a state keeps it in `variables`, a list. The model tracks and saves these variables.
+A penalty that has a state keeps it in `variables`, a list. The model tracks and saves these variables. One that has an
+attribute `every` is taken at every `every`-th step, with `every` times its value.
 """
 
 from tfjc.penalties._protocols import ComparingPenalty, CriticPenalty, DifferentiatingPenalty
-from tfjc.penalties.clamping import JacobianClamping, quotient
+from tfjc.penalties.clamping import JacobianClamping, QuotientFloor, quotient
 from tfjc.penalties.critic import R1, GradientPenalty
 from tfjc.penalties.jacobian import OroJaR, PathLength
+from tfjc.penalties.spectrum import ConditionNumber, Isometry, SpectralSpread
 
 __all__ = [
     "R1",
     "ComparingPenalty",
+    "ConditionNumber",
     "CriticPenalty",
     "DifferentiatingPenalty",
     "GradientPenalty",
+    "Isometry",
     "JacobianClamping",
     "OroJaR",
     "PathLength",
+    "QuotientFloor",
+    "SpectralSpread",
     "quotient",
 ]

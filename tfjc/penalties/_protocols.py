@@ -44,14 +44,15 @@ class ComparingPenalty(Protocol):
 
 
 class DifferentiatingPenalty(Protocol):
-    """A penalty on the generator that differentiates the generator."""
+    """A penalty on the generator that differentiates the generator.
 
-    def __call__(self, generate: Callable[[tf.Tensor], tf.Tensor], z: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        """The penalty of each latent, [B]; `generate` maps latents to images in training mode, seed int32[2]."""
+    A penalty with an attribute `samples` gets that many new latents; others get those of the generator's update.
+    """
+
+    def __call__(self, generate: Callable[..., tf.Tensor], z: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        """The penalty of each latent, [B]; `generate(z, training=...)` maps latents to images, seed int32[2]."""
         ...
 
-    def measure(
-        self, generate: Callable[[tf.Tensor], tf.Tensor], z: tf.Tensor, seed: tf.Tensor
-    ) -> dict[str, tf.Tensor]:
+    def measure(self, generate: Callable[..., tf.Tensor], z: tf.Tensor, seed: tf.Tensor) -> dict[str, tf.Tensor]:
         """Scalars to log, by name."""
         ...

@@ -57,3 +57,20 @@ class JacobianClamping:
             "clamped_low": tf.reduce_mean(tf.cast(q < self.lambda_min, tf.float32)),
             "clamped_high": tf.reduce_mean(tf.cast(q > self.lambda_max, tf.float32)),
         }
+
+
+class QuotientFloor(JacobianClamping):
+    """The lower half of Jacobian Clamping: L = (min(Q, λ_min) − λ_min)² (Odena et al. 2018, algorithm 1).
+
+    It holds the scale of the Jacobian up and says nothing of its condition number. λ_max is 1e30.
+
+    Args:
+      lambda_min: the floor under Q, ≥ 0, for images in [−1, 1].
+      epsilon: ε, the length of the step in z, ≥ 1e-6.
+
+    Raises:
+      ValueError: an argument is out of range.
+    """
+
+    def __init__(self, lambda_min: float = 1.0, epsilon: float = 1.0) -> None:
+        super().__init__(lambda_min, 1e30, epsilon)

@@ -42,7 +42,7 @@ class PathLength:
         self.mean = keras.Variable(0.0, dtype="float32", trainable=False, name="mean_path_length")
         self.variables = [self.mean]
 
-    def __call__(self, generate: Callable[[tf.Tensor], tf.Tensor], z: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    def __call__(self, generate: Callable[..., tf.Tensor], z: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """The penalty of each latent, [B]. Updates the running mean."""
         lengths = self.lengths(generate, z, seed)
         before = tf.cast(self.mean, lengths.dtype)
@@ -50,11 +50,11 @@ class PathLength:
         self.mean.assign(tf.stop_gradient(mean))
         return self.weight * tf.square(lengths - mean)
 
-    def lengths(self, generate: Callable[[tf.Tensor], tf.Tensor], z: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    def lengths(self, generate: Callable[..., tf.Tensor], z: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """‖J_zᵀy‖ of each latent, [B], with one y for each latent. H·W is the number of pixels, without channels."""
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(z)
-            x = precision.full(generate(z))
+            x = precision.full(generate(z, training=True))
         seed = noise.seed(seed, noise.Stream.PATH_LENGTH)
         y = replicas.rows(functools.partial(tf.random.stateless_normal, seed=seed, dtype=x.dtype), tf.shape(x))
         y /= math.sqrt(math.prod(x.shape[1:-1]))
@@ -64,9 +64,7 @@ class PathLength:
             raise ValueError("the generator's images have no gradient with respect to its latents")
         return precision.safe_norm(pulled)
 
-    def measure(
-        self, generate: Callable[[tf.Tensor], tf.Tensor], z: tf.Tensor, seed: tf.Tensor
-    ) -> dict[str, tf.Tensor]:
+    def measure(self, generate: Callable[..., tf.Tensor], z: tf.Tensor, seed: tf.Tensor) -> dict[str, tf.Tensor]:
         """The running mean a, as "mean_path_length"."""
         return {"mean_path_length": tf.convert_to_tensor(self.mean)}
 

@@ -50,12 +50,15 @@ class Stream(enum.IntEnum):
     POSTERIOR = 25  # noise of a VAE's posterior sample, folded from the seed given to `VAE.terms`
     POSTERIOR_SEED = 26  # the seed that a VAE's training step gives to `VAE.terms`
     DATA_ORDER = 27  # the permutation of the images in each epoch
+    PENALTY_LATENTS = 28  # z of a generator penalty that takes new latents; the index is its place in the list
+    PENALTY_LABELS = 29  # labels beside PENALTY_LATENTS
 
     # Penalties; each folds its stream into the seed it is given
     CLAMPING = 30  # δ of Jacobian Clamping
     OROJAR = 31  # v of orthogonal Jacobian regularisation
     PATH_LENGTH = 32  # y of path length regularisation
     INTERPOLATION = 33  # α of the gradient penalty
+    ISOMETRY = 34  # v of the isometry penalty
 
     # Weights; the index is the layer
     GENERATOR_WEIGHTS = 40  # initial weights of a generator
