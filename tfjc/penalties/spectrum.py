@@ -32,12 +32,12 @@ class ConditionNumber:
     with Jᵀ are differentiated for each latent. Where the value is repeated, this is the derivative along one of its
     vectors; where σ_min = 0, the penalty is 2 and its gradient is 0.
 
-    With a gain, the weight is controlled: ln weight ← ln weight + gain·clip(mean ln κ(M_z) − target, −1, 1) at each
-    call (integral control). The mean of ln κ over training then tends to the target, where a weight can reach it.
+    With a gain, the weight is controlled: ln w ← ln w + gain·clip(mean ln κ(M_z) − target, −1, 1) at each call (integral
+    control), and w does not fall below `weight`. The mean of ln κ then tends to the target, where a weight can reach it.
 
     Args:
       target: the target of ln κ(M_z), ≥ 0.
-      weight: weight of the penalty, ≥ 0; the first weight where there is a gain.
+      weight: weight of the penalty, ≥ 0; the first and least weight where there is a gain.
       samples: new latents of each call.
       every: the penalty is taken at every `every`-th step, with `every` times the weight.
       gain: gain of the controller, ≥ 0.
@@ -79,7 +79,8 @@ class ConditionNumber:
         if not self.gain:
             return self.weight
         before = tf.convert_to_tensor(self.log_weight)
-        self.log_weight.assign(before + self.gain * tf.clip_by_value(self.measured - self.target, -1.0, 1.0))
+        error = tf.clip_by_value(tf.convert_to_tensor(self.measured) - self.target, -1.0, 1.0)
+        self.log_weight.assign(tf.maximum(before + self.gain * error, math.log(self.weight)))
         return tf.exp(before)
 
     def measure(self, generate: Callable[..., tf.Tensor], z: tf.Tensor, seed: tf.Tensor) -> dict[str, tf.Tensor]:

@@ -32,9 +32,9 @@ from _training_tfjc import Training  # noqa: E402
 
 from tfjc import architectures, evaluators, geometry, penalties  # noqa: E402
 from tfjc.runs import configuration, environment  # noqa: E402
+from tfjc.study import _plan  # noqa: E402
 from tfjc.support import noise, precision  # noqa: E402
 
-ARMS = {"unclamped": ["mnist_dcgan.gin"], "clamped": ["mnist_dcgan_jc.gin"]}
 FULL = {
     "metric": ["dcgan28-64", "wgangp32-128", *(f"dcgan32-{n_z}" for n_z in (128, 16, 32, 64, 256, 512))],
     "latents": 64,
@@ -222,6 +222,7 @@ def _with_seed(gan):
         critic_optimizer=gan.critic_optimizer.variables,
         mean=[variable for tracker in gan._trackers.values() for variable in tracker.variables],
         gan=[gan.step, gan.watch.note, seed],
+        penalty=[variable for penalty in gan.generator_penalties for variable in getattr(penalty, "variables", ())],
     )
     return gan, names
 
@@ -267,14 +268,16 @@ def _of_peers(gan, names):
     return {"peers": found}
 
 
-# ---- Figure 1
+# ---- A study's runs on MNIST
 
 
-def export_mnist(writer, settings, data_dir):
-    """The runs of figure 1: modules to train, measure and score, and everything that depends on a seed."""
-    runs, about = {}, None
-    for arm, files in ARMS.items():
-        configuration.parse(files, settings["bindings"])
+def export_mnist(writer, settings, name, data_dir):
+    """The runs of a study of MNIST: modules to train, measure and score, and everything that depends on a seed."""
+    runs, about, study = {}, None, _plan.parse(name)
+    for arm, parts in study.arms.items():
+        files = [part for part in parts if part.endswith(".gin")]
+        bindings = [part for part in parts if not part.endswith(".gin")]
+        configuration.parse(files, [*bindings, *study.bindings, *settings["bindings"]])
         bound = gin.query_parameter
         data = bound("train_and_evaluate.dataset").scoped_configurable_fn(data_dir=data_dir)
         batch, every = (bound(f"train_and_evaluate.{name}") for name in ("batch_size", "eval_every"))
@@ -289,12 +292,13 @@ def export_mnist(writer, settings, data_dir):
         }
         more = {"case": f"dcgan28-{bound('dcgan.channels')}", "clamped": arm == "clamped", "batch": batch}
         function = functools.partial(many, gan, updates)
-        writer.module(f"mnist/{arm}/many", function, inputs, names, state="mnist/0", updates=updates, **more)
+        writer.state(f"mnist/{arm}", names, [made.generator, made.critic])
+        writer.module(f"mnist/{arm}/many", function, inputs, names, state=f"mnist/{arm}", updates=updates, **more)
         runs[arm] = {"config": configuration.texts(), "bindings": configuration.bindings(), "tensors": gan.watch._names}
         about = about or _measurements(writer, settings, gan, made, names, data)
     writer.arrays["mnist/images"] = images
     writer.manifest["mnist"] = {
-        "arms": ARMS,
+        "study": study.as_dict(),
         "runs": runs,
         "batch": batch,
         "updates": updates,
@@ -390,6 +394,7 @@ def _seeds(writer, settings, data, images, batch, steps):
     about["seeds"] = []
     for seed in range(settings["seeds"]):
         _, made, names = _configured(data, seed)
+        names = {key: named for key, named in names.items() if named[0].split("/")[0] in ("generator", "critic", "gan")}
         writer.state(f"mnist/{seed}", names, [made.generator, made.critic])
         sample = made.prior.sample
         count = next(p for p in writer.manifest["modules"]["mnist/conditioning"]["parameters"])["shape"][0]
@@ -421,7 +426,8 @@ def main():
     parser.add_argument("--parts", nargs="+", choices=("metric", "step", "mnist"), default=("metric", "step", "mnist"))
     parser.add_argument("--data_dir", help="the data directory of tensorflow-datasets, with MNIST")
     parser.add_argument("--small", action="store_true", help="narrow networks and short runs, for a trial on CPUs")
-    parser.add_argument("--seeds", type=int, help="seeds of the runs of figure 1")
+    parser.add_argument("--study", default="figure1.gin", help="of mnist: a gin file of gin/studies, of MNIST")
+    parser.add_argument("--seeds", type=int, help="of mnist: seeds of the runs")
     flags = parser.parse_args()
     settings = dict(SMALL if flags.small else FULL)
     settings["seeds"] = flags.seeds or settings["seeds"]
@@ -431,7 +437,7 @@ def main():
     if "step" in flags.parts:
         export_steps(writer, settings)
     if "mnist" in flags.parts:
-        export_mnist(writer, settings, flags.data_dir)
+        export_mnist(writer, settings, flags.study, flags.data_dir)
     writer.write(small=flags.small)
 
 

@@ -1,16 +1,16 @@
 #!/bin/bash
-# tools/pjrt/gpu.sh [--dry] PART...: measures a bundle on this machine's GPU, the parts metric, step and figure1 in turn.
+# tools/pjrt/gpu.sh [--dry] PART...: measures a bundle on this machine's GPU, the parts metric, step and study in turn.
 #
 # Needs Python with JAX and its CUDA plugin, PyTorch, SciPy, scikit-learn and Pillow; no TensorFlow. --dry is for CPUs, with a small
 # bundle. Each program has its own process and time limit, and writes each measurement as it is made.
 #   BUNDLE   the folder that export.py wrote (.pjrt/full; with --dry .pjrt/small)
 #   OUT      the folder for all results (pjrt-results)
 #   PYTHON   the interpreter (python3)
-#   BUDGET_S seconds for figure1 (380): whole runs only
-#   GRAPHS   what figure1's training puts into CUDA graphs: default, convolution, loop or none; what step found the fastest
+#   BUDGET_S seconds for study (380): whole runs only
+#   GRAPHS   what study's training puts into CUDA graphs: default, convolution, loop or none; what step found the fastest
 #   METRIC_S, STEP_S  seconds for the first program of these parts (80, 100)
 #   NETWORKS names of networks, for metric and step: these alone
-#   PRECISION of figure1's training: tf32, as TensorFlow trains on GPUs, or float32
+#   PRECISION of study's training: tf32, as TensorFlow trains on GPUs, or float32, which a penalty on the spectrum needs
 # Still to be measured on an H100, in this order (docs/results/gpu.md has the rest), from a bundle that is made anew:
 #   NETWORKS="dcgan32-16 dcgan32-32 dcgan32-64 dcgan32-256 dcgan32-512" METRIC_S=120 gpu.sh metric    the sweep over n_z
 #   NETWORKS="dcgan32-128 wgangp32-128" METRIC_S=30 gpu.sh metric                                     PyTorch alone is missing
@@ -24,7 +24,7 @@ if [ "${1:-}" = --dry ]; then
     dry=1
     shift
 fi
-[ $# -gt 0 ] || { echo "gpu.sh: expected parts: metric, step, figure1" >&2; exit 2; }
+[ $# -gt 0 ] || { echo "gpu.sh: expected parts: metric, step, study" >&2; exit 2; }
 BUNDLE=${BUNDLE:-.pjrt/${dry:+small}}
 [ "$BUNDLE" != .pjrt/ ] || BUNDLE=.pjrt/full
 OUT=${OUT:-pjrt-results}
@@ -69,8 +69,8 @@ step() {
     cp "$SCRATCH"/step-dcgan28-*-clamped.npz "$OUT/" 2>/dev/null
 }
 
-figure1() {
-    limited "$((BUDGET_S + 30))" run.py figure1 "$BUNDLE" --output "$OUT/figure1.jsonl" --runs "$SCRATCH/study" --packed "$OUT" \
+study() {
+    limited "$((BUDGET_S + 30))" run.py study "$BUNDLE" --output "$OUT/study.jsonl" --runs "$SCRATCH/study" --packed "$OUT" \
         --budget "$BUDGET_S" --scratch "$SCRATCH" ${GRAPHS:+--graphs "$GRAPHS"} --precision "${PRECISION:-tf32}"
 }
 
@@ -82,7 +82,7 @@ print(platform.python_version(), "jax", jax.__version__, "jaxlib", jaxlib.__vers
       "numpy", numpy.__version__, "cores", len(os.sched_getaffinity(0)))'
     for part in "$@"; do
         case $part in
-            metric | step | figure1) echo "# $part" && "$part" ;;
+            metric | step | study) echo "# $part" && "$part" ;;
             *) echo "gpu.sh: no part is called $part" >&2 ;;
         esac
     done

@@ -1,9 +1,9 @@
-"""Runs a bundle of `export.py` with JAX's PJRT client alone: checks it, times it beside peers, trains figure 1's runs.
+"""Runs a bundle of `export.py` with JAX's PJRT client alone: checks it, times it beside peers, trains a study's runs.
 
 python tools/pjrt/run.py check BUNDLE
 python tools/pjrt/run.py metric BUNDLE --output metric.jsonl
 python tools/pjrt/run.py step BUNDLE --output step.jsonl --scratch FOLDER
-python tools/pjrt/run.py figure1 BUNDLE --output figure1.jsonl --runs FOLDER --budget 400
+python tools/pjrt/run.py study BUNDLE --output study.jsonl --runs FOLDER --budget 400
 
 The programs are tfjc's; JAX loads them and computes nothing else, but for the peers that are named so. Each measurement
 is a line of JSON in the output file as soon as it is made.
@@ -393,20 +393,20 @@ class _Scoped:
             self._training.step(count)
 
 
-# ---- Figure 1
+# ---- A study
 
 
-def figure1(flags):
-    """Trains the runs of figure 1, unclamped and clamped in turn, as many as the budget holds."""
-    import _figure1
+def study(flags):
+    """Trains the runs of the bundle's study, all arms of a seed in turn, as many as the budget holds."""
+    import _study
 
-    _figure1.main(flags, Bundle(flags.bundle), Output(flags.output, part="figure1", device=device()))
+    _study.main(flags, Bundle(flags.bundle), Output(flags.output, part="study", device=device()))
 
 
 def main():
     """Runs the part that the arguments name."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("part", choices=("check", "metric", "step", "graphs", "figure1"))
+    parser.add_argument("part", choices=("check", "metric", "step", "graphs", "study"))
     parser.add_argument("bundle", type=pathlib.Path)
     parser.add_argument("--networks", nargs="+", help="of metric and step: these alone, as the bundle names them")
     parser.add_argument("--output", type=pathlib.Path, help="a file that gets a line of JSON for each measurement")
@@ -414,14 +414,14 @@ def main():
         "--scratch", type=pathlib.Path, default=pathlib.Path("/tmp/tfjc"), help="for the peers' process"
     )
     parser.add_argument("--workers", type=int, default=6, help="modules that are compiled side by side")
-    parser.add_argument("--runs", type=pathlib.Path, help="of figure1: the study's directory")
-    parser.add_argument("--budget", type=float, default=400.0, help="of figure1: seconds in all")
-    parser.add_argument("--precision", choices=("float32", "tf32"), default="tf32", help="of figure1's training")
+    parser.add_argument("--runs", type=pathlib.Path, help="of study: the study's directory")
+    parser.add_argument("--budget", type=float, default=400.0, help="of study: seconds in all")
+    parser.add_argument("--precision", choices=("float32", "tf32"), default="tf32", help="of study's training")
     parser.add_argument(
-        "--graphs", help="of figure1's training: one of `_pjrt.GRAPHS`; what `graphs` found the fastest"
+        "--graphs", help="of study's training: one of `_pjrt.GRAPHS`; what `graphs` found the fastest"
     )
     parser.add_argument(
-        "--packed", type=pathlib.Path, help="of figure1: a folder that gets the finished runs as archives"
+        "--packed", type=pathlib.Path, help="of study: a folder that gets the finished runs as archives"
     )
     flags = parser.parse_args()
     flags.scratch.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Whole runs of figure 1 (Odena et al. 2018) by a bundle's modules, with the records of a run directory."""
+"""Whole runs of a study by a bundle's modules, with the records of a run directory."""
 
 import collections
 import concurrent.futures
@@ -22,7 +22,7 @@ from PIL import Image
 from tfjc.support import files
 from tfjc.support.run_directory import RunDirectory
 
-PACKED = 6  # runs in an archive
+PACKED = 20  # runs in an archive
 SLOW_EVERY = 5000  # steps between kernel distance, precision and recall, which take long; the last step has them too
 
 
@@ -35,7 +35,7 @@ def main(flags, bundle, output):
         trainer = _trainer(bundle, flags, executor, output)
         concurrent.futures.wait(warm)
         took, closing = [], []
-        for entry, arm in ((entry, arm) for entry in about["seeds"] for arm in about["arms"]):
+        for entry, arm in ((entry, arm) for entry in about["seeds"] for arm in about["study"]["arms"]):
             left = flags.budget - (time.perf_counter() - began)
             if took and left < 1.15 * max(took) + trainer.tail:
                 output(stopped=f"{arm}/{entry['seed']}", left=left, longest=max(took))
@@ -83,7 +83,7 @@ class Trainer:
         self.precision, self.tail = flags.precision, 0.05 * flags.budget
         make = functools.partial(Module, bundle)
         training = functools.partial(make, precision=flags.precision, graphs=flags.graphs)
-        tasks = {arm: functools.partial(training, f"mnist/{arm}/many") for arm in self.about["arms"]}
+        tasks = {arm: functools.partial(training, f"mnist/{arm}/many") for arm in self.about["study"]["arms"]}
         tasks |= {name: functools.partial(make, f"mnist/{name}", "float32") for name in ("conditioning", "classify")}
         with concurrent.futures.ThreadPoolExecutor(len(tasks)) as threads:
             futures = {name: threads.submit(task) for name, task in tasks.items()}
@@ -98,7 +98,7 @@ class Trainer:
         """Trains a run to its end; its records are complete when `Run.close` has been called."""
         about, seed = self.about, entry["seed"]
         run = Run(study.directory(arm, seed), self, arm, seed)
-        state = device_state(self.bundle.state(f"mnist/{seed}"))
+        state = device_state({**self.bundle.state(f"mnist/{arm}"), **self.bundle.state(f"mnist/{seed}")})
         state = {name: state[name] for name in self._names(arm, state)}
         latents = [jax.device_put(self.bundle.arrays[f"mnist/{seed}.{name}"]) for name in ("z", "z_perturbed")]
         scored = jax.device_put(self.bundle.value(entry["scored"]))
@@ -248,7 +248,7 @@ class Study:
 
     def __init__(self, path, bundle, packed):
         self.path, self._packed, self._runs = pathlib.Path(path), packed, []
-        self._about = {"arms": bundle.manifest["mnist"]["arms"], "seeds": [], "bindings": []}
+        self._about = {**bundle.manifest["mnist"]["study"], "seeds": []}
 
     def directory(self, arm, seed):
         """The `RunDirectory` of a run, as `tfjc.study` names it."""
