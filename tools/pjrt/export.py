@@ -40,7 +40,7 @@ FULL = {
     "latents": 64,
     "step": {"dcgan28-64": 1, "wgangp32-128-1": 50, "dcgan32-64": 100},
     "bindings": [],
-    "seeds": 16,
+    "seeds": 20,
     "images": 60_000,
     "updates": 100,
 }
@@ -275,9 +275,10 @@ def export_mnist(writer, settings, name, data_dir):
     """The runs of a study of MNIST: modules to train, measure and score, and everything that depends on a seed."""
     runs, about, study = {}, None, _plan.parse(name)
     for arm, parts in study.arms.items():
+        parts = [*study.bindings, *parts]
         files = [part for part in parts if part.endswith(".gin")]
         bindings = [part for part in parts if not part.endswith(".gin")]
-        configuration.parse(files, [*bindings, *study.bindings, *settings["bindings"]])
+        configuration.parse(files, [*bindings, *settings["bindings"]])
         bound = gin.query_parameter
         data = bound("train_and_evaluate.dataset").scoped_configurable_fn(data_dir=data_dir)
         batch, every = (bound(f"train_and_evaluate.{name}") for name in ("batch_size", "eval_every"))

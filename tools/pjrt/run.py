@@ -417,9 +417,7 @@ def main():
     parser.add_argument("--runs", type=pathlib.Path, help="of study: the study's directory")
     parser.add_argument("--budget", type=float, default=400.0, help="of study: seconds in all")
     parser.add_argument("--precision", choices=("float32", "tf32"), default="tf32", help="of study's training")
-    parser.add_argument(
-        "--graphs", help="of study's training: one of `_pjrt.GRAPHS`; what `graphs` found the fastest"
-    )
+    parser.add_argument("--graphs", help="of study's training: one of `_pjrt.GRAPHS`; what `graphs` found the fastest")
     parser.add_argument(
         "--packed", type=pathlib.Path, help="of study: a folder that gets the finished runs as archives"
     )
