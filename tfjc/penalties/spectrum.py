@@ -32,8 +32,8 @@ class ConditionNumber:
     with Jᵀ are differentiated for each latent. Where the value is repeated, this is the derivative along one of its
     vectors; where σ_min = 0, the penalty is 2 and its gradient is 0.
 
-    With a gain, the weight is controlled: ln w ← ln w + gain·clip(mean ln κ(M_z) − target, −1, 1) at each call (integral
-    control), and w does not fall below `weight`. The mean of ln κ then tends to the target, where a weight can reach it.
+    With a gain, the weight w is controlled: ln w ← ln w + gain·clip(mean ln κ(M_z) − target, −1, 1) at each call. This
+    is integral control. w does not fall below `weight`. Where a weight can reach it, ln κ then stays at the target.
 
     Args:
       target: the target of ln κ(M_z), ≥ 0.

@@ -11,12 +11,9 @@
 #   METRIC_S, STEP_S  seconds for the first program of these parts (80, 100)
 #   NETWORKS names of networks, for metric and step: these alone
 #   PRECISION of study's training: tf32, as TensorFlow trains on GPUs, or float32, which a penalty on the spectrum needs
-# Still to be measured on an H100, in this order (docs/results/gpu.md has the rest), from a bundle that is made anew:
-#   NETWORKS="dcgan32-16 dcgan32-32 dcgan32-64 dcgan32-256 dcgan32-512" METRIC_S=120 gpu.sh metric    the sweep over n_z
-#   NETWORKS="dcgan32-128 wgangp32-128" METRIC_S=30 gpu.sh metric                                     PyTorch alone is missing
-#   NETWORKS=dcgan28-64 STEP_S=60 gpu.sh step                                                         TF32
-#   NETWORKS=dcgan32-64 STEP_S=120 gpu.sh step
-#   NETWORKS=wgangp32-128-1 STEP_S=200 gpu.sh step                                                    compiles the longest
+# Still to be measured on an H100 (docs/results/gpu.md has the rest):
+#   NETWORKS="dcgan32-256 dcgan32-128 wgangp32-128" METRIC_S=90 gpu.sh metric
+#   NETWORKS=wgangp32-128-1 STEP_S=1 gpu.sh step                             PyTorch alone is missing
 set -u
 cd "$(dirname "$0")/../.."
 dry=
