@@ -68,7 +68,8 @@ def resolve(parts: Sequence[str], common: Sequence[str]) -> Parts:
     Raises:
       ValueError: a binding cannot be read, what grows is no list, or a binding of all arms would override the arm's.
     """
-    kept, grown = [part for part in parts if not _GROWS.fullmatch(part)], {}
+    kept = [part for part in parts if not _GROWS.fullmatch(part)]
+    grown: dict[str, list] = {}
     for part in parts:
         if found := _GROWS.fullmatch(part):
             read = _read([f"{found[1]} = {found[2]}"])

@@ -54,11 +54,7 @@ class LiveTable:
             table.add_column(column, justify="left" if column == "run" else "right")
         for run in schedule.running:
             step, steps, left = _schedule.progress(run)
-            table.add_row(run.name, f"{step} of {steps or '?'}", _duration(left))
+            table.add_row(run.name, f"{step} of {steps or '?'}", "?" if left is None else _schedule.duration(left))
         parts = {"over": schedule.over, "running": schedule.running, "waiting": schedule.waiting}
         counts = {**{name: len(runs) for name, runs in parts.items()}, "failed": len(schedule.failed)}
         self._live.update(Group(table, ", ".join(f"{count} {name}" for name, count in counts.items())), refresh=True)
-
-
-def _duration(seconds):
-    return "?" if seconds is None else str(datetime.timedelta(seconds=round(seconds)))
