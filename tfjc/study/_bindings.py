@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from gin import config_parser
+import gin
 
 from tfjc.support import gin_files
 
@@ -20,7 +20,7 @@ class _Verbatim(str):
         return str(self)
 
 
-class _Delegate(config_parser.ParserDelegate):
+class _Delegate(gin.config_parser.ParserDelegate):
     def configurable_reference(self, scoped_configurable_name, evaluate):
         return _Verbatim(f"@{scoped_configurable_name}{'()' if evaluate else ''}")
 
@@ -112,10 +112,10 @@ def _read(parts: Iterable[str]) -> dict[str, Any]:
     for part in parts:
         text = gin_files.find(part).read_text(encoding="utf-8") if part.endswith(".gin") else part
         try:
-            for statement in config_parser.ConfigParser(text, _Delegate()):
-                if isinstance(statement, config_parser.IncludeStatement):
+            for statement in gin.config_parser.ConfigParser(text, _Delegate()):
+                if isinstance(statement, gin.config_parser.IncludeStatement):
                     found |= _read([statement.filename])
-                elif isinstance(statement, config_parser.BindingStatement):
+                elif isinstance(statement, gin.config_parser.BindingStatement):
                     scope, selector, name = statement.scope, statement.selector.rpartition(".")[2], statement.arg_name
                     found[f"{scope}/{selector}.{name}".strip("/.")] = statement.value
         except (SyntaxError, ValueError) as error:
