@@ -30,6 +30,8 @@ class Lines:
         """Prints a message with the time."""
         print(f"{datetime.datetime.now():%H:%M:%S} {message}", flush=True)
 
+    announce = report
+
     def show(self, schedule: _schedule.Schedule) -> None:
         """Does nothing: messages report every change."""
 
@@ -43,6 +45,10 @@ class LiveTable:
     def report(self, message: str) -> None:
         """Keeps the newest message for the table's caption."""
         self._message = message
+
+    def announce(self, message: str) -> None:
+        """Prints a message above the table, where it stays."""
+        self._live.console.print(message)
 
     def show(self, schedule: _schedule.Schedule) -> None:
         """Draws the table, at most once a second."""

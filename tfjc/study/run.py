@@ -56,7 +56,7 @@ def _run(study, directory):
         )
         told = _tell_cost(runs, executor, display)
         if not told:
-            display.report(f"{len(runs)} runs; what they cost is told with their first records")
+            display.announce(f"{len(runs)} runs; what they cost is told with their first records")
         try:
             while schedule.advance():
                 display.show(schedule)
@@ -77,7 +77,7 @@ def _tell_cost(runs, executor, display):
     """Reports what the study will cost; returns whether that is known."""
     text = _schedule.cost(runs, executor.jobs)
     if text:
-        display.report(text)
+        display.announce(text)
     return text is not None
 
 
