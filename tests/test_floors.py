@@ -55,9 +55,9 @@ def test_imports_only_from_floors_below(path):
 
 
 def test_only_the_configuration_meets_gin():
-    """And the plan of a study, which must not load what `runs.configuration` does."""
+    """And the plan of a study with its bindings, which must not load what `runs.configuration` does."""
     users = {path.relative_to(ROOT / "tfjc").as_posix() for path in FILES if ("gin", None) in set(imported(path))}
-    assert users == {"runs/configuration.py", "study/_plan.py"}
+    assert users == {"runs/configuration.py", "study/_plan.py", "study/_bindings.py"}
 
 
 LIGHT = [

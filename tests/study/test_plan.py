@@ -148,6 +148,18 @@ def test_factors_may_bind_different_scopes_and_share_what_a_file_includes():
     assert list(_plan.define(factors=factors, seeds=1, bindings=["digits.gin"]).arms) == ["g=jc,d=r1"]
 
 
+def test_files_are_read_with_what_they_include(tmp_path):
+    """A file includes one beside it, and that one of tfjc's own."""
+    (tmp_path / "base.gin").write_text("include 'digits_jc.gin'\nmlp.width = 3\n")
+    (tmp_path / "mine.gin").write_text("include 'base.gin'\n")
+    arms = {"a": [str(tmp_path / "mine.gin"), "GAN.generator_penalties += [@PathLength()]"]}
+    (parts,) = _plan.define(arms=arms, seeds=1).arms.values()
+    assert parts[1] == "GAN.generator_penalties = [@JacobianClamping(), @PathLength()]"
+    (tmp_path / "base.gin").write_text("include 'mine.gin'\n")
+    with pytest.raises(ValueError, match=r"mine\.gin' cannot be read as gin: maximum recursion depth"):
+        _plan.define(arms=arms, seeds=1)
+
+
 @pytest.mark.parametrize(
     "arguments, message",
     [
@@ -163,6 +175,10 @@ def test_factors_may_bind_different_scopes_and_share_what_a_file_includes():
         ({"arms": {"a": ["dcgan.n_z += [4]"]}, "bindings": ["digits.gin", "dcgan.n_z = 8"]}, "an arm binds dcgan.n_z"),
         ({"arms": {"a": ["x.y += 3"]}}, r"expected one list after \+=, found 'x.y \+= 3'"),
         ({"arms": {"a": ["x.y += [3]\nx.z = 4"]}}, r"expected one list after \+="),
+        ({"arms": {"a": ["x.y += [3]"]}, "bindings": ["digits.gin", "x.z += [4]"]}, "only an arm or a level may add"),
+        ({"arms": {"a": ["x.y = %m", "x.y += [3]"]}}, "cannot add to %m"),
+        ({"arms": {"a": ["x.y = [1"]}}, r"'x.y = \[1' cannot be read as gin"),
+        ({"arms": {"a=b": []}, "factors": {"a": {"b": []}}}, "study.arms and study.factors both make the arm 'a=b'"),
         ({"arms": {"a": ["x.y"]}}, "'x.y' cannot be read as gin: Couldn't parse statement"),
     ],
 )

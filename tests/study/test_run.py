@@ -14,7 +14,7 @@ from conftest import ROOT
 from processes import children, is_alive
 
 from tfjc.study import _plan, _schedule
-from tfjc.support.run_directory import RunDirectory
+from tfjc.support.run_directory import RunDirectory, lock
 
 ARMS = "study.arms = {'plain': ['gaussian_ring.gin'], 'wide': ['gaussian_ring.gin', 'mlp.width = 64']}"
 BINDINGS = """study.bindings = [
@@ -78,6 +78,54 @@ def test_a_mistake_is_not_tried_again_and_a_divergence_is_an_outcome(tmp_path):
     assert "diverged b/0, 1 of 4 over" in said
 
 
+def test_a_run_that_was_given_up_says_so(tmp_path):
+    """A refused run leaves nothing in its directory; one killed before its first record neither."""
+    made, _, _ = schedule(tmp_path, {"a/0": [2], "b/0": [-9, -9, -9], "a/1": [1, 1, 1]}, retries=2)
+    assert {run.name: run.status() for run in made.runs} == {
+        "a/0": "refused",
+        "b/0": "killed",
+        "a/1": "failed",
+        "b/1": "finished",
+    }
+    again, started, _ = schedule(tmp_path, {"a/0": ["interrupted", 2], "b/0": ["failed"] * 3})
+    assert started == ["a/0", "b/0", "a/1", "a/0", "b/0", "b/0"]
+    states = {run.name: run.status() for run in again.runs}
+    assert states == {"a/0": "refused", "b/0": "failed", "a/1": "finished", "b/1": "finished"}
+
+
+def test_a_run_is_running_while_a_process_holds_its_directory(tmp_path):
+    run = _plan.Run("a", 0, RunDirectory(tmp_path / "seed_000").create())
+    run.directory.update_run(status="running")
+    assert run.status() == "killed"
+    with lock(run.directory.path):
+        assert run.status() == "running"
+    assert run.status() == "killed"
+
+
+def test_the_cost_of_what_is_left(tmp_path):
+    """Arm a: 100 s and 140 s for 1,000 steps; b: 60 s by a run at step 250 of 1,000; c as the mean of a and b, 90 s.
+
+    Left are a/2 with 120 s, b/0 with 45, b/1 and b/2 with 60, and three of c.
+    """
+    study = _plan.make(arms={arm: ["x.gin"] for arm in "abc"}, seeds=3)
+    runs = {run.name: run for run in _plan.StudyDirectory(tmp_path).list_runs(study)}
+    assert _schedule.cost(list(runs.values()), 2) is None
+    for name, status, step, seconds in (
+        ("a/0", "finished", 1000, 100.0),
+        ("a/1", "diverged", 500, 70.0),
+        ("b/0", "interrupted", 250, 15.0),
+        ("b/1", "running", 0, 4.0),
+    ):
+        directory = runs[name].directory.create()
+        directory.update_run(status=status, bindings={"train_and_evaluate.steps": 1000})
+        directory.append_metrics({"step": step, "seconds": seconds})
+    told = _schedule.cost(list(runs.values()), 2)
+    assert told.startswith(
+        "7 of 9 runs are left, of 1 min 30 s each (measured on 3 of them): 9 min 15 s, or 4 min 38 s "
+    )
+    assert [_schedule.duration(seconds) for seconds in (59.4, 3599.6, 86_400.0)] == ["59 s", "1 h 0 min", "24 h 0 min"]
+
+
 def start_study(workdir, *flags, steps=300):
     """`python -m tfjc.study.run` with two runs at once."""
     command = [sys.executable, ROOT / "tests/study/forked.py", "--gin_file=quick", f"--workdir={workdir}", "--jobs=2"]
@@ -119,6 +167,7 @@ def test_a_study_disturbed_by_kills_ends_as_one_that_was_not(tmp_path):
     printed = quiet.communicate(timeout=240)[0]
     assert quiet.returncode == 0, printed
     assert "2 of 2 runs have an outcome" in printed
+    assert "2 runs; what they cost is told with their first records" in printed and "2 of 2 runs are left" in printed
     workdir, killed = tmp_path / "disturbed", []
     disturbed = start_study(workdir, "--gin_bindings=study.seeds = 1", "--retries=5")
     for _ in range(2):
@@ -134,10 +183,13 @@ def test_a_study_disturbed_by_kills_ends_as_one_that_was_not(tmp_path):
     while any(map(is_alive, running)):  # none goes on without its parent
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    last = start_study(workdir, "--gin_bindings=study.seeds = 1", "--retries=5")
+    last = start_study(workdir, "--gin_bindings=study.seeds = 1", "--retries=5", "--nice=5")
+    assert wait_for(last, lambda: {os.getpriority(os.PRIO_PROCESS, pid) for pid in children(last.pid)}) == {
+        os.getpriority(os.PRIO_PROCESS, 0) + 5
+    }
     printed = last.communicate(timeout=240)[0]
     assert last.returncode == 0, printed
-    assert "resumes" in printed
+    assert "resumes" in printed and re.search(r"of 2 runs are left, of \d+ s each \(measured on 2 of them\)", printed)
     first, second = results(tmp_path / "quiet"), results(workdir)
     assert first == second
     assert [(row["arm"], row["seed"], row["status"]) for row in first] == [

@@ -1,6 +1,6 @@
 """The configuration of runs: the names that gin files may use, parsing, and explained mistakes.
 
-No other module imports gin, except `tfjc.study._plan`.
+No other module imports gin, except `tfjc.study._plan` and `tfjc.study._bindings`.
 """
 
 import contextlib

@@ -1,11 +1,13 @@
 """The gin files and bindings of arms: factors and levels, lists that grow, and bindings that contradict each other."""
 
 import itertools
+import pathlib
 import re
+import tokenize
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from gin import config_parser
+import gin
 
 from tfjc.support import gin_files
 
@@ -20,7 +22,7 @@ class _Verbatim(str):
         return str(self)
 
 
-class _Delegate(config_parser.ParserDelegate):
+class _Delegate(gin.config_parser.ParserDelegate):
     def configurable_reference(self, scoped_configurable_name, evaluate):
         return _Verbatim(f"@{scoped_configurable_name}{'()' if evaluate else ''}")
 
@@ -68,7 +70,8 @@ def resolve(parts: Sequence[str], common: Sequence[str]) -> Parts:
     Raises:
       ValueError: a binding cannot be read, what grows is no list, or a binding of all arms would override the arm's.
     """
-    kept, grown = [part for part in parts if not _GROWS.fullmatch(part)], {}
+    kept = [part for part in parts if not _GROWS.fullmatch(part)]
+    grown: dict[str, list] = {}
     for part in parts:
         if found := _GROWS.fullmatch(part):
             read = _read([f"{found[1]} = {found[2]}"])
@@ -76,6 +79,8 @@ def resolve(parts: Sequence[str], common: Sequence[str]) -> Parts:
             if len(read) > 1 or not isinstance(added, list):
                 raise ValueError(f"expected one list after +=, found {part!r}")
             grown[name] = [*grown.get(name, []), *added]
+    if growing := [part for part in common if _GROWS.fullmatch(part)]:
+        raise ValueError(f"only an arm or a level may add to a list, found {growing[0]!r} in study.bindings")
     shared = _bound(common)
     for name in (*_bound(kept), *grown):
         if name in shared:
@@ -85,7 +90,9 @@ def resolve(parts: Sequence[str], common: Sequence[str]) -> Parts:
 
 
 def _as_list(value):
-    """A bound value as a list; none is the empty list."""
+    """A bound value as a list; none is the empty list. Raises ValueError for a macro, whose value is unknown here."""
+    if isinstance(value, _Verbatim) and value.startswith("%"):
+        raise ValueError(f"cannot add to {value}: add to the list where the macro is bound")
     if value is None:
         return []
     return [*value] if isinstance(value, (list, tuple)) else [value]
@@ -109,14 +116,28 @@ def _read(parts: Iterable[str]) -> dict[str, Any]:
     """{scope/configurable.parameter: value} of gin files, with what they include, and of bindings; later ones count."""
     found: dict[str, Any] = {}
     for part in parts:
-        text = gin_files.find(part).read_text(encoding="utf-8") if part.endswith(".gin") else part
         try:
-            for statement in config_parser.ConfigParser(text, _Delegate()):
-                if isinstance(statement, config_parser.IncludeStatement):
-                    found |= _read([statement.filename])
-                elif isinstance(statement, config_parser.BindingStatement):
-                    scope, selector, name = statement.scope, statement.selector.rpartition(".")[2], statement.arg_name
-                    found[f"{scope}/{selector}.{name}".strip("/.")] = statement.value
-        except (SyntaxError, ValueError) as error:
+            if part.endswith(".gin"):
+                found |= _read_file(gin_files.find(part))
+            else:
+                found |= _parse(part, pathlib.Path())
+        except (SyntaxError, ValueError, OSError, RecursionError, tokenize.TokenError) as error:
             raise ValueError(f"{part!r} cannot be read as gin: {error}") from error
+    return found
+
+
+def _read_file(path):
+    return _parse(path.read_text(encoding="utf-8"), path.parent)
+
+
+def _parse(text, folder):
+    """The bindings in gin's text. Files that it includes are looked for in the `folder`, then among tfjc's own."""
+    found = {}
+    for statement in gin.config_parser.ConfigParser(text, _Delegate()):
+        if isinstance(statement, gin.config_parser.IncludeStatement):
+            beside = folder / statement.filename
+            found |= _read_file(beside if beside.is_file() else gin_files.find(statement.filename))
+        elif isinstance(statement, gin.config_parser.BindingStatement):
+            name = f"{statement.scope}/{statement.selector.rpartition('.')[2]}.{statement.arg_name}"
+            found[name.strip("/.")] = statement.value
     return found

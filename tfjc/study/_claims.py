@@ -254,9 +254,9 @@ _SPREAD = (
     f"above 1, or neither; at least {_rules.LEAST['spread']} runs an arm"
 )
 _CORRELATION = (
-    "interval of Spearman's correlation within arms of GANs, pooled by Fisher's z with weights n − 3: on the side of "
-    f"worse scores, on the other, or neither; at least {_rules.LEAST['correlation']} runs of one arm, or Σ (n − 3) = "
-    f"{_rules.LEAST['correlation'] - 3}"
+    "interval of Spearman's correlation within arms of GANs, pooled by Fisher's z with weights n − 3, and wider where "
+    "arms with the same seeds are alike: on the side of worse scores, on the other, or neither; at least "
+    f"{_rules.LEAST['correlation']} runs of one arm, or Σ (n − 3) = {_rules.LEAST['correlation'] - 3}"
 )
 _RISES = Claim(
     "the log-condition number rises early in training",

@@ -30,6 +30,8 @@ class Lines:
         """Prints a message with the time."""
         print(f"{datetime.datetime.now():%H:%M:%S} {message}", flush=True)
 
+    announce = report
+
     def show(self, schedule: _schedule.Schedule) -> None:
         """Does nothing: messages report every change."""
 
@@ -44,6 +46,10 @@ class LiveTable:
         """Keeps the newest message for the table's caption."""
         self._message = message
 
+    def announce(self, message: str) -> None:
+        """Prints a message above the table, where it stays."""
+        self._live.console.print(message)
+
     def show(self, schedule: _schedule.Schedule) -> None:
         """Draws the table, at most once a second."""
         if time.monotonic() - self._drawn < 1.0:
@@ -54,11 +60,7 @@ class LiveTable:
             table.add_column(column, justify="left" if column == "run" else "right")
         for run in schedule.running:
             step, steps, left = _schedule.progress(run)
-            table.add_row(run.name, f"{step} of {steps or '?'}", _duration(left))
+            table.add_row(run.name, f"{step} of {steps or '?'}", "?" if left is None else _schedule.duration(left))
         parts = {"over": schedule.over, "running": schedule.running, "waiting": schedule.waiting}
         counts = {**{name: len(runs) for name, runs in parts.items()}, "failed": len(schedule.failed)}
         self._live.update(Group(table, ", ".join(f"{count} {name}" for name, count in counts.items())), refresh=True)
-
-
-def _duration(seconds):
-    return "?" if seconds is None else str(datetime.timedelta(seconds=round(seconds)))

@@ -1,17 +1,98 @@
 """The figures of a study, from its records. Each function returns a matplotlib Figure, or None without data."""
 
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 from PIL import Image
 
+from tfjc.study import statistics
 from tfjc.study._read import Recorded
 
 LOGARITHMIC = ("frechet_distance", "fid")
 _AT_THE_EDGE = {"clip_on": False, "in_layout": False}
+
+
+def answer(
+    recorded: Sequence[Recorded], arms: Sequence[str], claims: Sequence[Mapping[str, Any]], measured: Sequence[str]
+) -> Figure | None:
+    """The numbers that planned claims are about: by arm, or against a dose. The main figure of a report.
+
+    By arm, lines join the runs of a seed. Black is the mean with its 95 % interval, or the median where a run is
+    infinite. Without planned claims, the numbers are the first two of `measured`, and the second against the first.
+    """
+    pairs = [(claim.get("dose"), claim["outcome"]) for claim in claims] or [(None, name) for name in measured[:2]]
+    if not claims and len(measured) > 1:
+        pairs.append((measured[0], measured[1]))
+    counted = [run for run in recorded if run.has_outcome]
+    pairs = [
+        pair
+        for pair in sorted(dict.fromkeys(pairs), key=lambda pair: pair[0] is not None)
+        if all(any(not np.isnan(run.outcome(name)) for run in counted) for name in pair if name)
+    ]
+    if not pairs:
+        return None
+    columns = min(3, len(pairs))
+    figure, grid = _grid(-(-len(pairs) // columns), columns, 4.2, max(2.6, 1.2 + 0.3 * len(arms)))
+    for axes in list(grid.flat)[len(pairs) :]:
+        axes.set_axis_off()
+    for index, (axes, (dose, outcome)) in enumerate(zip(grid.flat, pairs, strict=False)):
+        if dose:
+            _draw_dose(axes, counted, arms, dose, outcome)
+        else:
+            _draw_arms(axes, counted, arms, outcome)
+            axes.tick_params(labelleft=index % columns == 0)
+    if pairs[0][0]:  # no panel names the arms
+        grid[0, -1].legend(fontsize=6, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return figure
+
+
+def _draw_arms(axes, recorded, arms, name):
+    """A number of each run, an arm a row, with the runs of a seed joined."""
+    seeds = sorted({run.run.seed for run in recorded})
+    values = {(run.run.arm, run.run.seed): run.outcome(name) for run in recorded}
+    table = np.array([[values.get((arm, seed), np.nan) for arm in arms] for seed in seeds])
+    for row in table:
+        axes.plot(_finite(row), range(len(arms)), color="0.6", linewidth=0.5, alpha=0.7)
+    for position, column in enumerate(table.T):
+        dots = {"color": _colour(position), "alpha": 0.8}
+        axes.plot(_finite(column), np.full(len(column), position), "o", markersize=4, **dots)
+        found = statistics.summary(column)
+        ends = (found.mean, found.low, found.high)
+        centre, low, high = (found.median, found.median_low, found.median_high) if found.counts.infinite else ends
+        if np.isfinite([low, high]).all():
+            axes.hlines(position, low, high, color="black", linewidth=2.0)
+        if np.isfinite(centre):
+            axes.plot([centre], [position], "D", color="black", markersize=5)
+        infinite = np.count_nonzero(np.isposinf(column))
+        options = {"transform": axes.get_yaxis_transform(), **_AT_THE_EDGE}  # x from 0 to 1 across the axes
+        axes.plot(np.full(infinite, 1.0), np.full(infinite, position), ">", markersize=5, **dots, **options)
+    axes.set_yticks(range(len(arms)), arms, fontsize=8)
+    axes.set_ylim(len(arms) - 0.5, -0.5)
+    axes.set_xscale("log" if name.partition("@")[0] in LOGARITHMIC else "linear")
+    axes.set_title(name, fontsize=9)
+
+
+def _draw_dose(axes, recorded, arms, dose, outcome):
+    for position, arm in enumerate(arms):
+        points = [(run.outcome(dose), run.outcome(outcome)) for run in recorded if run.run.arm == arm]
+        _scatter(axes, points, _colour(position), arm)
+    axes.set_xlabel(dose, fontsize=8)
+    axes.set_yscale("log" if outcome.partition("@")[0] in LOGARITHMIC else "linear")
+    axes.set_title(f"{outcome} by {dose}", fontsize=9)
+
+
+def _scatter(axes, points, colour, label):
+    """Points (x, y). Infinite x are triangles at the right edge."""
+    points = np.array(points).reshape(-1, 2)
+    x, y = _finite(points).T
+    axes.plot(x, y, "o", color=colour, markersize=4, alpha=0.8, label=label)
+    infinite = points[np.isposinf(points[:, 0]), 1]
+    options = {"transform": axes.get_yaxis_transform(), **_AT_THE_EDGE}  # x from 0 to 1 across the axes
+    axes.plot(np.full(len(infinite), 1.0), infinite, ">", color=colour, markersize=5, **options)
 
 
 def curves(recorded: Sequence[Recorded], arms: Sequence[str], names: Sequence[str]) -> Figure | None:
@@ -77,7 +158,8 @@ def by_arm(recorded: Sequence[Recorded], arms: Sequence[str], names: Sequence[st
             _mark_infinite(axes, x, values, _colour(position))
             if len(values) and np.isfinite(np.median(values)):
                 axes.hlines(np.median(values), position - 0.25, position + 0.25, color="black")
-        axes.set_xticks(range(len(arms)), arms, fontsize=8)
+        is_crowded = sum(map(len, arms)) > 40
+        axes.set_xticks(range(len(arms)), arms, fontsize=8, rotation=90 if is_crowded else 0)
     return figure
 
 
@@ -91,12 +173,8 @@ def against_conditioning(
     figure, panels = _panels(recorded, names)
     for axes, name in panels:
         for position, arm in enumerate(arms):
-            points = np.array([(run.final(condition), run.last(name)) for run in _of(recorded, arm)]).reshape(-1, 2)
-            x, y = _finite(points).T
-            axes.plot(x, y, "o", color=_colour(position), markersize=4, alpha=0.8, label=arm)
-            infinite = points[np.isposinf(points[:, 0]), 1]
-            options = {"transform": axes.get_yaxis_transform(), **_AT_THE_EDGE}  # x from 0 to 1 across the axes
-            axes.plot(np.full(len(infinite), 1.0), infinite, ">", color=_colour(position), markersize=5, **options)
+            points = [(run.final(condition), run.last(name)) for run in _of(recorded, arm)]
+            _scatter(axes, points, _colour(position), arm)
         axes.set_xlabel(condition.replace("_", " "), fontsize=8)
     if panels:
         panels[0][0].legend(fontsize=7)

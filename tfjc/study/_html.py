@@ -13,6 +13,7 @@ th, td { padding: .25rem .6rem; text-align: right; }
 th { border-bottom: 1px solid #999; } td:first-child, th:first-child, .text td, .text th { text-align: left; }
 tr:nth-child(even) { background: #f6f6f6; } img { max-width: 100%; } .scroll { overflow-x: auto; }
 .supported { color: #17692b; } .contradicted { color: #a01717; } figcaption { font-size: 13px; color: #555; }
+.text td:first-child { min-width: 16rem; } .answer { font-size: 16px; } .answer li { margin: .4rem 0; }
 """
 
 
@@ -33,6 +34,16 @@ def paragraph(text: str) -> str:
     return f"<p>{html.escape(text)}</p>"
 
 
+def sentences(items: Iterable[tuple[str, str, str]]) -> str:
+    """A list of (verdict, claim, numbers), a sentence each."""
+    lines = (
+        f"<li><b{_kind(verdict)}>{html.escape(verdict.capitalize())}:</b> {html.escape(claim.rstrip('.'))} "
+        f"({html.escape(found)}).</li>"
+        for verdict, claim, found in items
+    )
+    return f"<ul class=answer>{''.join(lines)}</ul>"
+
+
 def table(columns: Iterable[object], rows: Iterable[Iterable[object]], *, text: bool = False) -> str:
     """A table. Numbers have four digits. `text` aligns all columns to the left."""
     head = "".join(f"<th>{html.escape(str(column))}</th>" for column in columns)
@@ -42,8 +53,12 @@ def table(columns: Iterable[object], rows: Iterable[Iterable[object]], *, text: 
 
 
 def _cell(value):
-    verdict = value if value in ("supported", "contradicted") else None
-    return f"<td{f' class={verdict}' if verdict else ''}>{html.escape(number(value))}</td>"
+    return f"<td{_kind(value)}>{html.escape(number(value))}</td>"
+
+
+def _kind(value):
+    """The class of a verdict that has a colour, as an attribute."""
+    return f" class={value}" if value in ("supported", "contradicted") else ""
 
 
 def number(value: object) -> str:

@@ -147,8 +147,10 @@ def define(
         for part in (name, *levels):
             if not isinstance(part, str) or not re.fullmatch(_NAME, part):
                 raise ValueError(f"a name must be letters, digits, '_', '-' and '.', found {part!r} in study.factors")
-    cells = _bindings.product(factors, bindings) if factors else {}
-    study = make({**cells, **(arms or {})}, seeds, bindings, claims)
+    cells, arms = _bindings.product(factors, bindings) if factors else {}, arms or {}
+    if twice := sorted(cells.keys() & arms):
+        raise ValueError(f"study.arms and study.factors both make the arm {twice[0]!r}")
+    study = make({**cells, **arms}, seeds, bindings, claims)
     resolved = {name: _bindings.resolve(parts, bindings) for name, parts in study.arms.items()}
     return dataclasses.replace(study, arms=resolved)
 

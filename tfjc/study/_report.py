@@ -7,14 +7,19 @@ import json
 import math
 import pathlib
 from collections.abc import Mapping, Sequence
+from typing import TypeAlias
 
 import numpy as np
 
-from tfjc.study import _claims, _figures, _html, _numbers, _plan, _read
+from tfjc.study import _claims, _figures, _html, _numbers, _plan, _read, _tested
 from tfjc.support.files import replacing, write_text
 
 _STATUSES = ("finished", "diverged", "refused", "failed", "killed", "interrupted", "running", "waiting")
 _CIRCUMSTANCES = ("tfjc", "commit", "device", "python", "tensorflow", "keras", "numpy")
+ANSWER = (
+    "What the claims are about. Dots are runs, and a line joins the runs of a seed. Black is an arm's mean with its "
+    "95 % interval, or its median where a run is infinite. Triangles are infinite."
+)
 BY_ARM = "Final values of every run, with each arm's median (figure 7). Triangles are infinite."
 AGAINST_CONDITIONING = "Final scores against the final log-condition number (section 3). Triangles are infinite."
 _CURVES = (
@@ -26,8 +31,11 @@ _CURVES = (
 )
 
 
-def write(directory: _plan.StudyDirectory, rng: np.random.Generator) -> list[_claims.Claim]:
-    """Writes report.html, results.csv, results.json, and every figure as PNG and SVG; returns the claims.
+Verdicts: TypeAlias = list[_tested.Tested | _claims.Claim]  # the study's own claims, then the paper's
+
+
+def write(directory: _plan.StudyDirectory, rng: np.random.Generator) -> Verdicts:
+    """Writes report.html, results.csv, results.json, and every figure as PNG and SVG; returns the verdicts.
 
     Args:
       directory: of the study.
@@ -40,7 +48,7 @@ def write(directory: _plan.StudyDirectory, rng: np.random.Generator) -> list[_cl
     recorded = _read.read(directory, study)
     if not any(run.rows for run in recorded):
         raise ValueError(f"no run of {directory.path} has recorded anything yet")
-    figures = _draw(recorded, list(study.arms), directory.path)
+    figures = _draw(recorded, study, directory.path)
     return write_tables(directory.path, study, recorded, figures, rng)
 
 
@@ -50,16 +58,18 @@ def write_tables(
     recorded: Sequence[_read.Recorded],
     figures: Mapping[str, tuple[bytes, str]],
     rng: np.random.Generator,
-) -> list[_claims.Claim]:
-    """Writes report.html with figures {name: (PNG, caption)}, results.csv and results.json; returns the claims."""
+) -> Verdicts:
+    """Writes report.html with figures {name: (PNG, caption)}, results.csv and results.json; returns the verdicts."""
     numbers = _numbers.Numbers(recorded, list(study.arms), rng)
+    tested = _tested.decide(study.claims, numbers, list(study.arms))
     claims, rows = _claims.decide(numbers), _read.results(recorded)
     found = _statistics(numbers)
     _write_csv(folder / "results.csv", rows)
-    result = {"study": study.as_dict(), "runs": rows, **found, "claims": [dataclasses.asdict(c) for c in claims]}
+    verdicts = {"planned_claims": [_dict(one) for one in tested]} if tested else {}
+    result = {"study": study.as_dict(), "runs": rows, **found, **verdicts, "claims": [_dict(one) for one in claims]}
     write_text(folder / "results.json", json.dumps(result, indent=1) + "\n")
-    write_text(folder / "report.html", _page(study, recorded, rows, numbers, found, claims, figures))
-    return claims
+    write_text(folder / "report.html", _page(study, recorded, rows, numbers, found, tested, claims, figures))
+    return [*tested, *claims]
 
 
 def _statistics(numbers):
@@ -96,10 +106,11 @@ def _dict(found):
     return dataclasses.asdict(found)
 
 
-def _draw(recorded, arms, folder):
+def _draw(recorded, study, folder):
     """{name: (PNG, caption)} of the figures that have data. Writes each as PNG and SVG."""
-    names, condition = _read.scores(recorded), _read.condition(recorded)
+    arms, names, condition = list(study.arms), _read.scores(recorded), _read.condition(recorded)
     drawn = {
+        "answer": (_figures.answer(recorded, arms, study.claims, [condition, *names]), ANSWER),
         "curves": (
             _figures.curves(recorded, arms, [condition, *_CURVES]),
             "Over training, one colour a run (Odena et al. 2018, figures 1, 5, 6, 12, 13).",
@@ -132,9 +143,14 @@ def _write_csv(path, rows):
         writer.writerows(rows)
 
 
-def _page(study, recorded, rows, numbers, found, claims, figures):
-    """The report as HTML."""
-    parts = [
+def _page(study, recorded, rows, numbers, found, tested, claims, figures):
+    """The report as HTML: the answer, the main figure, then the tables and the other figures."""
+    figures = dict(figures)
+    parts = [_html.heading("What was found"), *_answer(tested, claims)]
+    if "answer" in figures:
+        parts.append(_html.figure(*figures.pop("answer")))
+    parts += [
+        *_planned_claims(tested),
         _html.heading("Claims of the paper"),
         _html.table(
             ["claim", "paper", "this study", "verdict", "rule"],
@@ -154,7 +170,51 @@ def _page(study, recorded, rows, numbers, found, claims, figures):
     for name, (png, caption) in figures.items():
         parts += [_html.heading(name.replace("_", " ")), _html.figure(png, caption)]
     parts += [_html.heading("Every run"), _html.table(list(rows[0]), [list(row.values()) for row in rows])]
-    return _html.page("Study: " + ", ".join(study.arms), parts)
+    several = f"Study of {len(study.arms)} arms and {len(study.seeds)} seeds"
+    return _html.page("Study: " + ", ".join(study.arms) if len(study.arms) <= 4 else several, parts)
+
+
+def _answer(tested, claims):
+    """A sentence for each planned claim, or else for each claim of the paper that was tested."""
+    if tested:
+        yield _html.sentences((one.verdict, one.claim, _numbers_of(one)) for one in tested)
+        return
+    decided = [claim for claim in claims if claim.verdict != _claims.NOT_TESTED]
+    if decided:
+        yield _html.sentences((claim.verdict, claim.claim, claim.found) for claim in decided)
+    without = len(claims) - len(decided)
+    if without:
+        yield _html.paragraph(
+            f"{without} of {len(claims)} claims of the paper are not tested. Their table has the reasons."
+        )
+
+
+def _numbers_of(one):
+    """The numbers of a planned claim as text, with its power if it is not supported."""
+    found = one.found if one.verdict == _claims.NOT_TESTED else f"{one.outcome}: {one.found}"
+    return f"{found}; {one.seeds} seeds {one.power}" if one.power else found
+
+
+def _planned_claims(tested):
+    """The table of the study's own claims, which were planned before its runs."""
+    if not tested:
+        return
+    yield _html.heading("Claims of this study")
+    yield _html.paragraph(
+        "Differences and effects are paired by seed. Intervals are at 95 %, for each claim alone. A claim is decided "
+        f"where its p-value, adjusted by Holm's method over the {len(tested)} claims of this study, is at most 0.05. "
+        f"The power is that of a test at 0.05/{len(tested)}."
+    )
+    columns = {
+        **{"claim": "claim", "outcome": "outcome", "tested": "contrast", "expected": "expected", "seeds": "seeds"},
+        **{"estimate": "estimate", "low": "low", "high": "high", "p": "p_value", "p by Holm": "adjusted"},
+        **{"p of signs": "sign_p", "verdict": "verdict"},
+    }
+    rows = [
+        [*(getattr(one, field) for field in columns.values()), one.power or ("" if one.seeds else one.found)]
+        for one in tested
+    ]
+    yield _html.table([*columns, "power"], rows, text=True)
 
 
 def _what_was_run(study, recorded):

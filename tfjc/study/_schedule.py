@@ -115,7 +115,53 @@ def _why(run, status):
 
 def progress(run: _plan.Run) -> tuple[int, int | None, float | None]:
     """(newest recorded step, total steps or None, seconds left or None) of a run."""
+    step, steps, total = _measured(run)
+    return step, steps, None if total is None or steps is None else total * (1.0 - step / steps)
+
+
+def cost(runs: Sequence[_plan.Run], jobs: int) -> str | None:
+    """What the runs without an outcome will cost, as text; None if no run has records to measure it by.
+
+    A run costs what the runs of its arm cost on average, or those of all arms if its own has no records: the recorded
+    seconds of training and evaluation for each step, times all steps.
+
+    Args:
+      runs: every run of a study.
+      jobs: runs at once.
+    """
+    measured = {run: _measured(run) for run in runs}
+    by_arm: dict[str, list[float]] = {}
+    for run, (_, _, total) in measured.items():
+        if total is not None:
+            by_arm.setdefault(run.arm, []).append(total)
+    if not by_arm:
+        return None
+    means = {arm: sum(totals) / len(totals) for arm, totals in by_arm.items()}
+    overall = sum(means.values()) / len(means)
+    left = {
+        run: means.get(run.arm, overall) * (1.0 - step / steps if steps else 1.0)
+        for run, (step, steps, _) in measured.items()
+        if not run.is_over()
+    }
+    count, seconds = sum(map(len, by_arm.values())), sum(left.values())
+    return (
+        f"{len(left)} of {len(runs)} runs are left, of {duration(overall)} each (measured on {count} of them): "
+        f"{duration(seconds)}, or {duration(seconds / jobs)} with {jobs} at once; starting a run adds some seconds"
+    )
+
+
+def _measured(run):
+    """(newest recorded step, total steps or None, seconds of the whole run or None) of a run, from its records."""
     rows = run.directory.read_metrics()
     step, seconds = (rows[-1]["step"], rows[-1]["seconds"]) if rows else (0, 0.0)
     steps = (run.directory.read_run().get("bindings") or {}).get("train_and_evaluate.steps")
-    return step, steps, seconds / step * (steps - step) if steps and step else None
+    return step, steps, seconds / step * steps if steps and step else None
+
+
+def duration(seconds: float) -> str:
+    """Hours and minutes, or minutes and seconds, as text."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -26,6 +26,7 @@ class Tested:
       seeds: number of seeds that enter.
       estimate, low, high: the effect and its 95 % interval.
       p_value, adjusted: two-sided, alone and by Holm's method over the study's claims.
+      sign_p: of the sign test, which assumes nothing about the size of differences; nan for correlations.
       found: the numbers as text, or the reason for no test.
       power: what the seeds could show with 80 %, at the level of Holm's first step; "" if the claim was decided.
       verdict: supported, not supported, contradicted or not tested.
@@ -41,6 +42,7 @@ class Tested:
     high: float
     p_value: float
     adjusted: float
+    sign_p: float
     found: str
     power: str
     verdict: str
@@ -73,7 +75,7 @@ def _test(claim, numbers, arms, level):
     compared = _planned.compared_arms(claim, arms)
     untested = Tested(
         *(claim["claim"], claim["outcome"], claim["expected"], _planned.contrast(claim), 0),
-        *(math.nan,) * 5,
+        *(math.nan,) * 6,
         *("", "", NOT_TESTED),
     )
     names = [claim[key] for key in ("outcome", "dose", "given") if key in claim]
@@ -124,11 +126,9 @@ def _paired(untested, claim, values, level):
         could = "could not show any difference" if math.isnan(smallest) else "could show one difference"
         power = could if math.isnan(smallest) else f"{could} in {smallest:.0%} of seeds with 80 %"
     infinite = f", {found.counts.infinite} of them infinite" if found.counts.infinite else ""
-    text = (
-        f"{found.kind} {found.centre:+.3g} {_rules.interval(found.low, found.high)}, {seeds} seeds{infinite}, "
-        f"p = {found.p_value:.2g} (sign test {found.sign_p:.2g})"
-    )
-    return _with(untested, seeds, found.centre, found, text, power)
+    interval = _rules.interval(found.low, found.high)
+    text = f"{found.kind} difference {found.centre:+.3g} {interval}, {seeds} seeds{infinite}, p = {found.p_value:.2g}"
+    return dataclasses.replace(_with(untested, seeds, found.centre, found, text, power), sign_p=found.sign_p)
 
 
 def _within_arms(untested, table, arms, level):

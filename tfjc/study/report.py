@@ -13,7 +13,7 @@ _SEED = flags.DEFINE_integer("seed", 0, "Seed of the simulated test for two clus
 
 
 def main(argv: Sequence[str]) -> int:
-    """Writes the report of a study and prints its claims; returns the exit status, 2 for a mistake of the user."""
+    """Writes the report of a study and prints its verdicts; returns the exit status, 2 for a mistake of the user."""
     return commands.status("study.report", _write, argv)
 
 
@@ -21,9 +21,8 @@ def _write():
     if not _WORKDIR.value:
         raise ValueError("--workdir is needed: the directory of a study")
     directory = _plan.StudyDirectory(_WORKDIR.value)
-    claims = _report.write(directory, noise.rng(_SEED.value, noise.Stream.REPORT))
-    for claim in claims:
-        print(f"  {claim.verdict:<13}  {claim.claim}: {claim.found}")
+    for one in _report.write(directory, noise.rng(_SEED.value, noise.Stream.REPORT)):
+        print(f"  {one.verdict:<13}  {one.claim}: {one.found}")
     print(f"written: {directory.path / 'report.html'}, results.csv, results.json and the figures beside it")
 
 

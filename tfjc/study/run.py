@@ -1,5 +1,6 @@
 """Runs a study: `python -m tfjc.study.run --gin_file=gin/studies/quick.gin`."""
 
+import os
 import pathlib
 import sys
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ _RETRIES = flags.DEFINE_integer("retries", 2, "How often a failed run is tried a
 _EXECUTOR = flags.DEFINE_enum("executor", "local", ["local", "ray"], "Processes on this machine, or a Ray cluster.")
 _GPUS = flags.DEFINE_float("gpus_per_run", 0.0, "GPUs that Ray reserves for a run.", lower_bound=0.0)
 _CPUS = flags.DEFINE_float("cpus_per_run", 1.0, "CPU cores that Ray reserves for a run.", lower_bound=0.0)
+_NICE = flags.DEFINE_integer("nice", 0, "Niceness added to that of every run.", lower_bound=0, upper_bound=19)
 _PASSED_ON = {
     name: flags.DEFINE_string(name, None, f"Passed on to every run: {what}.")
     for name, what in {
@@ -52,9 +54,13 @@ def _run(study, directory):
         schedule = _schedule.Schedule(
             study, runs, executor, retries=_RETRIES.value, options=options, report=display.report
         )
+        told = _tell_cost(runs, executor, display)
+        if not told:
+            display.announce(f"{len(runs)} runs; what they cost is told with their first records")
         try:
             while schedule.advance():
                 display.show(schedule)
+                told = told or _tell_cost(runs, executor, display)
         except KeyboardInterrupt:
             display.report("interrupted: runs write their last records")
             executor.interrupt()
@@ -67,9 +73,20 @@ def _run(study, directory):
     return 1 if failed else 0
 
 
+def _tell_cost(runs, executor, display):
+    """Reports what the study will cost; returns whether that is known."""
+    text = _schedule.cost(runs, executor.jobs)
+    if text:
+        display.announce(text)
+    return text is not None
+
+
 def _executor():
     if _EXECUTOR.value == "local":
+        os.nice(_NICE.value)
         return _local.Local(_JOBS.value)
+    if _NICE.value:
+        raise ValueError("--nice is for --executor=local: start the nodes of a Ray cluster with `nice` instead")
     from tfjc.study import _ray
 
     return _ray.Ray(_JOBS.value, gpus=_GPUS.value, cpus=_CPUS.value)

@@ -2,7 +2,7 @@
 
     python tools/experiments/study_from_results.py docs/results/mnist_nobn
 
-Writes results.csv, results.json, report.html and two of the figures again, by the rules as they are. Each run is one
+Writes results.csv, results.json, report.html and three of the figures again, by the rules as they are. Each run is one
 record of its final numbers, so what needs the course of training is not tested. The other figures stay as they are. The
 configuration is that of the arms' gin files as they are now: whoever runs this has to see that it is the same.
 """
@@ -55,6 +55,7 @@ def main(folder):
     runs = [recorded(row, configured[row["arm"]]) for row in rows]
     names, condition = _read.scores(runs), _read.condition(runs)
     drawn = {
+        "answer": (_figures.answer(runs, list(study.arms), study.claims, [condition, *names]), _report.ANSWER),
         "by_arm": (_figures.by_arm(runs, list(study.arms), [condition, *names]), _report.BY_ARM),
         "against_conditioning": (
             _figures.against_conditioning(runs, list(study.arms), condition, names),
@@ -65,8 +66,8 @@ def main(folder):
         figure.savefig(folder / f"{name}.png", dpi=110)
     captions = {**_OLD, **{name: caption for name, (_, caption) in drawn.items()}}
     figures = {name: ((folder / f"{name}.png").read_bytes(), caption) for name, caption in captions.items()}
-    for claim in _report.write_tables(folder, study, runs, figures, noise.rng(0, noise.Stream.REPORT)):
-        print(f"{claim.verdict:<13}  {claim.claim}: {claim.found}")
+    for one in _report.write_tables(folder, study, runs, figures, noise.rng(0, noise.Stream.REPORT)):
+        print(f"{one.verdict:<13}  {one.claim}: {one.found}")
 
 
 if __name__ == "__main__":

@@ -73,6 +73,38 @@ def _correlation(arms):
     return find
 
 
+def _paired_arms(rng, draw, arms, n):
+    """[arms, n]: a part of each run, and a part of N(0, 2²) of the seed, which its runs share."""
+    return draw(rng, [arms, n]) + 2.0 * gaussian(rng, n)
+
+
+def _shared_correlation(rng, draw, n):
+    groups = {str(k): pair for k, pair in enumerate(zip(*(_paired_arms(rng, draw, 3, n) for _ in "xy"), strict=True))}
+    found = statistics.pooled_correlation(groups.values(), seeds=[range(n)] * 3)
+    return _rules.correlation(found, groups, name="x")
+
+
+def _planned(found, centre):
+    """The `Finding` of a planned claim alone, a family of one."""
+    side = None if math.isnan(found.p_value) else int(np.sign(centre)) * (found.p_value <= 0.05)
+    return _rules.Finding("", side)
+
+
+def _paired(rng, draw, n):
+    found = statistics.paired(*_paired_arms(rng, draw, 2, n))
+    return _planned(found, found.centre)
+
+
+def _interaction(rng, draw, n):
+    found = statistics.factorial(*_paired_arms(rng, draw, 4, n)).interaction
+    return _planned(found, found.centre)
+
+
+def _within_seeds(rng, draw, n):
+    found = statistics.mean_correlation(zip(*(_paired_arms(rng, draw, 5, n).T for _ in "xy"), strict=True))
+    return _planned(found, found.spearman)
+
+
 def _clusters(rng, draw, n):
     return _rules.clusters(statistics.two_clusters(draw(rng, n), n_resamples=999, rng=rng), name="x")
 
@@ -93,6 +125,10 @@ RULES = {
     "spread": _spread,
     "correlation, one arm": _correlation(1),
     "correlation within two arms": _correlation(2),
+    "correlation within three arms that share seeds": _shared_correlation,
+    "paired difference": _paired,
+    "interaction of two factors, paired": _interaction,
+    "correlation within seeds, five arms": _within_seeds,
     "two clusters": _clusters,
     "two questions by order": _both,
 }
@@ -130,6 +166,18 @@ def _of_two(function, truth):
     return holds
 
 
+def _paired_interval(rng, draw, n):
+    found = statistics.paired(*_paired_arms(rng, draw, 2, n))
+    return found.low <= 0.0 <= found.high
+
+
+def _within_seeds_interval(rng, draw, n):
+    """Five doses and 0.3·dose + N(0, 1) in each seed; the mean of Spearman's correlation is 0.3956 (10⁷ draws)."""
+    dose = np.arange(5.0)
+    found = statistics.mean_correlation([(dose, 0.3 * dose + draw(rng, 5)) for _ in range(n)])
+    return found.low <= 0.3956 <= found.high
+
+
 def _shifted(rng, draw, n):
     """θ = Φ(1/√2), that of two Gaussians 1 σ apart."""
     found = statistics.superiority(gaussian(rng, n), gaussian(rng, n) + 1.0)
@@ -155,6 +203,9 @@ COVERAGE = {
         (gaussian, log_normal, two_clusters),
     ),
     "Spearman, ρ = 0.86": (_correlated, 5, (gaussian,)),
+    "paired difference (Student)": (_paired_interval, 3, (gaussian, log_normal, two_clusters)),
+    "paired difference (median, sign test)": (_paired_interval, 6, (some_infinite,)),
+    "Spearman within seeds, five arms": (_within_seeds_interval, 3, (gaussian,)),
 }
 
 
