@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from tfjc import architectures, losses, models
-from tfjc.models.gan import one_pass
+from tfjc.models._penalised import one_pass
 from tfjc.penalties import GradientPenalty, JacobianClamping
 from tfjc.support import noise
 from tfjc.support.images import to_images

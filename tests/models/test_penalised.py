@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfjc import architectures, layers, losses, models, penalties
-from tfjc.models.gan import one_pass
+from tfjc import architectures, geometry, layers, losses, models, penalties
+from tfjc.models._penalised import one_pass
 from tfjc.runs.saver import Checkpoints
 from tfjc.support import noise
 
@@ -19,6 +19,7 @@ KINDS = {
         lambda: [penalties.PathLength(50.0)],
         lambda: [penalties.OroJaR(50.0)],
         lambda: [penalties.OroJaR(50.0), penalties.PathLength(), penalties.JacobianClamping(5.0)],
+        lambda: [penalties.ConditionNumber(0.1, 5.0, gain=0.1), penalties.SpectralSpread(), penalties.Isometry()],
     ],
     "critic_penalties": [lambda: [penalties.GradientPenalty()], lambda: [penalties.R1(10.0)]],
 }
@@ -112,6 +113,77 @@ def test_a_class_conditional_generator_is_penalised_at_its_labels():
     assert len(set(drawn)) == 3
     assert float(penalty.mean) == pytest.approx(lengths.mean(), rel=1e-5)
     assert float(logs["generator_penalty"]) == pytest.approx(lengths.var(), rel=1e-4)
+
+
+def test_a_penalty_with_latents_of_its_own_gets_labels_for_them():
+    """M = s²I with s of the label, so n·E tr M²/(E tr M)² − 1 is E s⁴/(E s²)² − 1, the mean over the labels drawn."""
+    model = conditional(generator_penalties=[penalties.Isometry(1.0, samples=64)])
+    logs = model.train_step((tf.zeros([8, 4]), tf.constant(np.arange(8) % 3)))
+    model.step.assign(0)
+    labels = model._uniform_labels([64], model._seed(noise.Stream.PENALTY_LABELS, 0)).numpy()
+    s = np.array([1.0, 2.0, 4.0])[labels]
+    assert len(set(s)) == 3
+    assert float(logs["generator_penalty"]) == pytest.approx(np.mean(s**4) / np.mean(s**2) ** 2 - 1, rel=1e-4)
+
+
+class Seldom:
+    """A penalty of 2 for every third step."""
+
+    every, samples = 3, 1
+
+    def __call__(self, generate, z, seed):
+        return tf.fill(tf.shape(z)[:1], 2.0)
+
+    def measure(self, generate, z, seed):
+        return {}
+
+
+def test_a_penalty_for_every_third_step():
+    """Three times its value at steps 0 and 3, nothing at steps 1 and 2."""
+    model = gan(generator_penalties=[Seldom()])
+    for expected in (6.0, 0.0, 0.0, 6.0):
+        model.reset_metrics()
+        assert float(model.train_step(tf.constant(IMAGES[:8]))["generator_penalty"]) == expected
+
+
+def measured(model, count):
+    z = model.prior.sample(count, seed=model._seed(noise.Stream.PENALTY_LATENTS, 0))
+    return geometry.spectrum(model.generator, z).mean_log_condition
+
+
+def test_what_is_penalised_is_measured_in_inference_mode():
+    """With the moving statistics that the step's own pass has left, its ln κ is that of `spectrum` after the step."""
+    model = gan(True, rates=(0.0, 0.0), generator_penalties=[penalties.ConditionNumber(0.5, samples=8)])
+    logs = model.train_step(tf.constant(IMAGES[:16]))
+    model.step.assign(0)
+    assert float(logs["penalised_log_condition"]) == pytest.approx(measured(model, 8), rel=1e-5)
+
+
+def test_a_step_lowers_what_is_measured():
+    """A small step along the penalty's gradient alone, at the same latents."""
+    nothing = losses.Loss(*[lambda logits: 0.0 * logits] * 3)
+    penalty = penalties.ConditionNumber(0.5, 1.0, samples=8)
+    model = gan(rates=(1e-5, 0.0), loss=nothing, generator_penalties=[penalty])
+    before = measured(model, 8)
+    model.train_step(tf.constant(IMAGES[:16]))
+    model.step.assign(0)
+    assert measured(model, 8) < before - 1e-3
+
+
+@pytest.mark.parametrize("model", [models.VAE, models.Memoriser])
+def test_decoders_and_memorisers_are_penalised(model):
+    """At latents of the prior: other weights than without, and what the penalties log."""
+    found = {}
+    for name, chosen in (("without", []), ("with", [penalties.JacobianClamping(5.0), penalties.ConditionNumber(0.1)])):
+        networks = architectures.dcgan_vae((8, 8, 1), n_z=3, channels=4)
+        options = {} if model is models.VAE else {"pairs": 16}
+        made = model(*networks[:2], generator_penalties=chosen, **options)
+        made.compile(keras.optimizers.SGD(0.01), keras.optimizers.SGD(0.01))
+        history = made.fit(IMAGES, batch_size=16, steps_per_epoch=1, verbose=0).history
+        assert np.isfinite([v[-1] for v in history.values()]).all()
+        assert {"generator_penalty", "quotient", "penalised_log_condition"} <= history.keys() or name == "without"
+        found[name] = [np.array(v) for v in made.generator.variables]
+    assert largest_difference(*found.values()) > 1e-5
 
 
 def test_the_running_mean_of_path_lengths_moves_once_a_step():

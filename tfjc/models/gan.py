@@ -1,6 +1,5 @@
 """A GAN whose generator and critic can be penalised (Odena et al. 2018, algorithm 1)."""
 
-import functools
 import math
 import warnings
 from collections.abc import Sequence
@@ -10,17 +9,17 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfjc import architectures, datasets, geometry, losses, penalties
+from tfjc import architectures, datasets, losses, penalties
 from tfjc.layers import SpectralNormalization
-from tfjc.models._layers import noise_states, normalises, warn_of_second_derivatives
-from tfjc.models._model import Batch, GenerativeModel, Measured, check_network, images_of, labels_of, objective, total
+from tfjc.models._model import Batch, Measured, check_network, images_of, labels_of, objective, total
+from tfjc.models._penalised import GeneratorPenalty, PenalisedModel, checked, generated
 from tfjc.support import checks, noise, precision
 from tfjc.support.images import dequantised, to_images
 
 _CLASS_WEIGHTS = (1.0, 0.1)  # as in improved_wgan_training's gan_cifar_resnet.py
 
 
-class GAN(GenerativeModel):
+class GAN(PenalisedModel):
     """A generator and a critic trained against each other, with penalties on both.
 
     A training step takes [d_steps · batch, ...] real images. It makes d_steps critic updates and one generator update.
@@ -59,7 +58,7 @@ class GAN(GenerativeModel):
         critic: keras.Model,
         *,
         loss: str | losses.Loss = "non_saturating",
-        generator_penalties: Sequence[penalties.ComparingPenalty | penalties.DifferentiatingPenalty] = (),
+        generator_penalties: Sequence[GeneratorPenalty] = (),
         critic_penalties: Sequence[penalties.CriticPenalty] = (),
         d_steps: int = 1,
         num_classes: int | None = None,
@@ -72,13 +71,10 @@ class GAN(GenerativeModel):
         name: str = "gan",
     ) -> None:
         check_network("critic", critic)
-        super().__init__(generator, critic, num_classes=num_classes, prior=prior, seed=seed, name=name)
+        options: dict[str, Any] = {"num_classes": num_classes, "prior": prior, "seed": seed, "name": name}
+        super().__init__(generator, critic, generator_penalties=generator_penalties, **options)
         self.adversarial_loss = losses.get(loss)
-        self.generator_penalties = _penalties("generator_penalties", generator_penalties, of_generator=True)
-        self.critic_penalties = _penalties("critic_penalties", critic_penalties, of_generator=False)
-        remembered = [v for p in self.generator_penalties for v in getattr(p, "variables", ())]
-        for index, variable in enumerate(remembered):  # checkpoints do not save a list of Keras variables
-            setattr(self, f"remembered_{index}", variable)
+        self.critic_penalties = checked("critic_penalties", critic_penalties, of_generator=False)
         self.d_steps = self.images_per_sample = checks.integer("d_steps", d_steps, minimum=1)
         self.generator_batch = checks.integer("generator_batch", generator_batch, minimum=1)
         checks.fits(f"generator_batch = {generator_batch}", 4 * self.generator_batch * math.prod(self.image_shape))
@@ -86,8 +82,6 @@ class GAN(GenerativeModel):
         self.class_weights = self._check_critic(class_weights)
         self.ema_decay = None if ema_decay is None else checks.real("ema_decay", ema_decay, minimum=0.0, below=1.0)
         self.averaged_generator = None if ema_decay is None else copy(generator)
-        self._check_generator()
-        warn_of_second_derivatives(self._differentiated_twice())
         self._ready(self._logged())
 
     @property
@@ -182,47 +176,13 @@ class GAN(GenerativeModel):
         x, arguments = self._penalised(z, labels)
         logits, class_logits = self._judge(x)
         loss = tf.reduce_mean(self.adversarial_loss.generator(logits))
-        calls = list(zip(self.generator_penalties, arguments, strict=True))
-        added = [self._penalty(penalty, found) for penalty, found in calls]
-        measured = [("generator_loss", loss), *([("generator_penalty", total(added))] if added else [])]
-        for penalty, found in calls:
-            measured += penalty.measure(*found).items()
+        added, of_penalties = self._added(arguments)
+        measured = [("generator_loss", loss), *of_penalties]
         if labels is not None:
             class_loss = _cross_entropy(labels, class_logits)
             added.append(self.class_weights[1] * class_loss)
             measured.append(("generator_class_loss", class_loss))
         return objective(self.generator, loss, added), measured
-
-    def _penalty(self, penalty, arguments):
-        """The mean of a penalty; of one for every k-th step, k times the mean at these steps and 0 at the others."""
-        every = getattr(penalty, "every", 1)
-        if every == 1:
-            return tf.reduce_mean(penalty(*arguments))
-        taken = lambda: every * tf.reduce_mean(penalty(*arguments))  # noqa: E731
-        return tf.cond(self.step % every == 0, taken, lambda: tf.zeros_like(tf.reduce_mean(arguments[1])))
-
-    def _penalised(self, z, labels):
-        """(G(z), the arguments of each generator penalty). z and its neighbours pass the generator together."""
-        seeds = [self._seed(noise.Stream.GENERATOR_PENALTY, index) for index in range(len(self.generator_penalties))]
-        penalties = list(zip(self.generator_penalties, seeds, strict=True))
-        moved = [penalty.perturb(z, seed) if _compares(penalty) else [] for penalty, seed in penalties]
-        x, *images = one_pass(self.generator, [z, *tf.nest.flatten(moved)], labels)
-        rows = zip(penalties, moved, tf.nest.pack_sequence_as(moved, images), strict=True)
-        return x, [
-            (z, z_p, x, x_p) if _compares(penalty) else (*self._differentiable(index, penalty, z, labels), seed)
-            for index, ((penalty, seed), z_p, x_p) in enumerate(rows)
-        ]
-
-    def _differentiable(self, index, penalty, z, labels):
-        """(`generate`, latents) of a penalty that differentiates the generator: new latents where it says how many.
-
-        Every replica draws all of these few latents, so that the penalty does not depend on the number of replicas.
-        """
-        if getattr(penalty, "samples", None) is not None:
-            z = self.prior.sample(penalty.samples, seed=self._seed(noise.Stream.PENALTY_LATENTS, index))
-            seed = self._seed(noise.Stream.PENALTY_LABELS, index)
-            labels = None if labels is None else self._uniform_labels([penalty.samples], seed)
-        return functools.partial(generated, self.generator, labels=labels), z
 
     def _images(self, images):
         """A batch as float32 in [−1, 1]."""
@@ -248,17 +208,9 @@ class GAN(GenerativeModel):
         return self._judge(images)[0]
 
     def _logged(self):
-        """The names of all logged scalars."""
-        z, x = self._examples()
-        seed = noise.seed(0, noise.Stream.EXAMPLES, 1)
-        measured = [
-            name
-            for p in self.generator_penalties
-            for name in p.measure(*((z, z + 1.0, x, x) if _compares(p) else (self._infer, z, seed)))
-        ]
-        names = ["critic_loss", "generator_loss", *["generator_penalty"] * bool(self.generator_penalties)]
-        names += ["critic_penalty"] * bool(self.critic_penalties)
-        return [*names, *measured, *["critic_class_loss", "generator_class_loss"] * (self.class_weights is not None)]
+        """The names of the logged scalars, without those of the generator's penalties."""
+        names = ["critic_loss", "generator_loss", *["critic_penalty"] * bool(self.critic_penalties)]
+        return [*names, *["critic_class_loss", "generator_class_loss"] * (self.class_weights is not None)]
 
     def _check_critic(self, class_weights):
         """Builds the critic by one call; returns the weights of the class losses, or None without classes."""
@@ -286,70 +238,7 @@ class GAN(GenerativeModel):
         return _pair_of_weights(_CLASS_WEIGHTS if class_weights is None else class_weights)
 
     def _differentiated_twice(self):
-        """The networks whose gradient a penalty differentiates."""
-        of_generator = any(not _compares(penalty) for penalty in self.generator_penalties)
-        return [*[self.generator] * of_generator, *[self.critic] * bool(self.critic_penalties)]
-
-    def _check_generator(self):
-        """Raises ValueError where a penalty compares images and the generator's noise cannot be repeated.
-
-        Warns where z and z' cannot share both their noise and their batch normalisation, as in the paper.
-        """
-        compared = any(map(_compares, self.generator_penalties))
-        if compared and self.replicas == 1 and not self._repeats():
-            raise ValueError(
-                "the generator draws noise that cannot be repeated (tf.random.normal or the like): z and z' would get "
-                "different noise, and a penalty that compares their images would measure the noise; draw it by "
-                "keras.random with a keras.random.SeedGenerator"
-            )
-        if compared and noise_states(self.generator) and normalises(self.generator):
-            warnings.warn(
-                "the generator has both batch normalisation and noise of its own (dropout): z and z' get the same "
-                "noise but are normalised separately, which lowers the quotients",
-                stacklevel=4,
-            )
-
-    def _repeats(self):
-        """Whether equal latents give equal images in one `one_pass`, so that the generator's noise can be repeated."""
-        z, labels = self._examples()[0], None if self.num_classes is None else tf.constant([0, self.num_classes - 1])
-        before = [(variable, variable.numpy()) for variable in self.generator.non_trainable_variables]
-        first, second = (precision.full(x) for x in one_pass(self.generator, [z, z], labels))
-        for variable, value in before:  # moving statistics and states of seeds
-            variable.assign(value)
-        apart, size = (tf.norm(tf.reshape(x, [-1])).numpy() for x in (first - second, first))
-        least = max(1e-3, 4.0 * geometry.inspect(self.generator, z, labels).epsilon)
-        return not apart > least * size  # values that are not finite do not count as noise
-
-
-def one_pass(generator: keras.Model, latents: Sequence[tf.Tensor], labels: tf.Tensor | None = None) -> list[tf.Tensor]:
-    """[G(z) for z in latents] from one training-mode pass over all mini-batches together.
-
-    Batch normalisation then sees one batch (Odena et al. 2018, section 4: two mini-batches at a time). A generator
-    that draws its own noise (dropout) runs once for each mini-batch instead, from the same state of its seeds. The
-    difference of two outputs then measures the step in z and not the noise.
-
-    Args:
-      generator: Keras model z → images, or (z, labels) → images.
-      latents: mini-batches [B, n_z].
-      labels: labels [B], the same for each mini-batch, or None.
-    """
-    states = noise_states(generator)
-    if not states or len(latents) == 1:
-        repeated = None if labels is None else tf.concat([labels] * len(latents), axis=0)
-        return tf.split(generated(generator, tf.concat(latents, axis=0), repeated), len(latents))
-    before = [tf.identity(state.value) for state in states]
-    outputs = []
-    for z in latents:
-        for state, value in zip(states, before, strict=True):
-            state.assign(value)
-        outputs.append(generated(generator, z, labels))
-    return outputs
-
-
-def generated(generator: keras.Model, z: tf.Tensor, labels: tf.Tensor | None, training: bool = True) -> tf.Tensor:
-    """G(z), or G(z, labels), in training or inference mode."""
-    functional = getattr(generator, "inputs", None)
-    return generator(*([z] if labels is None else [[z, labels]] if functional else [z, labels]), training=training)
+        return [*super()._differentiated_twice(), *[self.critic] * bool(self.critic_penalties)]
 
 
 def copy(network: keras.Model) -> keras.Model:
@@ -376,18 +265,3 @@ def _pair_of_weights(weights):
     if not isinstance(weights, (tuple, list)) or len(weights) != 2:
         raise ValueError(f"class_weights must be a pair, the critic's and the generator's, found {weights!r}")
     return tuple(checks.real("class_weights", weight, minimum=0.0) for weight in weights)
-
-
-def _compares(penalty):
-    """Whether a generator penalty compares images of neighbouring latents; the others differentiate the generator."""
-    return hasattr(penalty, "perturb")
-
-
-def _penalties(name, penalties, of_generator):
-    """`penalties` as a tuple. A generator penalty has `measure`, a critic penalty does not."""
-    penalties = tuple(penalties) if isinstance(penalties, (list, tuple)) else (penalties,)
-    for penalty in penalties:
-        if isinstance(penalty, type) or not callable(penalty) or hasattr(penalty, "measure") != of_generator:
-            example = "JacobianClamping()" if of_generator else "GradientPenalty()"
-            raise ValueError(f"{name} must be penalty objects such as {example}, found {penalty!r}")
-    return penalties

@@ -1,6 +1,7 @@
 """A generator that memorises pairs of latents and images (Odena et al. 2018, appendix B.1)."""
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -9,12 +10,13 @@ import tensorflow as tf
 from numpy.typing import ArrayLike
 
 from tfjc import architectures, datasets
-from tfjc.models._model import Batch, GenerativeModel, images_of, labels_of, objective
+from tfjc.models._model import Batch, images_of, labels_of, objective
+from tfjc.models._penalised import GeneratorPenalty, PenalisedModel
 from tfjc.support import checks, noise, precision
 from tfjc.support.images import to_images
 
 
-class Memoriser(GenerativeModel):
+class Memoriser(PenalisedModel):
     """A generator trained to map fixed latents to fixed images by ‖G(z) − x‖²; half of them are copies of one image.
 
     It has no critic and no adversarial loss. It is the paper's example of a generator that is well conditioned although
@@ -24,6 +26,7 @@ class Memoriser(GenerativeModel):
       generator: Keras model z [B, n_z] → images in [−1, 1].
       critic: ignored; accepted so that every architecture fits.
       pairs: the number of pairs, at least 2 (10,000 in the paper).
+      generator_penalties: penalties at latents of the prior; the mean of each is added to the loss.
       prior: distribution over latents [n_z] (`architectures.Prior`); by default N(0, I) of the generator's input size.
       seed: seed of the pairs and their order.
 
@@ -37,11 +40,13 @@ class Memoriser(GenerativeModel):
         critic: keras.Model | None = None,
         *,
         pairs: int = 10_000,
+        generator_penalties: Sequence[GeneratorPenalty] = (),
         prior: architectures.Prior | None = None,
         seed: int = 0,
         name: str = "memoriser",
     ) -> None:
-        super().__init__(generator, prior=prior, seed=seed, name=name)
+        options: dict[str, Any] = {"prior": prior, "seed": seed, "name": name}
+        super().__init__(generator, generator_penalties=generator_penalties, **options)
         self.pairs = checks.integer("pairs", pairs, minimum=2)
         self._ready(["generator_loss"])
 
@@ -111,8 +116,9 @@ class Memoriser(GenerativeModel):
                 x = precision.full(self.generator(z, training=True))
                 missed = x - tf.cast(images, x.dtype)
                 loss = tf.reduce_mean(tf.reduce_sum(tf.square(missed), axis=list(range(1, missed.shape.rank))))
-                minimised = self.generator_optimizer.scale_loss(objective(self.generator, loss, []))
-            self._track([("generator_loss", loss)])
+                added, of_penalties = self._added_at_prior(tf.shape(images)[0])
+                minimised = self.generator_optimizer.scale_loss(objective(self.generator, loss, added))
+            self._track([("generator_loss", loss), *of_penalties])
             self._descend(tape, minimised, self.generator, self.generator_optimizer)
             self.step.assign_add(1)
         return self._results()

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import keras
 import tensorflow as tf
 
 from tfjc import architectures
-from tfjc.models._model import Batch, GenerativeModel, images_of, objective
+from tfjc.models._model import Batch, images_of, objective
+from tfjc.models._penalised import GeneratorPenalty, PenalisedModel
 from tfjc.support import checks, noise, precision, replicas
 from tfjc.support.images import to_images
 
@@ -20,7 +22,7 @@ LIKELIHOODS = ("bernoulli", "gaussian")
 _LEAST = 1e-6  # the least probability of a pixel and of its complement: in float32 tanh is ±1 from 9 on
 
 
-class VAE(GenerativeModel):
+class VAE(PenalisedModel):
     """A decoder G and an encoder that maximise ELBO = E_q ln p(x|z) − β·KL(q(z|x) ‖ p(z)) (Kingma and Welling 2014).
 
     The encoder's outputs define q(z|x) = N(mean, diag exp(log-variance)), of which one sample is drawn for each image.
@@ -36,6 +38,7 @@ class VAE(GenerativeModel):
       likelihood: "bernoulli" or "gaussian".
       sigma: σ > 0 of "gaussian", on the scale of images; None for "bernoulli".
       beta: β ≥ 0.
+      generator_penalties: penalties on the decoder at latents of the prior; the mean of each is added to −ELBO.
       prior: distribution over latents [n_z] (`architectures.Prior`); by default N(0, I) of the decoder's input size.
       seed: seed of all noise in training.
 
@@ -54,11 +57,13 @@ class VAE(GenerativeModel):
         likelihood: str = "bernoulli",
         sigma: float | None = None,
         beta: float = 1.0,
+        generator_penalties: Sequence[GeneratorPenalty] = (),
         prior: architectures.Prior | None = None,
         seed: int = 0,
         name: str = "vae",
     ) -> None:
-        super().__init__(generator, encoder, prior=prior, seed=seed, name=name)
+        options: dict[str, Any] = {"prior": prior, "seed": seed, "name": name}
+        super().__init__(generator, encoder, generator_penalties=generator_penalties, **options)
         if isinstance(self.prior, architectures.StandardNormal):
             self.prior = _distributions().MultivariateNormalDiag(tf.zeros(self.prior.event_shape))
         self.likelihood = checks.one_of("likelihood", likelihood, LIKELIHOODS)
@@ -82,8 +87,9 @@ class VAE(GenerativeModel):
                 terms = self.terms(images, self._seed(noise.Stream.POSTERIOR_SEED), training=True)
                 log_likelihood, kl = map(tf.reduce_mean, terms)
                 loss = self.beta * tf.cast(kl, log_likelihood.dtype) - log_likelihood
-                minimised = objective(self.encoder, objective(self.generator, loss, []), [])
-            self._track([("generator_loss", loss), ("log_likelihood", log_likelihood), ("kl", kl)])
+                added, of_penalties = self._added_at_prior(tf.shape(images)[0])
+                minimised = objective(self.encoder, objective(self.generator, loss, added), [])
+            self._track([("generator_loss", loss), ("log_likelihood", log_likelihood), ("kl", kl), *of_penalties])
             self._descend_together(tape, minimised)
             self.step.assign_add(1)
         return self._results()

@@ -8,7 +8,8 @@ have `measure`, which takes the arguments of the call and returns a dict of scal
   a list too.
 - A `DifferentiatingPenalty` is called with (generate, z, seed) → [B]. `generate(z, training=...)` maps latents to
   images; a Keras model is such a function. The penalty runs the generator in a separate pass. One that has an
-  attribute `samples` gets that many new latents, instead of those of the generator's update.
+  attribute `samples` gets that many new latents, instead of those of the generator's update, and calls the generator in
+  inference mode.
 
 A penalty that has a state keeps it in `variables`, a list. The model tracks and saves these variables. One that has an
 attribute `every` is taken at every `every`-th step, with `every` times its value.

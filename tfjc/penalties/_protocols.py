@@ -46,7 +46,8 @@ class ComparingPenalty(Protocol):
 class DifferentiatingPenalty(Protocol):
     """A penalty on the generator that differentiates the generator.
 
-    A penalty with an attribute `samples` gets that many new latents; others get those of the generator's update.
+    A penalty with an attribute `samples` gets that many new latents, and calls the generator in inference mode. Others
+    get the latents of the generator's update.
     """
 
     def __call__(self, generate: Callable[..., tf.Tensor], z: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
