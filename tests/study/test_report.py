@@ -226,6 +226,14 @@ def test_lambdas_leave_no_infinite_score_out(tmp_path):
         _lambdas.interval(best, "0.05", "0.95")
 
 
+def test_lambdas_need_the_records_of_the_best_runs(tmp_path):
+    best = recorded(tmp_path, PLAIN[:2])
+    best[1].rows.clear()
+    best[1].about["status"] = "diverged"
+    with pytest.raises(ValueError, match="no quotients were recorded of plain/1: the run diverged before"):
+        _lambdas.interval(best, "0.05", "0.95")
+
+
 def run(module, *flags):
     command = [sys.executable, "-m", f"tfjc.study.{module}", *flags]
     return forks.run(command, cwd=ROOT)

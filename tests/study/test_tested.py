@@ -61,6 +61,7 @@ def test_a_difference_is_paired_by_seed(tmp_path):
     assert (rises.seeds, rises.power) == (8, "")
     assert rises.estimate == pytest.approx(np.mean(other - plain))
     assert scipy.stats.ttest_ind(other, plain, equal_var=False).pvalue > 0.3
+    assert conditioning.found.endswith(f"; 8 seeds {conditioning.power}")
     smallest = float(conditioning.power.split()[5])  # could show a difference of X with 80 %
     deviation = np.std([b[0] - a[0] for a, b in zip(cells["plain"], cells["other"], strict=True)], ddof=1)
     power = scipy.stats.nct(7, smallest / deviation * math.sqrt(8)).sf(scipy.stats.t.isf(0.05 / 3 / 2, 7))

@@ -65,7 +65,7 @@ def _decided(one, adjusted):
         return one
     one = dataclasses.replace(one, adjusted=adjusted, found=f"{one.found}, by Holm {adjusted:.2g}")
     if adjusted > _ERROR:
-        return dataclasses.replace(one, verdict=NOT_SUPPORTED)
+        return dataclasses.replace(one, found=f"{one.found}; {one.seeds} seeds {one.power}", verdict=NOT_SUPPORTED)
     is_expected = np.sign(one.estimate) == _planned.SIDES[one.expected]
     return dataclasses.replace(one, power="", verdict=SUPPORTED if is_expected else CONTRADICTED)
 
@@ -169,6 +169,6 @@ def _with(untested, seeds, estimate, found, text, power):
         low=found.low,
         high=found.high,
         p_value=found.p_value,
-        found=text,
+        found=f"{untested.outcome}: {text}",
         power=power,
     )
