@@ -53,9 +53,9 @@ def claims(path):
 
 def test_it_writes_a_page_tables_and_figures(written):
     page = (written / "report.html").read_text()
-    assert page.count("<img") == 7
+    assert page.count("<img") == 8
     assert not re.search(r'(src|href)="(?!data:)', page)  # it needs nothing but itself
-    for name in ("curves", "by_arm", "against_conditioning", "latents", "spectra", "histograms", "samples"):
+    for name in ("answer", "curves", "by_arm", "against_conditioning", "latents", "spectra", "histograms", "samples"):
         assert (written / f"{name}.png").stat().st_size > 2000
         assert "<svg" in (written / f"{name}.svg").read_text()
     with open(written / "results.csv", newline="", encoding="utf-8") as stream:

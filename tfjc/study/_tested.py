@@ -104,7 +104,7 @@ def _gap(table, numbers):
         for arm, values in arms.items():
             missing = sum(map(math.isnan, values.values()))
             if missing or not values:
-                return f"{missing} of {len(values)} runs have no {name} ({arm})" if values else f"no runs of {arm}"
+                return f"{missing} of {len(values)} runs have no {name} ({arm})" if values else f"no run of {arm} has an outcome"
     return ""
 
 
