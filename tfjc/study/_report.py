@@ -200,9 +200,9 @@ def _planned_claims(tested):
         f"The power is that of a test at 0.05/{len(tested)}."
     )
     columns = {
-        **{"claim": "claim", "outcome": "outcome", "tested": "contrast", "expected": "expected", "seeds": "seeds"},
-        **{"estimate": "estimate", "low": "low", "high": "high", "p": "p_value", "p by Holm": "adjusted"},
-        **{"p of signs": "sign_p", "verdict": "verdict"},
+        **{"claim": "claim", "verdict": "verdict", "outcome": "outcome", "tested": "contrast", "expected": "expected"},
+        **{"seeds": "seeds", "estimate": "estimate", "low": "low", "high": "high"},
+        **{"p": "p_value", "p by Holm": "adjusted", "p of signs": "sign_p"},
     }
     rows = [
         [*(getattr(one, field) for field in columns.values()), one.power or ("" if one.seeds else one.found)]
