@@ -53,9 +53,9 @@ def claims(path):
 
 def test_it_writes_a_page_tables_and_figures(written):
     page = (written / "report.html").read_text()
-    assert page.count("<img") == 7
+    assert page.count("<img") == 8
     assert not re.search(r'(src|href)="(?!data:)', page)  # it needs nothing but itself
-    for name in ("curves", "by_arm", "against_conditioning", "latents", "spectra", "histograms", "samples"):
+    for name in ("answer", "curves", "by_arm", "against_conditioning", "latents", "spectra", "histograms", "samples"):
         assert (written / f"{name}.png").stat().st_size > 2000
         assert "<svg" in (written / f"{name}.svg").read_text()
     with open(written / "results.csv", newline="", encoding="utf-8") as stream:
@@ -223,6 +223,14 @@ def test_lambdas_leave_no_infinite_score_out(tmp_path):
     assert ([run.run.seed for run in best], why) == ([1, 3, 4], "a split is not defined for infinite values, found 2")
     best[0].rows[-1]["quotient_quantiles"]["0.95"] = np.nan
     with pytest.raises(ValueError, match="the quotients of plain/1 must be finite"):
+        _lambdas.interval(best, "0.05", "0.95")
+
+
+def test_lambdas_need_the_records_of_the_best_runs(tmp_path):
+    best = recorded(tmp_path, PLAIN[:2])
+    best[1].rows.clear()
+    best[1].about["status"] = "diverged"
+    with pytest.raises(ValueError, match="no quotients were recorded of plain/1: the run diverged before"):
         _lambdas.interval(best, "0.05", "0.95")
 
 

@@ -61,6 +61,7 @@ def test_a_difference_is_paired_by_seed(tmp_path):
     assert (rises.seeds, rises.power) == (8, "")
     assert rises.estimate == pytest.approx(np.mean(other - plain))
     assert scipy.stats.ttest_ind(other, plain, equal_var=False).pvalue > 0.3
+    assert conditioning.found.endswith(f"; 8 seeds {conditioning.power}")
     smallest = float(conditioning.power.split()[5])  # could show a difference of X with 80 %
     deviation = np.std([b[0] - a[0] for a, b in zip(cells["plain"], cells["other"], strict=True)], ddof=1)
     power = scipy.stats.nct(7, smallest / deviation * math.sqrt(8)).sf(scipy.stats.t.isf(0.05 / 3 / 2, 7))
@@ -152,6 +153,25 @@ def test_a_missing_value_leaves_its_claim_untested_and_counts_in_the_family(tmp_
     assert (third.verdict, third.found) == ("not tested", "1 of 8 runs have no classifier_score (third)")
     assert (unknown.verdict, "unknown recorded number 'precison'" in unknown.found) == ("not tested", True)
     assert math.isnan(unknown.adjusted)
+
+
+def test_arms_that_are_equal_in_every_run(tmp_path):
+    """A floor and a clamp that never act give the same bits."""
+    cells = arms(plain=(10.0, 5.0))
+    (found,) = decide(tmp_path, {"a": cells["plain"], "b": cells["plain"]}, [claim("c", difference=["a", "b"])])
+    assert (found.verdict, found.estimate, found.p_value) == ("not supported", 0.0, 1.0)
+    assert found.found.endswith("8 seeds do not differ at all")
+
+
+def test_what_signs_could_show(tmp_path):
+    """Eight of nine signs decide at 5 %: θ⁹ + 9·θ⁸(1 − θ) = 0.8 for θ = 0.907. At 5 %/20, not even nine of nine do."""
+    cells = arms(9, plain=(10.0, 5.0), other=(10.0, 5.0))
+    cells["other"][0] = (INF, *cells["other"][0][1:])
+    kind = {"outcome": "mean_log_condition", "difference": ["other", "plain"]}
+    (alone,) = decide(tmp_path / "alone", cells, [claim("c", **kind)])
+    assert alone.power == "could show a difference that 91% of seeds have with 80 %"
+    family = decide(tmp_path / "family", cells, [claim(str(k), **kind) for k in range(20)])
+    assert {one.power for one in family} == {"are too few to show any difference by their signs"}
 
 
 def test_four_seeds_are_too_few(tmp_path):

@@ -13,7 +13,7 @@ th, td { padding: .25rem .6rem; text-align: right; }
 th { border-bottom: 1px solid #999; } td:first-child, th:first-child, .text td, .text th { text-align: left; }
 tr:nth-child(even) { background: #f6f6f6; } img { max-width: 100%; } .scroll { overflow-x: auto; }
 .supported { color: #17692b; } .contradicted { color: #a01717; } figcaption { font-size: 13px; color: #555; }
-.text td:first-child { min-width: 16rem; } .answer { font-size: 16px; } .answer li { margin: .4rem 0; }
+.text td:first-child { min-width: 12rem; } .answer { font-size: 16px; } .answer li { margin: .4rem 0; }
 """
 
 

@@ -32,9 +32,10 @@ def interval(runs: Sequence[_read.Recorded], low: str, high: str) -> tuple[float
     Raises:
       ValueError: a quantile was not recorded, is not finite in a run, or `low` is not less than `high`.
     """
-    without = [run.run.name for run in runs if not all("quotient_quantiles" in row for row in run.rows)]
+    without = [run for run in runs if not run.rows or not all("quotient_quantiles" in row for row in run.rows)]
     if without:
-        raise ValueError(f"no quotients were recorded of {', '.join(without)}: {runs[0].rows[-1].get('no_quotient')}")
+        why = without[0].rows[-1].get("no_quotient") if without[0].rows else f"the run {without[0].status} before"
+        raise ValueError(f"no quotients were recorded of {', '.join(run.run.name for run in without)}: {why}")
     recorded = list(runs[0].rows[-1]["quotient_quantiles"])
     for quantile in (low, high):
         checks.one_of("quantile", quantile, recorded)

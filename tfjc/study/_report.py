@@ -177,7 +177,7 @@ def _page(study, recorded, rows, numbers, found, tested, claims, figures):
 def _answer(tested, claims):
     """A sentence for each planned claim, or else for each claim of the paper that was tested."""
     if tested:
-        yield _html.sentences((one.verdict, one.claim, _numbers_of(one)) for one in tested)
+        yield _html.sentences((one.verdict, one.claim, one.found) for one in tested)
         return
     decided = [claim for claim in claims if claim.verdict != _claims.NOT_TESTED]
     if decided:
@@ -187,12 +187,6 @@ def _answer(tested, claims):
         yield _html.paragraph(
             f"{without} of {len(claims)} claims of the paper are not tested. Their table has the reasons."
         )
-
-
-def _numbers_of(one):
-    """The numbers of a planned claim as text, with its power if it is not supported."""
-    found = one.found if one.verdict == _claims.NOT_TESTED else f"{one.outcome}: {one.found}"
-    return f"{found}; {one.seeds} seeds {one.power}" if one.power else found
 
 
 def _planned_claims(tested):
@@ -206,9 +200,9 @@ def _planned_claims(tested):
         f"The power is that of a test at 0.05/{len(tested)}."
     )
     columns = {
-        **{"claim": "claim", "outcome": "outcome", "tested": "contrast", "expected": "expected", "seeds": "seeds"},
-        **{"estimate": "estimate", "low": "low", "high": "high", "p": "p_value", "p by Holm": "adjusted"},
-        **{"p of signs": "sign_p", "verdict": "verdict"},
+        **{"claim": "claim", "verdict": "verdict", "outcome": "outcome", "tested": "contrast", "expected": "expected"},
+        **{"seeds": "seeds", "estimate": "estimate", "low": "low", "high": "high"},
+        **{"p": "p_value", "p by Holm": "adjusted", "p of signs": "sign_p"},
     }
     rows = [
         [*(getattr(one, field) for field in columns.values()), one.power or ("" if one.seeds else one.found)]

@@ -65,7 +65,7 @@ def _decided(one, adjusted):
         return one
     one = dataclasses.replace(one, adjusted=adjusted, found=f"{one.found}, by Holm {adjusted:.2g}")
     if adjusted > _ERROR:
-        return dataclasses.replace(one, verdict=NOT_SUPPORTED)
+        return dataclasses.replace(one, found=f"{one.found}; {one.seeds} seeds {one.power}", verdict=NOT_SUPPORTED)
     is_expected = np.sign(one.estimate) == _planned.SIDES[one.expected]
     return dataclasses.replace(one, power="", verdict=SUPPORTED if is_expected else CONTRADICTED)
 
@@ -104,7 +104,11 @@ def _gap(table, numbers):
         for arm, values in arms.items():
             missing = sum(map(math.isnan, values.values()))
             if missing or not values:
-                return f"{missing} of {len(values)} runs have no {name} ({arm})" if values else f"no runs of {arm}"
+                return (
+                    f"{missing} of {len(values)} runs have no {name} ({arm})"
+                    if values
+                    else f"no run of {arm} has an outcome"
+                )
     return ""
 
 
@@ -118,17 +122,24 @@ def _paired(untested, claim, values, level):
     seeds = values.shape[1]
     if found.reason:
         return dataclasses.replace(untested, seeds=seeds, found=found.reason)
-    if found.kind == "mean":
-        smallest = statistics.smallest_difference(found.deviation, seeds, level=level, power=_POWER)
-        power = f"could show a difference of {smallest:.2g} with 80 %"
-    else:
-        smallest = statistics.smallest_share(seeds, level=level, power=_POWER)
-        could = "could not show any difference" if math.isnan(smallest) else "could show one difference"
-        power = could if math.isnan(smallest) else f"{could} in {smallest:.0%} of seeds with 80 %"
     infinite = f", {found.counts.infinite} of them infinite" if found.counts.infinite else ""
     interval = _rules.interval(found.low, found.high)
     text = f"{found.kind} difference {found.centre:+.3g} {interval}, {seeds} seeds{infinite}, p = {found.p_value:.2g}"
+    power = _power(found, seeds, level)
     return dataclasses.replace(_with(untested, seeds, found.centre, found, text, power), sign_p=found.sign_p)
+
+
+def _power(found, seeds, level):
+    """What so many seeds could show by the test of a `statistics.Paired`, as text."""
+    if found.deviation == 0.0:
+        return "do not differ at all"
+    if found.kind == "mean":
+        smallest = statistics.smallest_difference(found.deviation, seeds, level=level, power=_POWER)
+        return f"could show a difference of {smallest:.2g} with 80 %"
+    smallest = statistics.smallest_share(seeds, level=level, power=_POWER)
+    if math.isnan(smallest):
+        return "are too few to show any difference by their signs"
+    return f"could show a difference that {smallest:.0%} of seeds have with 80 %"
 
 
 def _within_arms(untested, table, arms, level):
@@ -169,6 +180,6 @@ def _with(untested, seeds, estimate, found, text, power):
         low=found.low,
         high=found.high,
         p_value=found.p_value,
-        found=text,
+        found=f"{untested.outcome}: {text}",
         power=power,
     )
