@@ -124,7 +124,8 @@ def _paired(untested, claim, values, level):
         return dataclasses.replace(untested, seeds=seeds, found=found.reason)
     infinite = f", {found.counts.infinite} of them infinite" if found.counts.infinite else ""
     interval = _rules.interval(found.low, found.high)
-    text = f"{found.kind} difference {found.centre:+.3g} {interval}, {seeds} seeds{infinite}, p = {found.p_value:.2g}"
+    centre = "between −∞ and ∞" if math.isnan(found.centre) else f"{found.centre:+.3g}"
+    text = f"{found.kind} difference {centre} {interval}, {seeds} seeds{infinite}, p = {found.p_value:.2g}"
     power = _power(found, seeds, level)
     return dataclasses.replace(_with(untested, seeds, found.centre, found, text, power), sign_p=found.sign_p)
 

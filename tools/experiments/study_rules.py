@@ -86,8 +86,9 @@ def _shared_correlation(rng, draw, n):
 
 def _planned(found, centre):
     """The `Finding` of a planned claim alone, a family of one."""
-    side = None if math.isnan(found.p_value) else int(np.sign(centre)) * (found.p_value <= 0.05)
-    return _rules.Finding("", side)
+    if math.isnan(found.p_value):
+        return _rules.Finding("", None)
+    return _rules.Finding("", int(np.sign(centre)) if found.p_value <= 0.05 else 0)
 
 
 def _paired(rng, draw, n):
