@@ -173,12 +173,15 @@ def test_files_are_read_with_what_they_include(tmp_path):
         ({"factors": {"a": {"b": []}}, "bindings": []}, "arm 'a=b' must be a list of gin files and bindings"),
         (
             {"arms": {"a": ["dcgan.n_z = 4"]}, "bindings": ["digits.gin", "dcgan.n_z = 8"]},
-            "an arm binds dcgan.n_z, which",
+            "arm 'a': it binds dcgan.n_z, which",
         ),
-        ({"arms": {"a": ["dcgan.n_z += [4]"]}, "bindings": ["digits.gin", "dcgan.n_z = 8"]}, "an arm binds dcgan.n_z"),
+        (
+            {"arms": {"a": ["dcgan.n_z += [4]"]}, "bindings": ["digits.gin", "dcgan.n_z = 8"]},
+            "arm 'a': it binds dcgan.n_z",
+        ),
         ({"arms": {"a": ["x.y += 3"]}}, r"expected one list after \+=, found 'x.y \+= 3'"),
         ({"arms": {"a": ["x.y += [3]\nx.z = 4"]}}, r"expected one list after \+="),
-        ({"arms": {"a": ["x.y += [3]"]}, "bindings": ["digits.gin", "x.z += [4]"]}, "only an arm or a level may add"),
+        ({"arms": {"a": ["x.y += [3]"]}, "bindings": ["digits.gin", "x.z += [4]"]}, "only an arm may add"),
         ({"arms": {"a": ["x.y = %m", "x.y += [3]"]}}, "cannot add to %m"),
         ({"arms": {"a": ["x.y = [1"]}}, r"'x.y = \[1' cannot be read as gin"),
         ({"arms": {"a=b": []}, "factors": {"a": {"b": []}}}, "study.arms and study.factors both make the arm 'a=b'"),

@@ -154,8 +154,14 @@ def define(
     if twice := sorted(cells.keys() & arms):
         raise ValueError(f"study.arms and study.factors both make the arm {twice[0]!r}")
     study = make({**cells, **arms}, seeds, bindings, claims)
-    resolved = {name: _bindings.resolve(parts, bindings) for name, parts in study.arms.items()}
-    return dataclasses.replace(study, arms=resolved)
+    return dataclasses.replace(study, arms={name: _resolve(name, study) for name in study.arms})
+
+
+def _resolve(name, study):
+    try:
+        return _bindings.resolve(study.arms[name], study.bindings)
+    except ValueError as error:
+        raise ValueError(f"arm {name!r}: {error}") from error
 
 
 def _check_bindings(bindings):
