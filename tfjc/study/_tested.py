@@ -13,7 +13,7 @@ from tfjc.support import checks
 
 _ERROR = 0.05  # of the family
 _POWER = 0.8
-_LEAST = 5  # seeds
+LEAST = 5  # seeds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,9 +85,9 @@ def _test(claim, numbers, arms, level):
     seeds = [seed for seed in table[names[0]][compared[0]] if all(seed in table[names[0]][arm] for arm in compared)]
     if "dose" in claim and claim["within"] == "arms":
         return _within_arms(untested, table, compared, level)
-    if len(seeds) < _LEAST:
+    if len(seeds) < LEAST:
         return dataclasses.replace(
-            untested, found=f"{len(seeds)} seeds have an outcome in all arms; {_LEAST} are needed"
+            untested, found=f"{len(seeds)} seeds have an outcome in all arms; {LEAST} are needed"
         )
     values = [np.array([[table[name][arm][seed] for seed in seeds] for arm in compared]) for name in names]
     if "dose" in claim:
