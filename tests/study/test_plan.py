@@ -163,6 +163,9 @@ def test_files_are_read_with_what_they_include(tmp_path):
 @pytest.mark.parametrize(
     "arguments, message",
     [
+        ({"factors": ["a"]}, r"study.factors must be a dict, found \['a'\]"),
+        ({"arms": ["a"]}, r"study.arms must be a dict, found \['a'\]"),
+        ({"factors": {"a": {"b": []}}, "bindings": "digits.gin"}, "study.bindings must be a list of strings"),
         ({"factors": {"a": ["x"]}}, r"a factor must be \{level: \[gin files and bindings\]\}, found \['x'\] for 'a'"),
         ({"factors": {"a=b": {"c": []}}}, "a name must be letters, .*'a=b' in study.factors"),
         ({"factors": {"a": {"1,2": []}}}, "a name must be letters, .*'1,2' in study.factors"),
@@ -170,12 +173,15 @@ def test_files_are_read_with_what_they_include(tmp_path):
         ({"factors": {"a": {"b": []}}, "bindings": []}, "arm 'a=b' must be a list of gin files and bindings"),
         (
             {"arms": {"a": ["dcgan.n_z = 4"]}, "bindings": ["digits.gin", "dcgan.n_z = 8"]},
-            "an arm binds dcgan.n_z, which",
+            "arm 'a': it binds dcgan.n_z, which",
         ),
-        ({"arms": {"a": ["dcgan.n_z += [4]"]}, "bindings": ["digits.gin", "dcgan.n_z = 8"]}, "an arm binds dcgan.n_z"),
+        (
+            {"arms": {"a": ["dcgan.n_z += [4]"]}, "bindings": ["digits.gin", "dcgan.n_z = 8"]},
+            "arm 'a': it binds dcgan.n_z",
+        ),
         ({"arms": {"a": ["x.y += 3"]}}, r"expected one list after \+=, found 'x.y \+= 3'"),
         ({"arms": {"a": ["x.y += [3]\nx.z = 4"]}}, r"expected one list after \+="),
-        ({"arms": {"a": ["x.y += [3]"]}, "bindings": ["digits.gin", "x.z += [4]"]}, "only an arm or a level may add"),
+        ({"arms": {"a": ["x.y += [3]"]}, "bindings": ["digits.gin", "x.z += [4]"]}, "only an arm may add"),
         ({"arms": {"a": ["x.y = %m", "x.y += [3]"]}}, "cannot add to %m"),
         ({"arms": {"a": ["x.y = [1"]}}, r"'x.y = \[1' cannot be read as gin"),
         ({"arms": {"a=b": []}, "factors": {"a": {"b": []}}}, "study.arms and study.factors both make the arm 'a=b'"),

@@ -80,11 +80,11 @@ def resolve(parts: Sequence[str], common: Sequence[str]) -> Parts:
                 raise ValueError(f"expected one list after +=, found {part!r}")
             grown[name] = [*grown.get(name, []), *added]
     if growing := [part for part in common if _GROWS.fullmatch(part)]:
-        raise ValueError(f"only an arm or a level may add to a list, found {growing[0]!r} in study.bindings")
+        raise ValueError(f"only an arm may add to a list, found {growing[0]!r} in study.bindings")
     shared = _bound(common)
     for name in (*_bound(kept), *grown):
         if name in shared:
-            raise ValueError(f"an arm binds {name}, which study.bindings binds for all arms: the arms would not differ")
+            raise ValueError(f"it binds {name}, which study.bindings binds for all arms: the arms would not differ")
     bound = _read([*_files(common), *kept]) if grown else {}
     return [*kept, *(f"{name} = {[*_as_list(bound.get(name)), *added]!r}" for name, added in grown.items())]
 

@@ -107,8 +107,7 @@ def make(
     """
     if not isinstance(arms, dict) or not arms:
         raise ValueError(f"study.arms must be {{name: [gin files and bindings]}}, found {arms!r}")
-    if not _strings(bindings):
-        raise ValueError(f"study.bindings must be a list of strings, found {bindings!r}")
+    _check_bindings(bindings)
     for name, parts in arms.items():
         if not isinstance(name, str) or not re.fullmatch(rf"{_NAME}(={_NAME}(,{_NAME}={_NAME})*)?", name):
             raise ValueError(f"an arm's name must be letters, digits, '_', '-' and '.', found {name!r}")
@@ -140,19 +139,34 @@ def define(
     Raises:
       ValueError: as in `make`; or two factors bind the same parameter, or all arms bind what an arm binds.
     """
-    factors = factors or {}
+    arms, factors = {} if arms is None else arms, {} if factors is None else factors
+    for name, found in (("arms", arms), ("factors", factors)):
+        if not isinstance(found, dict):
+            raise ValueError(f"study.{name} must be a dict, found {found!r}")
+    _check_bindings(bindings)
     for name, levels in factors.items():
         if not isinstance(levels, dict) or not levels or not all(map(_strings, levels.values())):
             raise ValueError(f"a factor must be {{level: [gin files and bindings]}}, found {levels!r} for {name!r}")
         for part in (name, *levels):
             if not isinstance(part, str) or not re.fullmatch(_NAME, part):
                 raise ValueError(f"a name must be letters, digits, '_', '-' and '.', found {part!r} in study.factors")
-    cells, arms = _bindings.product(factors, bindings) if factors else {}, arms or {}
+    cells = _bindings.product(factors, bindings) if factors else {}
     if twice := sorted(cells.keys() & arms):
         raise ValueError(f"study.arms and study.factors both make the arm {twice[0]!r}")
     study = make({**cells, **arms}, seeds, bindings, claims)
-    resolved = {name: _bindings.resolve(parts, bindings) for name, parts in study.arms.items()}
-    return dataclasses.replace(study, arms=resolved)
+    return dataclasses.replace(study, arms={name: _resolve(name, study) for name in study.arms})
+
+
+def _resolve(name, study):
+    try:
+        return _bindings.resolve(study.arms[name], study.bindings)
+    except ValueError as error:
+        raise ValueError(f"arm {name!r}: {error}") from error
+
+
+def _check_bindings(bindings):
+    if not _strings(bindings):
+        raise ValueError(f"study.bindings must be a list of strings, found {bindings!r}")
 
 
 def _strings(parts):

@@ -13,7 +13,7 @@ from tfjc.support import checks
 
 _ERROR = 0.05  # of the family
 _POWER = 0.8
-_LEAST = 5  # seeds
+LEAST = 5  # seeds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,9 +85,9 @@ def _test(claim, numbers, arms, level):
     seeds = [seed for seed in table[names[0]][compared[0]] if all(seed in table[names[0]][arm] for arm in compared)]
     if "dose" in claim and claim["within"] == "arms":
         return _within_arms(untested, table, compared, level)
-    if len(seeds) < _LEAST:
+    if len(seeds) < LEAST:
         return dataclasses.replace(
-            untested, found=f"{len(seeds)} seeds have an outcome in all arms; {_LEAST} are needed"
+            untested, found=f"{len(seeds)} seeds have an outcome in all arms; {LEAST} are needed"
         )
     values = [np.array([[table[name][arm][seed] for seed in seeds] for arm in compared]) for name in names]
     if "dose" in claim:
@@ -124,7 +124,8 @@ def _paired(untested, claim, values, level):
         return dataclasses.replace(untested, seeds=seeds, found=found.reason)
     infinite = f", {found.counts.infinite} of them infinite" if found.counts.infinite else ""
     interval = _rules.interval(found.low, found.high)
-    text = f"{found.kind} difference {found.centre:+.3g} {interval}, {seeds} seeds{infinite}, p = {found.p_value:.2g}"
+    centre = "between −∞ and ∞" if math.isnan(found.centre) else f"{found.centre:+.3g}"
+    text = f"{found.kind} difference {centre} {interval}, {seeds} seeds{infinite}, p = {found.p_value:.2g}"
     power = _power(found, seeds, level)
     return dataclasses.replace(_with(untested, seeds, found.centre, found, text, power), sign_p=found.sign_p)
 

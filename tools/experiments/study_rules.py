@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from tfjc.study import _rules, statistics
+from tfjc.study import _rules, _tested, statistics
 
 SIZES = (3, 5, 6, 10, 20)
 
@@ -84,25 +84,26 @@ def _shared_correlation(rng, draw, n):
     return _rules.correlation(found, groups, name="x")
 
 
-def _planned(found, centre):
+def _planned(found, centre, n):
     """The `Finding` of a planned claim alone, a family of one."""
-    side = None if math.isnan(found.p_value) else int(np.sign(centre)) * (found.p_value <= 0.05)
-    return _rules.Finding("", side)
+    if math.isnan(found.p_value) or n < _tested.LEAST:
+        return _rules.Finding("", None)
+    return _rules.Finding("", int(np.sign(centre)) if found.p_value <= 0.05 else 0)
 
 
 def _paired(rng, draw, n):
     found = statistics.paired(*_paired_arms(rng, draw, 2, n))
-    return _planned(found, found.centre)
+    return _planned(found, found.centre, n)
 
 
 def _interaction(rng, draw, n):
     found = statistics.factorial(*_paired_arms(rng, draw, 4, n)).interaction
-    return _planned(found, found.centre)
+    return _planned(found, found.centre, n)
 
 
 def _within_seeds(rng, draw, n):
     found = statistics.mean_correlation(zip(*(_paired_arms(rng, draw, 5, n).T for _ in "xy"), strict=True))
-    return _planned(found, found.spearman)
+    return _planned(found, found.spearman, n)
 
 
 def _clusters(rng, draw, n):

@@ -56,6 +56,13 @@ def test_the_sign_test_agrees_with_the_interval_of_the_median(n):
     assert 0 < sum(decided) < 200
 
 
+def test_a_median_between_infinities_is_no_number(recwarn):
+    half = np.repeat([INF, 10.0], 4)
+    found = statistics.paired(half, half[::-1])
+    assert (math.isnan(found.centre), found.low, found.high, found.p_value) == (True, -INF, INF, 1.0)
+    assert not recwarn.list
+
+
 def test_equal_arms_differ_by_nothing():
     found = statistics.paired([1.0, INF, 3.0], [1.0, INF, 3.0])
     assert (found.centre, found.low, found.high, found.p_value, found.reason) == (0.0, 0.0, 0.0, 1.0, "")

@@ -20,7 +20,7 @@ class Paired:
     Attributes:
       counts: of the differences.
       kind: "mean", or "median" where a difference is infinite.
-      centre, low, high: the mean or the median, and the ends of its interval.
+      centre, low, high: the mean or the median, and the ends of its interval. A median between −∞ and ∞ is nan.
       p_value: of the test that belongs to the interval.
       deviation: the standard deviation (n − 1) of the differences; nan where one is infinite.
       sign_p: p-value of the sign test, which assumes nothing about the size of differences.
