@@ -56,11 +56,24 @@ class Run:
         return self.directory.path.with_suffix(".log")
 
     def status(self) -> str:
-        """`waiting`, or as in `run.json`: `running` (or killed), `interrupted`, `failed`, `finished`, `diverged`."""
-        return self.directory.read_run().get("status", "waiting")
+        """`waiting`, `damaged`, or as in `run.json`.
+
+        `run.json` has `running` (also of a run that was killed), `interrupted`, `failed`, `finished` or `diverged`. A
+        run is `damaged` if `run.json` or `metrics.jsonl` cannot be read, or if it finished and has lost records.
+        """
+        return "damaged" if self.damage() else self.directory.read_run().get("status", "waiting")
+
+    def damage(self) -> str | None:
+        """What is damaged or lost, as text, or None."""
+        try:
+            finished = self.directory.read_run().get("status") == "finished"
+            self.directory.read_metrics()
+            return self.directory.lost() if finished else None
+        except ValueError as error:
+            return str(error)
 
     def is_over(self) -> bool:
-        """Whether the run has an outcome: it finished or diverged."""
+        """Whether the run has an outcome: it finished with all its records, or diverged."""
         return self.status() in ("finished", "diverged")
 
 

@@ -30,16 +30,18 @@ class Recorded:
       run: the run.
       about: content of `run.json`.
       rows: rows of `metrics.jsonl`.
+      damage: why the records cannot be used, or None. Such a run has no `about` and no `rows`.
     """
 
     run: "Run"
     about: dict[str, Any]
     rows: list[dict[str, Any]]
+    damage: str | None = None
 
     @property
     def status(self) -> str:
         """As `_plan.Run.status`."""
-        return self.about.get("status", "waiting")
+        return "damaged" if self.damage else self.about.get("status", "waiting")
 
     @property
     def has_outcome(self) -> bool:
@@ -73,12 +75,12 @@ class Recorded:
 
     @functools.cached_property
     def spectrum(self) -> np.ndarray | None:
-        """The newest spectrum of the average Jacobian [n_z]; None if none was recorded."""
-        path = self.run.directory.spectra
-        if not path.exists():
+        """The newest spectrum of the average Jacobian [n_z]; None if none was recorded, or it is damaged."""
+        steps = self.run.directory.spectrum_steps()
+        try:
+            return self.run.directory.read_spectrum(steps[-1])["average_jacobian"] if steps else None
+        except ValueError:
             return None
-        with np.load(path) as saved:
-            return saved["average_jacobian"][-1]
 
     def histogram(self) -> list[int] | None:
         """The newest class histogram, of up to 360 samples; None if none was recorded."""
@@ -88,8 +90,14 @@ class Recorded:
 
 def read(directory: "StudyDirectory", study: "Study") -> list[Recorded]:
     """The records of every run of a study, in the order of its runs."""
-    runs = directory.list_runs(study)
-    return [Recorded(run, run.directory.read_run(), run.directory.read_metrics()) for run in runs]
+    return [_recorded(run) for run in directory.list_runs(study)]
+
+
+def _recorded(run):
+    damage = run.damage()
+    if damage:
+        return Recorded(run, {}, [], damage)
+    return Recorded(run, run.directory.read_run(), run.directory.read_metrics())
 
 
 def scores(recorded: Sequence[Recorded]) -> list[str]:

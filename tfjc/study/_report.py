@@ -13,7 +13,7 @@ import numpy as np
 from tfjc.study import _claims, _figures, _html, _numbers, _plan, _read
 from tfjc.support.files import replacing, write_text
 
-_STATUSES = ("finished", "diverged", "failed", "interrupted", "running", "waiting")
+_STATUSES = ("finished", "diverged", "failed", "interrupted", "running", "waiting", "damaged")
 _CIRCUMSTANCES = ("tfjc", "commit", "device", "python", "tensorflow", "keras", "numpy")
 BY_ARM = "Final values of every run, with each arm's median (figure 7). Triangles are infinite."
 AGAINST_CONDITIONING = "Final scores against the final log-condition number (section 3). Triangles are infinite."
@@ -163,7 +163,11 @@ def _what_was_run(study, recorded):
         [arm, " ".join(parts), *(sum(r.run.arm == arm and r.status == s for r in recorded) for s in _STATUSES)]
         for arm, parts in study.arms.items()
     ]
-    missing = [f"{run.run.name} ({run.status})" for run in recorded if not run.has_outcome]
+    missing = [
+        f"{run.run.name} ({run.status}{f': {run.damage}' if run.damage else ''})"
+        for run in recorded
+        if not run.has_outcome
+    ]
     told = {
         ", ".join(f"{name} {session.get(name)}" for name in _CIRCUMSTANCES)
         for run in recorded
