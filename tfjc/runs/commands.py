@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from absl import app, flags
 
-from tfjc.support import checks
+from tfjc.runs import terminals
+from tfjc.support import checks, interrupts
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -19,7 +20,7 @@ def status(command: str, work: Callable[[], int | None], argv: Sequence[str], in
     """Does the `work` of `python -m tfjc.COMMAND` and returns the exit status of the process.
 
     The status is the result of `work` (None counts as 0). It is 2 where `work` raises ValueError or OSError, for a
-    mistake of the user, and 130 after Ctrl-C. Messages go to stderr.
+    mistake of the user, and 130 after Ctrl-C, 143 after SIGTERM. Messages go to stderr.
 
     Args:
       command: name of the command, for messages.
@@ -30,12 +31,15 @@ def status(command: str, work: Callable[[], int | None], argv: Sequence[str], in
     try:
         if len(argv) > 1:
             raise ValueError(f"expected only flags, found {argv[1]!r}")
+        interrupts.check()
         return work() or 0
-    except (ValueError, OSError) as error:
-        return _fail(command, error)
-    except KeyboardInterrupt:
-        print(f"\n{interrupted}", file=sys.stderr)
-        return 130
+    except (Exception, KeyboardInterrupt) as error:
+        if isinstance(error, KeyboardInterrupt) or interrupts.received():  # TensorFlow may raise another error instead
+            print(f"\n{interrupted}", file=sys.stderr)
+            return interrupts.status()
+        if isinstance(error, (ValueError, OSError)):
+            return _fail(command, error)
+        raise
 
 
 def start(command: str, main: Callable[[Sequence[str]], int]) -> None:
@@ -47,7 +51,14 @@ def start(command: str, main: Callable[[Sequence[str]], int]) -> None:
         except flags.Error as error:
             sys.exit(_fail(command, error))
 
-    app.run(main, flags_parser=parse)
+    interrupts.install()
+    terminals.steady()
+    try:
+        app.run(main, flags_parser=parse)
+    except KeyboardInterrupt:
+        sys.exit(interrupts.status())
+    finally:
+        interrupts.ignore()
 
 
 def _fail(command, error):
