@@ -47,7 +47,7 @@ def test_workers_that_agree_go_on():
 )
 def test_workers_that_disagree_all_stop_and_say_in_what(agreements, line):
     found = meet(agreements)
-    assert all("the workers of this run must agree, and do not\n" in message and line in message for message in found)
+    assert all("the workers of this run do not fit together\n" in message and line in message for message in found)
     assert len(set(found)) == 1
 
 
@@ -91,6 +91,20 @@ def test_strangers_and_workers_that_are_started_again_do_no_harm():
                 stranger.sendall(words)
         meeting.meet(workers, 1, {"--seed": 1}, 20.0)
         first.result()
+
+
+@pytest.mark.parametrize("host", ["no.such.host.invalid", "h\u00f6st.invalid", "a" * 300, " localhost"])
+def test_a_worker_that_its_own_address_does_not_lead_to_is_named(host):
+    """TensorFlow would wait for ever."""
+    ours = addresses(1)[0].rpartition(":")[2]
+    with pytest.raises(ValueError, match=f"worker 0 does not answer at its address {host}:{ours}: ."):
+        meeting.meet([f"{host}:{ours}"], 0, {}, 5.0)
+
+
+def test_addresses_may_be_of_ipv6():
+    if not socket.has_dualstack_ipv6():
+        pytest.skip("this machine has no IPv6")
+    meeting.meet([f"[::1]:{addresses(1)[0].rpartition(':')[2]}"], 0, {}, 5.0)
 
 
 def test_a_port_in_use_is_named():

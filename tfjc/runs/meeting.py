@@ -29,16 +29,15 @@ def meet(workers: Sequence[str], index: int, agreement: Mapping[str, Any], patie
     Raises:
       ValueError: workers disagree, did not come, or this worker's port is in use.
     """
-    if len(workers) < 2:
-        return
-    others = "the others" if index == 0 else f"worker 0 ({workers[0]})"
-    print(f"worker {index} of {len(workers)} waits for {others}, {patience:.0f} s at most", flush=True)
+    if len(workers) > 1:
+        others = "the others" if index == 0 else f"worker 0 ({workers[0]})"
+        print(f"worker {index} of {len(workers)} waits for {others}, {patience:.0f} s at most", flush=True)
     deadline = time.monotonic() + patience
     mine = json.loads(json.dumps({**agreement, "workers in TF_CONFIG": list(workers)}))
     with _listening(workers[index]) as own:
         differences = _collect(own, workers, mine, deadline) if index == 0 else _tell(workers, index, mine, deadline)
     if differences:
-        raise ValueError(f"the workers of this run must agree, and do not\n{differences}")
+        raise ValueError(f"the workers of this run do not fit together\n{differences}")
 
 
 def address(worker: str) -> tuple[str, int]:
@@ -52,9 +51,10 @@ def address(worker: str) -> tuple[str, int]:
 @contextlib.contextmanager
 def _listening(worker):
     """A context with a socket that listens on a worker's port."""
-    port = address(worker)[1]
+    port, both = address(worker)[1], socket.has_dualstack_ipv6()
     try:
-        own = socket.create_server(("", port))
+        family = socket.AF_INET6 if both else socket.AF_INET
+        own = socket.create_server(("", port), family=family, dualstack_ipv6=both)
     except OSError as error:
         raise ValueError(f"port {port} of worker {worker} cannot be used: {error.strerror or error}") from error
     with own:
@@ -72,7 +72,7 @@ def _collect(own, workers, mine, deadline):
             heard = _receive(connection, min(deadline, time.monotonic() + _STRANGER))
             if heard.get("index") in range(1, len(workers)):  # anything else is no worker
                 told[heard["index"]] = heard.get("agreement", {})
-        differences = _differences(told)
+        differences = _differences(told) or _unreachable(workers)
     except TimeoutError:
         missing = ", ".join(f"{i} ({name})" for i, name in enumerate(workers) if i not in told)
         differences = f"  not started in time: worker {missing}"
@@ -93,8 +93,8 @@ def _tell(workers, index, mine, deadline):
             if "differences" in answer:
                 return answer["differences"]
             why = "it ended before all workers were there"
-        except OSError as error:
-            why = error.strerror or str(error)
+        except (OSError, UnicodeError) as error:  # UnicodeError: no name of a host
+            why = getattr(error, "strerror", None) or str(error)
         time.sleep(min(0.2, _left(deadline)))
     return f"  not started in time: worker 0 ({workers[0]}: {why})"
 
@@ -106,6 +106,18 @@ def _differences(told):
         values = {index: json.dumps(told[index].get(name), sort_keys=True) for index in sorted(told)}
         if len(set(values.values())) > 1:
             lines.append(f"  {name}: {', '.join(f'{value} (worker {index})' for index, value in values.items())}")
+    return "\n".join(lines)
+
+
+def _unreachable(workers):
+    """A line for each worker that does not answer at its address; all of them listen there now."""
+    lines = []
+    for index, worker in enumerate(workers):
+        try:
+            socket.create_connection(address(worker), timeout=_STRANGER).close()
+        except (OSError, UnicodeError) as error:  # UnicodeError: no name of a host
+            why = getattr(error, "strerror", None) or str(error)
+            lines.append(f"  worker {index} does not answer at its address {worker}: {why}")
     return "\n".join(lines)
 
 
