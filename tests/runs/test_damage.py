@@ -181,6 +181,14 @@ def test_what_is_measured_is_whole_or_refused(finished, tmp_path, name):
         assert re.search(expected, found), (damage, found)
 
 
+def test_a_directory_whose_name_is_a_pattern_goes_on(finished, gan, tmp_path, begins):
+    """TensorFlow takes the names of checkpoints for patterns."""
+    run = RunDirectory(shutil.copytree(finished.path, tmp_path / "run[1] *?\\"))
+    (run.checkpoints / "ckpt-6.sha256").unlink()  # what has no checksum is read whole
+    assert outcome(lambda: train(run.path, gan, steps=8)) == "step 6"
+    assert loading.load(run.path).source == f"{run.path} at step 6"
+
+
 @pytest.mark.parametrize("damage", DAMAGES[:-1])
 def test_a_damaged_configuration_is_not_evaluated_by(finished, tmp_path, damage):
     run = damaged(finished, tmp_path / "run", "config.gin", damage)
