@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from absl import flags, logging
 
 from tfjc.runs import commands
+from tfjc.support import gin_files
 from tfjc.support.run_directory import RunDirectory
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow reads it when it is imported, below
@@ -51,6 +52,8 @@ def main(argv: Sequence[str]) -> int:
 def _start():
     if not _GIN_FILE.value:
         raise ValueError("--gin_file is needed, for example --gin_file=gin/digits_jc.gin")
+    for name in _GIN_FILE.value:
+        gin_files.find(name)  # before TensorFlow is imported, which takes seconds
     logging.set_verbosity(logging.WARNING)
     from tfjc.runs import configuration, sessions
 

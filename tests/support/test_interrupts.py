@@ -11,6 +11,7 @@ from tfjc.support import interrupts
 @pytest.fixture(autouse=True)
 def installed():
     before = {number: signal.getsignal(number) for number in interrupts._signals()}
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell lets what runs in the background ignore it
     interrupts.install()
     yield
     interrupts.install()

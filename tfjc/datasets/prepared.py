@@ -8,6 +8,8 @@ import urllib.request
 import numpy as np
 import tensorflow as tf
 
+from tfjc import geometry
+
 
 def load(
     name: str, split: str, size: int, data_dir: str | os.PathLike | None, manual_dir: str | os.PathLike | None
@@ -52,7 +54,7 @@ def _read(examples, size):
 
 
 def _damaged(name, folder, reason):
-    text = " ".join(str(reason).split())[:300] or type(reason).__name__
+    text = reason if isinstance(reason, str) else geometry.summary(reason)
     return f"dataset {name!r} in {folder} is damaged: {text}. Remove that folder and prepare the dataset again"
 
 
@@ -69,7 +71,7 @@ def _prepare(name, data_dir, manual_dir):
 
     try:
         builder = tfds.builder(name, data_dir=data_dir, try_gcs=False)
-    except Exception as error:  # it reads dataset_info.json and features.json, and passes on any error
+    except Exception as error:  # it reads dataset_info.json, and passes on any error
         raise ValueError(_damaged(name, os.path.join(str(data_dir or "~/tensorflow_datasets"), name), error)) from error
     if not builder.is_prepared():
         try:

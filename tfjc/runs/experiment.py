@@ -259,8 +259,10 @@ def _make(name, function, kind, *args, **kwargs):
 
 def _takes(function, name):
     """Whether a callable has a parameter of this name, or takes any name."""
-    try:
-        parameters = inspect.signature(function).parameters.values()
+    try:  # the signature of a Keras model's class is that of its __new__, which takes anything
+        parameters = inspect.signature(
+            function.__init__ if isinstance(function, type) else function
+        ).parameters.values()
     except (TypeError, ValueError):  # no callable, or one that does not tell; calling it gives the error
         return True
     return any(p.name == name or p.kind == p.VAR_KEYWORD for p in parameters)

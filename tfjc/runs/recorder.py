@@ -67,9 +67,7 @@ class Recorder(Periodic):
         losses = {name: float(value) for name, value in logs.items() if name not in self.conditioning.latest}
         for name, value in losses.items():
             tf.summary.scalar(f"training/{name}", value)
-        spectrum = self.conditioning.spectrum
-        z = self.conditioning.evaluator.z.numpy()
-        self.run.write_spectrum(step, z, spectrum.singular_values, spectrum.average_jacobian)
+        self._write_spectrum(step)
         measured = dict(self.conditioning.latest)
         for scores in reversed(self.scores):
             measured |= scores.at(step)
@@ -86,6 +84,10 @@ class Recorder(Periodic):
             if before:
                 logging.getLogger("tfjc").warning("earlier scores were taken with %s, new ones with %s", before, found)
             self.run.update_run(scores=found)
+
+    def _write_spectrum(self, step):
+        spectrum, z = self.conditioning.spectrum, self.conditioning.evaluator.z.numpy()
+        self.run.write_spectrum(step, z, spectrum.singular_values, spectrum.average_jacobian)
 
     def _drop_spectra_at_other_latents(self):
         """Removes all spectra where they were measured at other latents, which takes `--force`."""

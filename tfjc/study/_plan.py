@@ -144,7 +144,7 @@ class StudyDirectory:
             raise ValueError(f"{self.path} holds no study: it has no {self.study.name}")
         try:
             return make(**json.loads(self.study.read_text(encoding="utf-8")))
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             raise ValueError(f"{self.study} is damaged: {error}") from error
 
     def create(self) -> "StudyDirectory":

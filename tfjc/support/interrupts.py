@@ -10,12 +10,16 @@ import sys
 from collections.abc import Iterator
 
 _NAMES = ("SIGINT", "SIGTERM", "SIGHUP")  # Windows has no SIGHUP
-_state = {"received": None, "held": 0}
+
+
+class _State:
+    received: int | None = None
+    held = 0
 
 
 def install() -> None:
     """Sets the handlers. A signal that the process ignores (as under nohup) stays ignored."""
-    _state.update(received=None, held=0)
+    _State.received, _State.held = None, 0
     for number in _signals():
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _handle)
@@ -30,7 +34,7 @@ def ignore() -> None:
 
 def received() -> int | None:
     """The first signal that was received since `install`, or None."""
-    return _state["received"]
+    return _State.received
 
 
 def check() -> None:
@@ -47,11 +51,11 @@ def status() -> int:
 @contextlib.contextmanager
 def held() -> Iterator[None]:
     """A context in which signals are remembered and raise nothing, so that last records can be written."""
-    _state["held"] += 1
+    _State.held += 1
     try:
         yield
     finally:
-        _state["held"] -= 1
+        _State.held -= 1
 
 
 def _signals():
@@ -59,8 +63,8 @@ def _signals():
 
 
 def _handle(number, frame):
-    _state["received"] = _state["received"] or number
-    if not _state["held"]:
+    _State.received = _State.received or number
+    if not _State.held:
         raise KeyboardInterrupt
 
 

@@ -99,7 +99,7 @@ class RunDirectory:
         """
         try:
             return _about(json.loads(_content(self.run))) if self.run.exists() else {}
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"{self.run} is damaged: {error}") from error
 
     def was_forced(self) -> bool:
@@ -122,7 +122,7 @@ class RunDirectory:
         for number, line in enumerate(lines[:-1], 1):
             try:
                 rows.append(_row(line))
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise ValueError(f"{self.metrics} is damaged in line {number}: {error}") from error
         return rows
 
