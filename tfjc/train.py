@@ -90,13 +90,13 @@ def _agreement(workdir, bindings):
     """What all workers of a run must be started with."""
     from tfjc.runs import environment
 
-    shared, described = RunDirectory(os.path.abspath(workdir)), environment.describe()
+    shared = RunDirectory(os.path.abspath(workdir))
     flags_of = {"seed": _SEED, "precision": _PRECISION, "jit_compile": _JIT, "resume": _RESUME, "force": _FORCE}
     return {
         **{f"--{name}": flag.value for name, flag in flags_of.items()},
         "--workdir": str(shared.path),
         "checkpoints in --workdir": sorted(path.name for path in shared.checkpoints.glob("ckpt-*.index")),
-        **{name: described[name] for name in ("tfjc", "commit", "tensorflow", "keras", "numpy")},
+        **environment.versions(),
         **{name: value for name, value in bindings.items() if name != "InceptionEvaluator.inception"},
     }
 
