@@ -100,6 +100,17 @@ def test_a_line_is_added_after_whole_lines_alone(run):
     assert run.scores.read_text() == '{"a": 1}\n{"c": 3}\n'
 
 
+def test_text_of_somebody_else_is_not_cut(tmp_path):
+    path = tmp_path / "thesis.txt"
+    path.write_text("Chapter 1\nIt was a dark")
+    with pytest.raises(ValueError, match=r"thesis\.txt ends in text that is no line of JSON: nothing was added"):
+        append_line(path, {"a": 1})
+    assert path.read_text() == "Chapter 1\nIt was a dark"
+    path.write_bytes(b'{"a": 1}\n\0\0\0')  # what a power cut leaves
+    append_line(path, {"a": 2})
+    assert path.read_text() == '{"a": 1}\n{"a": 2}\n'
+
+
 def test_no_line_is_lost_where_several_write_at_once(tmp_path):
     """Four threads, each with files of its own as processes have them. The file begins with half a line of a kill."""
     path = tmp_path / "lines.jsonl"

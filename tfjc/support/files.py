@@ -74,6 +74,9 @@ def append_line(path: str | os.PathLike, row: Mapping[str, Any]) -> None:
 
     Processes that add lines at the same time wait for each other. A last line that a kill cut off is dropped first. If
     the new line cannot be written completely, the file stays as it was.
+
+    Raises:
+      ValueError: the file ends in text that is no part of such a line.
     """
     path = pathlib.Path(path)
     is_new = not path.exists()
@@ -81,6 +84,8 @@ def append_line(path: str | os.PathLike, row: Mapping[str, Any]) -> None:
         with contextlib.suppress(OSError):  # a file system without locks
             take_lock(stream, wait=True)
         complete, line = _complete_lines(path), (json.dumps(row) + "\n").encode()
+        if not _may_be_dropped(path, complete):
+            raise ValueError(f"{path} ends in text that is no line of JSON: nothing was added to it")
         try:
             stream.truncate(complete)
             while line:
@@ -106,6 +111,13 @@ def _complete_lines(path):
                 return start + found + 1
             end = start
     return 0
+
+
+def _may_be_dropped(path, complete):
+    """Whether what follows the complete lines is the beginning of an object, or what a power cut leaves."""
+    with open(path, "rb") as stream:
+        stream.seek(complete)
+        return stream.read(1) in (b"", b"{", b"\0")
 
 
 def is_score(key: str) -> bool:
