@@ -110,7 +110,8 @@ CASES = {
     "evaluate": [
         ([], "--workdir (a run directory) or --model", "--model"),
         (["--workdir=a", "--model=b"], "give one of them", "--model"),
-        (["--workdir=nowhere"], "has no config.gin", "nowhere"),
+        (["--workdir=nowhere"], "run directory nowhere does not exist", "nowhere"),
+        (["--workdir=."], "has no config.gin", "."),
         (["--model=GIVEN/good.keras"], "--gin_file", "the dataset is not named"),
         (["--model=nothing", DIGITS], "does not exist", "nothing"),
         (["--model=GIVEN/good.keras", DIGITS, "--samples=5"], "at least 6 samples", "5 latents"),

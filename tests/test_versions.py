@@ -1,10 +1,12 @@
 """The versions that are claimed: pyproject.toml, the check at import and the tools say the same."""
 
+import contextlib
 import importlib.util
 import pathlib
 import re
 import sys
 import tomllib
+import types
 
 import pytest
 from conftest import ROOT
@@ -32,6 +34,38 @@ def test_older_versions_are_refused_in_one_line(python, keras, message):
 def test_the_oldest_claimed_and_later_ones_pass(keras):
     tfjc._check_versions((3, 11, 0), keras)
     tfjc._check_versions(sys.version_info, keras)
+
+
+@pytest.mark.parametrize(
+    "environment, settings, message",
+    [
+        ({"KERAS_BACKEND": "jax"}, "{}", r"backend tensorflow, found jax: set KERAS_BACKEND=tensorflow"),
+        ({}, '{"backend": "torch"}', "backend tensorflow, found torch"),
+        ({}, '{"image_data_format": "channels_first"}', r"found image_data_format channels_first: .*keras\.json"),
+        ({"KERAS_BACKEND": "tensorflow"}, '{"backend": "torch"}', None),
+        ({}, '{"backend": "tensorflow", "image_data_format": "channels_last"}', None),
+        ({}, "{", None),
+        ({}, "[1]", None),
+        ({}, None, None),
+    ],
+)
+def test_other_settings_of_keras_are_refused_in_one_line(tmp_path, environment, settings, message):
+    if settings is not None:
+        (tmp_path / "keras.json").write_text(settings)
+    with contextlib.nullcontext() if message is None else pytest.raises(ImportError, match=message):
+        tfjc._check_settings(environment | {"KERAS_HOME": str(tmp_path)}, None)
+
+
+@pytest.mark.parametrize("backend, layout", [("jax", "channels_last"), ("tensorflow", "channels_first")])
+def test_settings_of_an_imported_keras_count(backend, layout):
+    def keras(backend, layout):
+        settings = {"backend": lambda: backend, "image_data_format": lambda: layout}
+        part = types.SimpleNamespace(**settings)
+        return types.SimpleNamespace(backend=part, config=part)
+
+    tfjc._check_settings({"KERAS_BACKEND": "jax"}, keras("tensorflow", "channels_last"))
+    with pytest.raises(ImportError, match=f"found .*{backend if backend == 'jax' else layout}"):
+        tfjc._check_settings({}, keras(backend, layout))
 
 
 def test_the_claims_agree():

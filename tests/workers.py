@@ -8,7 +8,7 @@ import keras
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from tfjc import architectures, datasets, models, penalties
-from tfjc.runs import devices, experiment
+from tfjc.runs import devices, environment, experiment
 
 
 def _networks(shape, seed):
@@ -24,7 +24,8 @@ def main(workdir, steps):
     devices.prepare()
     keras.config.set_floatx("float64")
     keras.config.set_dtype_policy("float64")
-    with devices.create("multi_worker" if "TF_CONFIG" in os.environ else "default").scope():
+    name = "multi_worker" if "TF_CONFIG" in os.environ else "default"
+    with devices.create(name, agreement=environment.versions()).scope():
         experiment.train_and_evaluate(
             workdir,
             dataset=lambda **where: datasets.load("digits"),

@@ -6,6 +6,8 @@ cheap, and programs that only read records never load TensorFlow.
 
 import importlib
 import importlib.metadata
+import json
+import os
 import sys
 
 __version__ = "0.1.0"
@@ -40,6 +42,32 @@ def _check_versions(python, keras):
         )
 
 
+def _check_settings(environment, keras):
+    """Raises ImportError where Keras computes with another library than TensorFlow, or with channels first.
+
+    Args:
+      environment: as `os.environ`.
+      keras: the module if it is imported, else None; its settings are then those that it will read.
+    """
+    if keras is not None:
+        backend, layout = keras.backend.backend(), keras.config.image_data_format()
+        where = "keras.config"
+    else:
+        home = environment.get("KERAS_HOME") or os.path.join(os.path.expanduser("~"), ".keras")
+        where = os.path.join(home, "keras.json")
+        try:
+            with open(where, encoding="utf-8") as stream:
+                settings = dict(json.load(stream))
+        except (OSError, ValueError, TypeError):  # Keras, too, goes on without
+            settings = {}
+        backend = environment.get("KERAS_BACKEND") or settings.get("backend", "tensorflow")
+        layout = settings.get("image_data_format", "channels_last")
+    if backend != "tensorflow":
+        raise ImportError(f"tfjc needs Keras's backend tensorflow, found {backend}: set KERAS_BACKEND=tensorflow")
+    if layout != "channels_last":
+        raise ImportError(f"tfjc's images are channels_last, found image_data_format {layout}: change it in {where}")
+
+
 def _installed(name):
     try:
         return importlib.metadata.version(name)
@@ -48,6 +76,7 @@ def _installed(name):
 
 
 _check_versions(sys.version_info, _installed("keras"))
+_check_settings(os.environ, sys.modules.get("keras"))
 
 
 def __getattr__(name):

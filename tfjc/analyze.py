@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from absl import flags
 
 from tfjc.runs import commands
+from tfjc.support import checks
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow reads it when it is imported, below
 
 _NAMED = commands.define_generator_flags()
+flags.adopt_module_key_flags(commands)  # --help lists them
 _SAMPLES = flags.DEFINE_integer("samples", 64, "Number of latents to measure at.", lower_bound=1)
 _OUTPUT = flags.DEFINE_string("output", None, "The directory to write; analysis/NAME by default.")
 _CHUNK = flags.DEFINE_integer("chunk", None, "(Sample, pass) pairs held at once; set by the free memory by default.", 1)
@@ -27,6 +29,7 @@ def main(argv: Sequence[str]) -> int:
 def _analyze():
     if not _NAMED.model.value:
         raise ValueError("--model is needed: a SavedModel directory, a .keras file, or a run directory")
+    checks.existing("model", _NAMED.model.value)  # before TensorFlow is imported, which takes seconds
     from tqdm import tqdm
 
     from tfjc.evaluators import analysis

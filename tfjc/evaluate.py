@@ -9,12 +9,14 @@ from typing import Any
 from absl import flags, logging
 
 from tfjc.runs import commands
+from tfjc.support import checks, gin_files
 from tfjc.support.files import append_line
 from tfjc.support.run_directory import RunDirectory
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow reads it when it is imported, below
 
 _NAMED = commands.define_generator_flags()
+flags.adopt_module_key_flags(commands)  # --help lists them
 _WORKDIR = flags.DEFINE_string("workdir", None, "A run directory: its generator, its dataset and its scores.")
 _GIN_FILE = flags.DEFINE_multi_string("gin_file", [], "Gin file that names the dataset and the scores; repeatable.")
 _GIN_BINDINGS = flags.DEFINE_multi_string("gin_bindings", [], "A gin binding that overrides the files; repeatable.")
@@ -43,6 +45,11 @@ def _start():
         raise ValueError("--workdir and --model both name a generator: give one of them")
     if not (_WORKDIR.value or _NAMED.model.value or _TRAIN_CLASSIFIER.value):
         raise ValueError("--workdir (a run directory) or --model (a SavedModel directory or .keras file) is needed")
+    for kind, path in (("run directory", _WORKDIR.value), ("model", _NAMED.model.value)):
+        if path:
+            checks.existing(kind, path)  # before TensorFlow is imported, which takes seconds
+    for name in _GIN_FILE.value:
+        gin_files.find(name)
     logging.set_verbosity(logging.WARNING)
     from tfjc.runs import configuration
 
@@ -102,12 +109,13 @@ def _train_classifier(data):
 
 
 def _output(path):
-    """The file that the row is appended to; raises ValueError if it is a directory."""
+    """The file that the row is appended to; raises ValueError if something else is there."""
     run = RunDirectory(path)
     default = run.scores if run.run.exists() else pathlib.Path("analysis") / run.path.resolve().stem / "scores.jsonl"
     output = pathlib.Path(_OUTPUT.value or default)
-    if output.is_dir():
-        raise ValueError(f"--output must be a file to add a line to, found the directory {output}")
+    if output.exists() and not output.is_file():
+        found = "directory" if output.is_dir() else "device or pipe"
+        raise ValueError(f"--output must be a file to add a line to, found the {found} {output}")
     return output
 
 

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from absl import flags, logging
 
 from tfjc.runs import commands
+from tfjc.support import gin_files
+from tfjc.support.run_directory import RunDirectory
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow reads it when it is imported, below
 
@@ -41,7 +43,7 @@ def main(argv: Sequence[str]) -> int:
     """Runs the experiment that the flags name.
 
     Returns:
-      The exit status: 2 for a mistake of the user, 1 if the training diverged, filled the disk or lost a worker.
+      The exit status: 2 for a mistake of the user, 1 if the training diverged or failed, for example on a full disk.
     """
     interrupted = "interrupted; the same command goes on from the last checkpoint, if there is one"
     return commands.status("train", _start, argv, interrupted)
@@ -50,13 +52,17 @@ def main(argv: Sequence[str]) -> int:
 def _start():
     if not _GIN_FILE.value:
         raise ValueError("--gin_file is needed, for example --gin_file=gin/digits_jc.gin")
+    for name in _GIN_FILE.value:
+        gin_files.find(name)  # before TensorFlow is imported, which takes seconds
     logging.set_verbosity(logging.WARNING)
     from tfjc.runs import configuration, sessions
 
     try:
         with configuration.explained():
             _train(configuration)
-    except (FloatingPointError, sessions.DiskFull, sessions.WorkerLost) as error:
+    except (FloatingPointError, sessions.TrainingError) as error:
+        if isinstance(error.__cause__, (ValueError, TypeError)):
+            raise  # the traceback of a mistake in the program
         print(f"tfjc.train: {configuration.explain(error)}", file=sys.stderr)
         return 1
 
@@ -66,9 +72,11 @@ def _train(configuration):
 
     configuration.parse(_GIN_FILE.value, [*_GIN_BINDINGS.value, *commands.inception_binding(_INCEPTION.value)])
     devices.prepare(_JIT.value, precision=_PRECISION.value)
-    with devices.create(_STRATEGY.value, _TPU.value).scope():
+    workdir = _WORKDIR.value or f"runs/{pathlib.Path(_GIN_FILE.value[-1]).stem}_seed{_SEED.value}"
+    agreement = _agreement(workdir, configuration.bindings()) if _STRATEGY.value == "multi_worker" else None
+    with devices.create(_STRATEGY.value, _TPU.value, agreement).scope():
         configuration.train_and_evaluate(
-            workdir=_WORKDIR.value or f"runs/{pathlib.Path(_GIN_FILE.value[-1]).stem}_seed{_SEED.value}",
+            workdir=workdir,
             seed=_SEED.value,
             data_dir=_DATA_DIR.value,
             manual_dir=_MANUAL_DIR.value,
@@ -76,6 +84,21 @@ def _train(configuration):
             force=_FORCE.value,
             dry_run=_DRY_RUN.value,
         )
+
+
+def _agreement(workdir, bindings):
+    """What all workers of a run must be started with."""
+    from tfjc.runs import environment
+
+    shared = RunDirectory(os.path.abspath(workdir))
+    flags_of = {"seed": _SEED, "precision": _PRECISION, "jit_compile": _JIT, "resume": _RESUME, "force": _FORCE}
+    return {
+        **{f"--{name}": flag.value for name, flag in flags_of.items()},
+        "--workdir": str(shared.path),
+        "checkpoints in --workdir": sorted(path.name for path in shared.checkpoints.glob("ckpt-*.index")),
+        **environment.versions(),
+        **{name: value for name, value in bindings.items() if name != "InceptionEvaluator.inception"},
+    }
 
 
 def run() -> None:

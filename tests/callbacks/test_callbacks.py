@@ -1,5 +1,7 @@
 """Callbacks in our `fit` and in anybody's."""
 
+import shutil
+
 import keras
 import numpy as np
 import pytest
@@ -48,6 +50,23 @@ def test_conditioning_in_a_foreign_fit(tmp_path, capsys):
     assert written["conditioning/log_singular_values"][0] == (0, "histograms")
     for tag in ("conditioning/clamped_low", "quotient_quantiles/0.5", "log_condition_quantiles/1.0"):
         assert len(written[tag]) == 5
+
+
+def test_a_removed_log_directory_is_written_again(tmp_path):
+    """As in a notebook, between two calls of `fit`; and callbacks of one directory share one event file."""
+
+    class Counting(callbacks._periodic.Periodic):
+        def act(self, step, logs):
+            tf.summary.scalar("counted", step)
+
+    model = keras.Sequential([keras.Input([3]), keras.layers.Dense(4)])
+    model.compile("sgd", "mse")
+    counting = [Counting(2, tmp_path / "logs"), Counting(2, tmp_path / "logs")]
+    for steps in ([0, 0, 2, 2, 4, 4], [6, 6, 8, 8]):
+        model.fit(np.zeros([4, 3]), np.zeros([4, 4]), batch_size=1, verbose=0, callbacks=counting)
+        assert [step for step, _ in events(tmp_path / "logs")["counted"]] == steps
+        assert len(list((tmp_path / "logs").iterdir())) == 1
+        shutil.rmtree(tmp_path / "logs")
 
 
 def test_conditioning_measures_the_last_step_too():

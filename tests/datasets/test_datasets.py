@@ -134,6 +134,38 @@ def test_an_unknown_split_lists_the_valid_ones(prepared_data):
         datasets.load("mnist", split="trian", data_dir=str(prepared_data))
 
 
+def flipped(content):
+    return content[:500] + bytes([content[500] ^ 255]) + content[501:]
+
+
+@pytest.mark.parametrize(
+    "name, damage, message",
+    [
+        ("mnist-test.tfrecord-00000-of-00001", lambda content: content[:100_000], "truncated|expected 10000 images"),
+        ("mnist-test.tfrecord-00000-of-00001", flipped, "corrupted record"),
+        ("mnist-test.tfrecord-00000-of-00001", lambda content: b"", "contained only 0 elements"),
+        ("mnist-test.tfrecord-00000-of-00001", lambda content: bytes(2000), "corrupted record"),
+        ("mnist-test.tfrecord-00000-of-00001", lambda content: b"garbage " * 200, "corrupted record"),
+        ("mnist-test.tfrecord-00000-of-00001", None, "No such file|not found|Could not find"),
+        ("dataset_info.json", lambda content: b"", "."),
+        ("dataset_info.json", lambda content: content[: len(content) // 2], "."),
+        ("dataset_info.json", lambda content: b"[]", "."),
+    ],
+)
+def test_damaged_prepared_data_are_named(tmp_path, prepared_data, name, damage, message):
+    whole, folder = prepared_data / "mnist" / "3.0.1", tmp_path / "mnist" / "3.0.1"
+    folder.mkdir(parents=True)
+    for file in whole.iterdir():
+        if file.name != name:
+            (folder / file.name).symlink_to(file)
+    if damage:
+        (folder / name).write_bytes(damage((whole / name).read_bytes()))
+    with pytest.raises(
+        ValueError, match=rf"dataset 'mnist' in .*mnist.* is damaged: .*({message}).*Remove that folder"
+    ):
+        datasets.load("mnist", split="test", data_dir=str(tmp_path))
+
+
 @pytest.mark.parametrize("manual", [False, True])
 def test_without_network_and_files_both_ways_are_named(tmp_path, monkeypatch, manual):
     def no_address(*_):

@@ -1,6 +1,9 @@
 """The classifier: what it learns, and how it is kept."""
 
 import builtins
+import errno
+import os
+import re
 import sys
 
 import keras
@@ -83,6 +86,39 @@ def test_a_cache_that_cannot_be_written_can_be_read(cache, hasty, monkeypatch):
 
     monkeypatch.setattr(builtins, "open", read_only)
     assert evaluators.classifier(stripes()).digest == expected
+
+
+def unwritable(kind, tmp_path, monkeypatch):
+    """A cache that cannot be written, though this process may be root's; returns what the warning says of it."""
+    monkeypatch.delenv("TFJC_CACHE_DIR", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    (tmp_path / "file").write_text("")
+    if kind == "a file":
+        monkeypatch.setenv("TFJC_CACHE_DIR", str(tmp_path / "file"))
+        return "file cannot be written"
+    if kind == "no home":
+        monkeypatch.setattr("pathlib.Path.home", lambda: (_ for _ in ()).throw(RuntimeError("no home directory")))
+        return "/dev/null/tfjc cannot be written"
+    error = errno.EROFS if kind == "read-only" else errno.ENOSPC
+
+    def refuse(*arguments):
+        raise OSError(error, os.strerror(error))
+
+    monkeypatch.setenv("TFJC_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setattr(os, "replace" if kind == "full" else "mkdir", refuse)
+    return rf"cache cannot be written \({os.strerror(error)}\)"
+
+
+@pytest.mark.parametrize("kind", ["a file", "no home", "read-only", "full"])
+def test_a_cache_that_cannot_be_written_is_done_without(kind, tmp_path, monkeypatch, hasty, caplog):
+    """The classifier and the features are used, and one warning is given."""
+    expected = unwritable(kind, tmp_path, monkeypatch)
+    _cache._warn.cache_clear()
+    evaluators.classifier(stripes())
+    np.testing.assert_array_equal(_cache.array("x", "a", lambda: np.arange(5.0)), np.arange(5.0))
+    warned = [record.getMessage() for record in caplog.records if "cannot be written" in record.getMessage()]
+    assert len(warned) == 1 and re.search(expected, warned[0])
+    assert not list(tmp_path.rglob("*.tmp*"))
 
 
 def test_the_key_is_what_it_was_trained_on(cache, hasty):

@@ -43,8 +43,8 @@ def test_the_averaged_generator_is_what_is_restored_and_exported(run):
     """And what was measured: the run's newest spectra are its own."""
     restored, exported = loading.load(run.path), export.load_generator(run.saved_model)
     assert restored.num_classes == 10
-    with np.load(run.spectra) as spectra:
-        z, singular_values = tf.constant(spectra["z"]), spectra["singular_values"][-1]
+    spectra = run.read_spectra()
+    z, singular_values = tf.constant(spectra["z"]), spectra["singular_values"][-1]
     labels = tf.range(4)
     np.testing.assert_allclose(geometry.run(restored.generate, z, labels), exported(z, labels), atol=1e-6)
     eigenvalues = np.linalg.eigvalsh(exported.metric_tensor(z, labels))[:, ::-1]

@@ -143,6 +143,25 @@ def test_two_workers_one_killed_end_as_one_process(tmp_path):
             '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 1}}',
             "names workers 0 to 0, found task.index = 1",
         ),
+        *(
+            (
+                "multi_worker",
+                None,
+                f'{{"cluster": {{"worker": {workers}}}, "task": {{"type": "worker", "index": {index}}}}}',
+                message,
+            )
+            for workers, index, message in [
+                ('["a"]', 0, "must be 'host:port' .* found 'a'"),
+                ('["a:1", "a:1"]', 0, "must be a list of different addresses, found"),
+                ('"a:1"', 0, "must be a list of different addresses, found 'a:1'"),
+                ("[3]", 0, "must be 'host:port' .* found 3"),
+                ('["a:70000"]', 0, "must be 'host:port' with a port of 1 to 65535, found 'a:70000'"),
+                ('["a:1"]', "true", "names workers 0 to 0, found task.index = True"),
+                ("[]", 0, "must be a list of different addresses"),
+            ]
+        ),
+        ("multi_worker", None, '{"cluster": [], "task": []}', "needs TF_CONFIG such as"),
+        ("multi_worker", None, "[1]", "needs TF_CONFIG such as"),
         ("tpu", None, None, "no TPU at this machine"),
         ("tpu", "local", None, "no TPU at this machine"),
     ],

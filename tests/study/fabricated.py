@@ -45,11 +45,22 @@ def write(run, values, steps, status="finished"):
             **scores,
             **{f"{name}/digits/360": value for name, value in scores.items()},
         }
-        run.directory.append_metrics(row)
-    np.savez(run.directory.spectra, steps=steps, average_jacobian=np.geomspace(2.0, 0.1, 5)[None].repeat(len(steps), 0))
+        record(run, row)
     run.directory.samples.mkdir()
     Image.fromarray(np.full([20, 20], 90, np.uint8)).save(run.directory.samples / "step_00000040.png")
     run.directory.update_run(bindings=bindings(run.arm))
+
+
+def record(run, row):
+    """One evaluation: its line and its spectrum."""
+    spectrum(run, row["step"], np.geomspace(2.0, 0.1, 5))
+    run.directory.append_metrics(row)
+
+
+def spectrum(run, step, average_jacobian):
+    """The spectrum of one evaluation, whose average Jacobian has these singular values."""
+    z = np.zeros([3, len(average_jacobian)])
+    run.directory.write_spectrum(step, z, np.stack([average_jacobian] * 3), average_jacobian)
 
 
 def bindings(arm):

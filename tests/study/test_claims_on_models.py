@@ -33,7 +33,7 @@ def spreads(**spread):
     def change(run):
         z = np.random.default_rng([run.seed, run.arm == "vae"]).normal(size=5)
         values = np.geomspace(2.0, 0.1, 5) * np.exp(spread[run.arm] * z)
-        np.savez(run.directory.spectra, steps=[40], average_jacobian=values[None])
+        fabricated.spectrum(run, 40, values)
 
     return change
 
@@ -66,7 +66,7 @@ def test_the_spread_of_spectra_is_that_of_their_logarithms():
 def test_a_spectrum_with_a_zero_leaves_the_claim_on_vaes_untested(tmp_path):
     def flatten(run):
         if run.arm == "vae" and run.seed == 2:
-            np.savez(run.directory.spectra, steps=[40], average_jacobian=[[2.0, 1.0, 0.5, 0.2, 0.0]])
+            fabricated.spectrum(run, 40, np.array([2.0, 1.0, 0.5, 0.2, 0.0]))
 
     found = one(claims(tmp_path, {"plain": PLAIN, "vae": WELL}, flatten), VAES)
     assert (found.verdict, "distance of spectra (vae) is infinite in 1 of 8 runs" in found.found) == (
@@ -78,7 +78,7 @@ def test_a_spectrum_with_a_zero_leaves_the_claim_on_vaes_untested(tmp_path):
 def memorised(score):
     def change(run):
         row = run.directory.read_metrics()[-1]
-        run.directory.append_metrics({**row, "step": 50, "memorised_classifier_score": score})
+        fabricated.record(run, {**row, "step": 50, "memorised_classifier_score": score})
 
     return change
 
@@ -148,7 +148,7 @@ def test_time_is_halved_where_the_ratio_is_below_a_half(tmp_path, times, verdict
     def change(run):
         rows = run.directory.read_metrics()
         factor = (times if run.arm == "w1_jc" else 1.0) * (1.0 + 0.01 * (-1) ** run.seed)
-        run.directory.append_metrics({**rows[-1], "step": 50, "seconds": 10.0 * factor})
+        fabricated.record(run, {**rows[-1], "step": 50, "seconds": 10.0 * factor})
 
     found = one(claims(tmp_path, scored(8.0, 2.0, 7.0), change), FASTER)
     assert found.verdict == verdict

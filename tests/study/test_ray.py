@@ -1,5 +1,8 @@
 """A study on a real Ray cluster of two nodes on this machine, one of which dies."""
 
+import re
+import socket
+import sys
 import time
 
 import pytest
@@ -30,7 +33,7 @@ with open(folder / "starts", "a") as stream:
     stream.write(f"{os.getpid()} {os.environ['OMP_NUM_THREADS']}\\n")
 while not (folder / ".." / ".." / "go").exists():
     time.sleep(0.05)
-(folder / "run.json").write_text(json.dumps({"status": "finished"}))
+(folder / "run.json").write_text(json.dumps({"status": "diverged"}))
 """
 
 
@@ -65,6 +68,59 @@ def test_a_node_that_dies_costs_no_run(cluster, tmp_path, monkeypatch):
 def _starts(run):
     path = run.directory.path / "starts"
     return path.read_text().splitlines() if path.exists() else []
+
+
+def test_ctrl_c_reaches_the_runs_and_waits_for_their_last_records(cluster, tmp_path, monkeypatch):
+    from tfjc.study import _ray
+
+    (tmp_path / "a.log").write_text("")
+    script = """if True:
+        import pathlib, signal, sys, time
+        def end(*_):
+            time.sleep(0.5)
+            pathlib.Path("ended").write_text("")
+            sys.exit(143)
+        signal.signal(signal.SIGTERM, end)
+        pathlib.Path("began").write_text("")
+        time.sleep(100)
+    """
+    monkeypatch.chdir(tmp_path)
+    executor = _ray.Ray()
+    executor.start("a", [sys.executable, "-c", script], tmp_path / "a.log")
+    wait_for(tmp_path / "began")
+    began = time.monotonic()
+    executor.interrupt()
+    assert (tmp_path / "ended").exists() and time.monotonic() - began < 20
+
+
+def wait_for(path):
+    deadline = time.monotonic() + 60
+    while not path.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def ended(executor):
+    while not (found := executor.poll()):
+        pass
+    return found
+
+
+def test_what_a_node_lacks_is_named(cluster, tmp_path, monkeypatch):
+    """Its current folder, the study's folder, the program."""
+    from tfjc.study import _ray
+
+    executor = _ray.Ray()
+    executor.start("log", [sys.executable, "-c", ""], tmp_path / "gone" / "a.log")
+    why = f"{socket.gethostname()} has no folder {tmp_path / 'gone'}: all nodes must share it"
+    assert ended(executor) == {"log": (1, why)}
+    executor.start("program", ["/no/python"], tmp_path / "a.log")
+    assert re.search(r"its task failed: .*No such file or directory: '/no/python'", ended(executor)["program"].why)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    executor.start("folder", [sys.executable, "-c", "print(3)"], tmp_path / "a.log")
+    assert ended(executor) == {"folder": (0, "")}
+    assert (tmp_path / "a.log").read_text() == "3\n"
 
 
 def test_what_does_not_fit_is_refused(cluster):

@@ -58,7 +58,7 @@ def test_claims_go_by_the_median_where_every_run_has_it(tmp_path, name):
             return
         row = run.directory.read_metrics()[-1]
         median = (20.0 if run.arm == "plain" else 10.0) + 0.1 * run.seed
-        run.directory.append_metrics({**row, "step": 50, "median_log_condition": median, "infinite_latents": 0.02})
+        fabricated.record(run, {**row, "step": 50, "median_log_condition": median, "infinite_latents": 0.02})
 
     arms = {arm: [(INF, 5.0 + 0.1 * k, 10.0, 20) for k in range(6)] for arm in ("plain", "clamped")}
     found = one(claims(tmp_path, arms, add), LOWERS)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 
+import fabricated
 import forks
 from conftest import ROOT
 from processes import children, is_alive
@@ -39,8 +40,9 @@ class Fake:
         outcome = self.outcomes.get(run.name, collections.deque(["finished"])).popleft()
         if isinstance(outcome, str):
             run.directory.create().update_run(status=outcome)
+            fabricated.record(run, {"step": 0, "seconds": 0.0, "mean_log_condition": 1.0, "log_condition": [1.0]})
             outcome = 0
-        return {run: outcome}
+        return {run: _schedule.Ended(*outcome) if isinstance(outcome, tuple) else _schedule.Ended(outcome)}
 
 
 def schedule(tmp_path, outcomes, **options):
@@ -69,6 +71,29 @@ def test_what_fails_is_tried_again_and_then_given_up(tmp_path):
     assert {run.name: why for run, why in made.failed.items()} == {"b/0": "exit status 1"}
     assert "failed a/0 (killed by signal 9), to be tried again" in said
     assert [run.name for run in made.over] == ["a/0", "a/1", "b/1"]
+
+
+def test_why_a_run_failed_is_told(tmp_path):
+    """A log is named only where there is one."""
+    outcomes = {"a/0": [0], "b/0": [(1, "host b has no folder")], "a/1": [3]}
+    log = tmp_path / "runs" / "a" / "seed_001.log"
+    log.parent.mkdir(parents=True)
+    log.write_text("I0000 note\nout of paper\n  indented\n")
+    said = schedule(tmp_path, outcomes, retries=0)[2]
+    a = tmp_path / "runs" / "a" / "seed_000"
+    assert f"failed a/0 (its process ended well and left no outcome in {a}), given up" in said
+    assert "failed b/0 (host b has no folder), given up" in said
+    assert f"failed a/1 (out of paper), given up; see {log}" in said
+
+
+def test_a_finished_run_that_has_lost_records_is_resumed(tmp_path):
+    """And one whose run.json cannot be read is started, which says what is wrong."""
+    made = schedule(tmp_path, {})[0]
+    finished, damaged = made.runs[0].directory, made.runs[1].directory
+    (finished.path / "spectra" / "step_00000005.npz").write_text("")
+    damaged.run.write_text("{")
+    assert [run.status() for run in made.runs[:3]] == ["damaged", "damaged", "finished"]
+    assert schedule(tmp_path, {"a/0": ["diverged"], "b/0": [2]})[1] == ["a/0", "b/0"]
 
 
 def test_a_mistake_is_not_tried_again_and_a_divergence_is_an_outcome(tmp_path):

@@ -1,6 +1,8 @@
 """A run directory's files."""
 
+import concurrent.futures
 import errno
+import json
 import math
 import os
 import re
@@ -9,11 +11,17 @@ import socket
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from conftest import ROOT
 
 from tfjc.support.files import append_line, is_score, replacing, write_text
 from tfjc.support.run_directory import RunDirectory, lock
+
+
+def row(step, **more):
+    """What every line of `metrics.jsonl` has."""
+    return {"step": step, "seconds": 0.5 * step, "mean_log_condition": 1.5, "log_condition": [1.0, 2.0], **more}
 
 
 @pytest.fixture
@@ -22,25 +30,25 @@ def run(tmp_path):
 
 
 def test_metrics_go_round(run):
-    rows = [{"step": 0, "x": math.inf, "per_z": [1.0, 2.0]}, {"step": 5, "x": -0.1}]
-    for row in rows:
-        run.append_metrics(row)
+    rows = [row(0, x=math.inf, per_z=[1.0, 2.0]), row(5, x=-0.1)]
+    for each in rows:
+        run.append_metrics(each)
     assert run.read_metrics() == rows
 
 
 def test_a_line_cut_off_by_a_kill_is_left_out(run):
-    run.append_metrics({"step": 0})
+    run.append_metrics(row(0))
     with open(run.metrics, "a") as stream:
         stream.write('{"step": 5, "seco')
-    assert run.read_metrics() == [{"step": 0}]
+    assert run.read_metrics() == [row(0)]
     run.drop_after(9)
-    run.append_metrics({"step": 5})
-    assert run.read_metrics() == [{"step": 0}, {"step": 5}]
+    run.append_metrics(row(5))
+    assert run.read_metrics() == [row(0), row(5)]
 
 
 def test_rows_past_a_checkpoint_are_dropped(run):
     for step in (0, 5, 10):
-        run.append_metrics({"step": step})
+        run.append_metrics(row(step))
     run.drop_after(5)
     assert [row["step"] for row in run.read_metrics()] == [0, 5]
 
@@ -92,25 +100,101 @@ def test_a_line_is_added_after_whole_lines_alone(run):
     assert run.scores.read_text() == '{"a": 1}\n{"c": 3}\n'
 
 
+def test_text_of_somebody_else_is_not_cut(tmp_path):
+    path = tmp_path / "thesis.txt"
+    path.write_text("Chapter 1\nIt was a dark")
+    with pytest.raises(ValueError, match=r"thesis\.txt ends in text that is no line of JSON: nothing was added"):
+        append_line(path, {"a": 1})
+    assert path.read_text() == "Chapter 1\nIt was a dark"
+    path.write_bytes(b'{"a": 1}\n\0\0\0')  # what a power cut leaves
+    append_line(path, {"a": 2})
+    assert path.read_text() == '{"a": 1}\n{"a": 2}\n'
+
+
+def test_no_line_is_lost_where_several_write_at_once(tmp_path):
+    """Four threads, each with files of its own as processes have them. The file begins with half a line of a kill."""
+    path = tmp_path / "lines.jsonl"
+    path.write_text('{"half')
+
+    def add(writer):
+        for number in range(50):
+            append_line(path, {"writer": writer, "number": number, "filler": "x" * 300})
+
+    with concurrent.futures.ThreadPoolExecutor(4) as executor:
+        list(executor.map(add, range(4)))
+    found = [json.loads(line) for line in path.read_text().splitlines()]
+    assert sorted((row["writer"], row["number"]) for row in found) == [(w, n) for w in range(4) for n in range(50)]
+
+
 def test_a_line_that_does_not_fit_on_the_disk_leaves_none_of_itself(run, monkeypatch):
-    run.append_metrics({"step": 0})
+    run.append_metrics(row(0))
 
     def full(descriptor):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match=r"No space left on device: '.*metrics\.jsonl'"):
-        run.append_metrics({"step": 5})
+        run.append_metrics(row(5))
     with pytest.raises(OSError, match=r"No space left on device: '.*run\.json'"):
         run.update_run(status="running")
-    assert run.metrics.read_text() == '{"step": 0}\n'
+    assert run.read_metrics() == [row(0)]
     assert [path.name for path in run.path.iterdir()] == ["metrics.jsonl"]
 
 
-def test_damaged_lines_are_named(run):
-    run.metrics.write_text('{"step": 0}\n\0\0\0\n{"step": 5}\n')
-    with pytest.raises(ValueError, match=r"metrics\.jsonl is damaged in line 2"):
+@pytest.mark.parametrize(
+    "line, message",
+    [
+        (b"\0\0\0", "Expecting value"),
+        (b"[]", r"expected an object, found \[\]"),
+        (b"{}", "expected a whole number 'step', found None"),
+        (json.dumps(row(3) | {"step": "3"}).encode(), "expected a whole number 'step', found '3'"),
+        (json.dumps(row(3) | {"step": True}).encode(), "expected a whole number 'step', found True"),
+        (json.dumps(row(3)).replace("seconds", "secunds").encode(), "expected a number 'seconds', found None"),
+        (json.dumps(row(3) | {"log_condition": 3}).encode(), "expected a list 'log_condition', found 3"),
+        (json.dumps(row(3)).encode().replace(b"mean", b"me\xe1n"), "codec can't decode byte 0xe1"),
+    ],
+)
+def test_damaged_lines_are_named(run, line, message):
+    run.append_metrics(row(0))
+    with open(run.metrics, "ab") as stream:
+        stream.write(line + b"\n")
+    with pytest.raises(ValueError, match=rf"metrics\.jsonl is damaged in line 2: .*{message}"):
         run.read_metrics()
+
+
+def spectra_of(run, steps):
+    for step in steps:
+        run.write_spectrum(step, np.eye(2) + step, np.full([2, 2], step), np.full([2], -step))
+
+
+def test_spectra_go_round_one_file_an_evaluation(run):
+    assert run.read_spectra()["steps"].tolist() == []
+    spectra_of(run, (0, 10, 5))
+    found = run.read_spectra()
+    assert found["steps"].tolist() == run.spectrum_steps() == [0, 5, 10]
+    np.testing.assert_array_equal(found["singular_values"], np.full([3, 2, 2], 1.0) * found["steps"][:, None, None])
+    np.testing.assert_array_equal(found["average_jacobian"], np.full([3, 2], -1.0) * found["steps"][:, None])
+    np.testing.assert_array_equal(found["z"], np.eye(2) + 10)
+    before = (run.spectra / "step_00000000.npz").stat().st_mtime_ns
+    spectra_of(run, [15])
+    assert (run.spectra / "step_00000000.npz").stat().st_mtime_ns == before  # a new one leaves the others alone
+    run.drop_after(5)
+    assert run.spectrum_steps() == [0, 5]
+
+
+def test_a_damaged_spectrum_spoils_the_steps_from_its_own_on(run):
+    spectra_of(run, (0, 5, 10))
+    for step in (0, 5, 10):
+        run.append_metrics(row(step))
+    (run.spectra / "step_copy.npz").write_text("somebody's own file")
+    assert run.lost() is run.missing(10) is None
+    (run.spectra / "step_00000010.npz").write_bytes(b"PK")
+    assert run.missing(5) is None
+    assert re.search(r"spectra/step_00000010\.npz is damaged", run.missing(10))
+    (run.spectra / "step_00000010.npz").unlink()
+    assert run.lost() == "spectra lacks step 10"
+    run.metrics.write_bytes(run.metrics.read_bytes()[:10])
+    assert run.lost() == "metrics.jsonl lacks step 0"
 
 
 def test_pictures_past_a_checkpoint_are_dropped_and_half_written_files_swept(run):
@@ -175,4 +259,4 @@ def test_where_the_system_has_no_locks_a_warning_says_so(run, caplog, monkeypatc
     """As on Windows, which has no fcntl."""
     monkeypatch.setitem(sys.modules, "fcntl", None)
     with lock(run.path):
-        assert "cannot be locked on this system: let no other process write there" in caplog.text
+        assert "cannot be locked (this system has no locks): let no other process write there" in caplog.text

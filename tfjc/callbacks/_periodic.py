@@ -1,6 +1,5 @@
 """The base class of the callbacks: acts at step 0, at regular intervals, and at the end."""
 
-import functools
 import os
 from typing import Any
 
@@ -9,11 +8,17 @@ import tensorflow as tf
 
 from tfjc.support import checks
 
+_writers: dict[str, tf.summary.SummaryWriter] = {}
 
-@functools.cache
-def _writer(log_dir):
-    # All callbacks of a run share one event file: TensorBoard follows only the newest file of a directory.
-    return tf.summary.create_file_writer(log_dir)
+
+def _writer_of(log_dir):
+    """The writer of a directory, or a new one where the directory was removed.
+
+    All callbacks of a run share one event file, because TensorBoard follows only the newest file of a directory.
+    """
+    if log_dir not in _writers or not os.path.isdir(log_dir):
+        _writers[log_dir] = tf.summary.create_file_writer(log_dir)
+    return _writers[log_dir]
 
 
 class Periodic(keras.callbacks.Callback):
@@ -34,9 +39,13 @@ class Periodic(keras.callbacks.Callback):
     def __init__(self, every: int, log_dir: str | os.PathLike | None = None, last: int | None = None) -> None:
         super().__init__()
         self.every, self.last = checks.integer("every", every, minimum=1), last
-        self._writer = _writer(os.path.abspath(os.fspath(log_dir))) if log_dir else None
+        self._log_dir = os.path.abspath(os.fspath(log_dir)) if log_dir else None
         self._step, self._epoch_began = 0, 0
         self._acted: int | None = None
+
+    @property
+    def _writer(self):
+        return _writer_of(self._log_dir) if self._log_dir else None
 
     def act(self, step: int, logs: dict[str, Any]) -> None:
         """The callback's action at a step; a subclass defines it."""

@@ -42,7 +42,7 @@ def load(folder: str | os.PathLike, size: int) -> tuple[np.ndarray, np.ndarray |
         raise ValueError("dataset 'image_folder' needs dataset.folder = '/path/to/images', found none")
     if not isinstance(folder, (str, os.PathLike)):
         raise ValueError(f"dataset.folder must be a string, found {folder!r}")
-    root = pathlib.Path(folder)
+    root = pathlib.Path(os.path.expanduser(folder))
     if not root.is_dir():
         raise ValueError(f"dataset.folder must be a folder of images, found {os.fspath(root)!r}")
     paths = sorted(_images(root, ()), key=lambda path: (_names(path), path.parts))

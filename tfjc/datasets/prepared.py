@@ -8,6 +8,8 @@ import urllib.request
 import numpy as np
 import tensorflow as tf
 
+from tfjc import geometry
+
 
 def load(
     name: str, split: str, size: int, data_dir: str | os.PathLike | None, manual_dir: str | os.PathLike | None
@@ -25,20 +27,35 @@ def load(
       (images uint8 [N, size, size, channels], labels [N] or None).
 
     Raises:
-      ValueError: the dataset is not prepared and cannot be downloaded, or the split is unknown.
+      ValueError: the dataset is not prepared and cannot be downloaded, its files are damaged, or the split is unknown.
     """
     builder = _prepare(name, data_dir, manual_dir)
     try:
-        examples = builder.as_dataset(split=split, shuffle_files=False)
-    except ValueError as error:
+        count = builder.info.splits[split].num_examples
+    except (ValueError, KeyError) as error:
         valid = ", ".join(builder.info.splits)
         raise ValueError(f"dataset {name!r} has the splits {valid} and slices of them, found {split!r}") from error
+    try:
+        images, labels = _read(builder.as_dataset(split=split, shuffle_files=False), size)
+    except Exception as error:  # tensorflow-datasets and TensorFlow raise errors of many types
+        raise ValueError(_damaged(name, builder.data_dir, error)) from error
+    if len(images) != count:
+        raise ValueError(_damaged(name, builder.data_dir, f"expected {count} images, found {len(images)}"))
+    return images, (labels if labels.min() >= 0 else None)  # −1 is no label
+
+
+def _read(examples, size):
+    """(images, labels) of a tensorflow-datasets dataset."""
     images, labels = [], []
     for batch in examples.map(lambda example: _resized(example, size), num_parallel_calls=2).batch(1000).prefetch(2):
         images.append(batch["image"].numpy())
         labels.append(batch["label"].numpy())
-    classes = np.concatenate(labels)
-    return np.concatenate(images), (classes if classes.min() >= 0 else None)  # −1 is no label
+    return (np.concatenate(images), np.concatenate(labels)) if images else (np.zeros([0]), np.zeros([0]))
+
+
+def _damaged(name, folder, reason):
+    text = reason if isinstance(reason, str) else geometry.summary(reason)
+    return f"dataset {name!r} in {folder} is damaged: {text}. Remove that folder and prepare the dataset again"
 
 
 def _resized(example, size):
@@ -52,7 +69,10 @@ def _resized(example, size):
 def _prepare(name, data_dir, manual_dir):
     import tensorflow_datasets as tfds  # slow to import
 
-    builder = tfds.builder(name, data_dir=data_dir, try_gcs=False)
+    try:
+        builder = tfds.builder(name, data_dir=data_dir, try_gcs=False)
+    except Exception as error:  # it reads dataset_info.json, and passes on any error
+        raise ValueError(_damaged(name, os.path.join(str(data_dir or "~/tensorflow_datasets"), name), error)) from error
     if not builder.is_prepared():
         try:
             _check_sources(builder.url_infos, manual_dir)

@@ -1,7 +1,9 @@
 """A cache on this machine for trained classifiers and the features of real images."""
 
 import contextlib
+import functools
 import hashlib
+import logging
 import os
 import pathlib
 import re
@@ -9,13 +11,16 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from tfjc.support.files import replacing
+from tfjc.support.files import replacing, take_lock
 
 
 def directory() -> pathlib.Path:
     """The cache's directory: `TFJC_CACHE_DIR`, or `tfjc` in `XDG_CACHE_HOME` (`~/.cache` by default)."""
-    home = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
-    return pathlib.Path(os.environ.get("TFJC_CACHE_DIR") or pathlib.Path(home) / "tfjc")
+    own, every = os.environ.get("TFJC_CACHE_DIR"), os.environ.get("XDG_CACHE_HOME")
+    try:
+        return pathlib.Path(own or pathlib.Path(every or pathlib.Path.home() / ".cache") / "tfjc")
+    except RuntimeError:  # a user without a home directory has no cache: nothing can be written here
+        return pathlib.Path(os.devnull) / "tfjc"
 
 
 def path(kind: str, name: str) -> pathlib.Path:
@@ -27,12 +32,25 @@ def path(kind: str, name: str) -> pathlib.Path:
 def locked(file: pathlib.Path) -> Iterator[None]:
     """A context that one process at a time enters for `file`. File systems without locks, and Windows, have no lock."""
     with contextlib.ExitStack() as stack:
-        with contextlib.suppress(OSError, ImportError):
-            import fcntl
-
+        with contextlib.suppress(OSError):
             file.parent.mkdir(parents=True, exist_ok=True)
-            fcntl.flock(stack.enter_context(open(file.with_name(f".{file.name}.lock"), "w")), fcntl.LOCK_EX)
+            take_lock(stack.enter_context(open(file.with_name(f".{file.name}.lock"), "w")), wait=True)
         yield
+
+
+def keep(file: pathlib.Path, write: Callable[[], None]) -> None:
+    """Calls `write`, which writes `file` in the cache. If that cannot be written, a warning says so, once."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write()
+    except (OSError, RuntimeError) as error:  # HDF5 raises RuntimeError on a full disk
+        _warn(getattr(error, "strerror", None) or " ".join(str(error).split()))
+
+
+@functools.cache
+def _warn(reason):
+    log = logging.getLogger("tfjc").warning
+    log("the cache %s cannot be written (%s): nothing is kept. TFJC_CACHE_DIR names another", directory(), reason)
 
 
 def digest(*parts: object) -> str:
@@ -81,7 +99,9 @@ def _read(file):
 
 
 def _write(file, found):
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(file) as temporary, open(temporary, "wb") as stream:
-        np.savez(stream, array=found, digest=digest(found))
+    def write():
+        with replacing(file) as temporary, open(temporary, "wb") as stream:
+            np.savez(stream, array=found, digest=digest(found))
+
+    keep(file, write)
     return found

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from tfjc.datasets import Dataset
 from tfjc.evaluators import _cache, _samples
-from tfjc.support import checks, noise
+from tfjc.support import checks, interrupts, noise
 from tfjc.support.files import write_text
 from tfjc.support.images import to_images
 from tfjc.support.xla import use_xla
@@ -158,9 +158,16 @@ def _float32():
 
 def _write(path, model, about):
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp.keras")  # Keras asks for the ending
-    model.save(temporary)
-    os.replace(temporary, path)
-    write_text(path.with_suffix(".json"), json.dumps(about, indent=2) + "\n")
+
+    def write():
+        try:
+            model.save(temporary)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        write_text(path.with_suffix(".json"), json.dumps(about, indent=2) + "\n")
+
+    _cache.keep(path, write)
 
 
 def _network(image_shape, classes, seed):
@@ -196,7 +203,8 @@ def _fit(model, train, seed):
     logits_only = keras.Model(model.input, model.outputs[0])
     cross_entropy = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     logits_only.compile(optimizer, cross_entropy, jit_compile=use_xla())
-    logits_only.fit(_Batches(train, steps, seed), epochs=1, verbose=0, shuffle=False)
+    stop = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: interrupts.check())
+    logits_only.fit(_Batches(train, steps, seed), epochs=1, verbose=0, shuffle=False, callbacks=[stop])
 
 
 class _Batches(keras.utils.PyDataset):

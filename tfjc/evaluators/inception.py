@@ -62,7 +62,7 @@ class Inception:
 
 def check_handle(handle: str | os.PathLike) -> str:
     """`handle` as text; raises ValueError unless it is a URL or an existing directory."""
-    handle = os.fspath(handle)
+    handle = os.path.expanduser(os.fspath(handle))
     if "://" not in handle and not os.path.isdir(handle):
         raise ValueError(f"inception must be a TF-Hub handle, or the directory of a module, found {handle!r}")
     return handle

@@ -1,5 +1,6 @@
 """Shared code of the command lines: start, exit status, and the flags that name a generator."""
 
+import os
 import sys
 import types
 from collections.abc import Callable, Sequence
@@ -7,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from absl import app, flags
 
-from tfjc.support import checks
+from tfjc.runs import terminals
+from tfjc.support import checks, interrupts
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -18,8 +20,8 @@ if TYPE_CHECKING:
 def status(command: str, work: Callable[[], int | None], argv: Sequence[str], interrupted: str = "interrupted") -> int:
     """Does the `work` of `python -m tfjc.COMMAND` and returns the exit status of the process.
 
-    The status is the result of `work` (None counts as 0). It is 2 where `work` raises ValueError or OSError, for a
-    mistake of the user, and 130 after Ctrl-C. Messages go to stderr.
+    The status is the result of `work` (None counts as 0). It is 2 where `work` raises ValueError, OSError or
+    ImportError, for a mistake of the user, 130 after Ctrl-C and 143 after SIGTERM. Messages go to stderr.
 
     Args:
       command: name of the command, for messages.
@@ -30,24 +32,57 @@ def status(command: str, work: Callable[[], int | None], argv: Sequence[str], in
     try:
         if len(argv) > 1:
             raise ValueError(f"expected only flags, found {argv[1]!r}")
+        interrupts.check()
         return work() or 0
-    except (ValueError, OSError) as error:
-        return _fail(command, error)
-    except KeyboardInterrupt:
-        print(f"\n{interrupted}", file=sys.stderr)
-        return 130
+    except (Exception, KeyboardInterrupt) as error:
+        if isinstance(error, KeyboardInterrupt) or interrupts.received():  # TensorFlow may raise another error instead
+            print(f"\n{interrupted}", file=sys.stderr)
+            return interrupts.status()
+        if isinstance(error, (ValueError, OSError, ImportError)):
+            return _fail(command, error)
+        raise
 
 
 def start(command: str, main: Callable[[Sequence[str]], int]) -> None:
-    """Parses the flags, runs `main(argv)` and ends the process with its result, or with 2 for wrong flags."""
+    """Parses the flags, runs `main(argv)` and ends the process with its result, or with 2 for wrong flags.
+
+    `-h` is `--help`. A value that begins with "~", which shells leave alone after "=", is expanded.
+    """
 
     def parse(argv):
         try:
-            return flags.FLAGS(argv)
+            return flags.FLAGS([argv[0], *map(_expanded, argv[1:])])
+        except flags.UnrecognizedFlagError as error:
+            sys.exit(_fail(command, f"{error}{_hint(error.flagname)}"))
         except flags.Error as error:
             sys.exit(_fail(command, error))
 
-    app.run(main, flags_parser=parse)
+    interrupts.install()
+    terminals.steady()
+    try:
+        app.run(main, flags_parser=parse)
+    except KeyboardInterrupt:
+        sys.exit(interrupts.status())
+    finally:
+        interrupts.ignore()
+
+
+def _expanded(word):
+    """A word of the command line with "~" and "~user" expanded at the beginning of a flag's value."""
+    name, equals, value = word.partition("=")
+    if word == "-h":
+        return "--help"
+    return f"{name}={os.path.expanduser(value)}" if equals and name.startswith("-") and value.startswith("~") else word
+
+
+def _hint(name):
+    """How a parameter is set that is no flag, for the commands that take gin bindings."""
+    if "gin_bindings" not in flags.FLAGS:
+        return ""
+    return (
+        f". Parameters of an experiment are set by bindings: "
+        f'--gin_bindings="CONFIGURABLE.{name} = VALUE", such as --gin_bindings="train_and_evaluate.steps = 100"'
+    )
 
 
 def _fail(command, error):

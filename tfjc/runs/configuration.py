@@ -278,15 +278,20 @@ def explained() -> Iterator[None]:
     """A context that turns ValueError, TypeError and OSError into ConfigError, with the message of `explain`."""
     try:
         yield
-    except ConfigError:
-        raise
+    except ConfigError as error:
+        raise ConfigError(_plain(error)) from error
     except (ValueError, TypeError, OSError) as error:
         raise ConfigError(explain(error)) from error
 
 
+def _plain(error):
+    """The error's message without Python's object addresses."""
+    return re.sub(r" \(<(function|class) .*?>\)|\n *In call to configurable 'train_and_evaluate'", "", str(error))
+
+
 def explain(error: BaseException) -> str:
     """The error's message without Python's object addresses, and the valid names nearest to an unknown one."""
-    message = re.sub(r" \(<(function|class) .*?>\)|\n *In call to configurable 'train_and_evaluate'", "", str(error))
+    message = _plain(error)
     message = re.sub(r"malformed node or string.*\n", "", message).strip()
     token = re.search(r"Failed to parse token '(.+?)'", message)
     if token:

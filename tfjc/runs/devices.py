@@ -2,10 +2,13 @@
 
 import json
 import os
+from collections.abc import Mapping
+from typing import Any
 
 import keras
 import tensorflow as tf
 
+from tfjc.runs import meeting
 from tfjc.support import checks, replicas
 from tfjc.support.xla import choose_xla, xla_choice
 
@@ -36,7 +39,9 @@ def prepare(jit_compile: str = "auto", *, precision: str = "float32", determinis
             return
 
 
-def create(name: str = "default", address: str | None = None) -> tf.distribute.Strategy:
+def create(
+    name: str = "default", address: str | None = None, agreement: Mapping[str, Any] | None = None
+) -> tf.distribute.Strategy:
     """The `tf.distribute` strategy called `name`. Make networks, models, and callbacks in its scope.
 
     Create one per process: TensorFlow mixes up the collective operations of two strategies.
@@ -45,16 +50,17 @@ def create(name: str = "default", address: str | None = None) -> tf.distribute.S
       name: "default" (one device), "mirrored" (all GPUs of this machine, or all logical CPUs without a GPU),
         "multi_worker" (one process on each machine that TF_CONFIG names) or "tpu".
       address: of the TPU; the local TPU by default.
+      agreement: {name: JSON data} that must be the same in all workers of "multi_worker", as in `meeting.meet`.
 
     Raises:
-      ValueError: the name is unknown, TF_CONFIG is missing or names no cluster, an address is given for another
-        strategy than "tpu", no TPU is found, or XLA is on with several replicas.
+      ValueError: the name is unknown, TF_CONFIG is missing or names no cluster, workers do not come or disagree, an
+        address is given for another strategy than "tpu", no TPU is found, or XLA is on with several replicas.
     """
     checks.one_of("strategy", name, STRATEGIES)
     if address is not None and name != "tpu":
         raise ValueError(f"an address is for the strategy 'tpu', found {address!r} with {name!r}")
-    strategy = {"default": tf.distribute.get_strategy, "mirrored": _mirrored, "multi_worker": _multi_worker}.get(name)
-    strategy = strategy() if strategy else _tpu(address)
+    makers = {"default": tf.distribute.get_strategy, "mirrored": _mirrored, "tpu": lambda: _tpu(address)}
+    strategy = makers[name]() if name in makers else _multi_worker(agreement or {})
     if xla_choice() == "on" and strategy.num_replicas_in_sync > 1 and name != "tpu":
         raise ValueError(
             f"--jit_compile=on is for one replica, found {strategy.num_replicas_in_sync}: XLA compiles for one device, "
@@ -68,18 +74,23 @@ def _mirrored():
     return tf.distribute.MirroredStrategy([d.name for d in gpus or tf.config.list_logical_devices("CPU")])
 
 
-def _multi_worker():
+def _multi_worker(agreement):
     text = os.environ.get("TF_CONFIG", "")
     try:
         found = json.loads(text)
-        workers, index = found["cluster"]["worker"], found["task"]["index"]
-    except (ValueError, KeyError, TypeError):
+        workers, index, kind = found["cluster"]["worker"], found["task"]["index"], found["task"].get("type")
+    except (ValueError, LookupError, TypeError, AttributeError):
         raise ValueError(f"multi_worker needs TF_CONFIG such as {_EXAMPLE}, found {text or 'none'}") from None
     others = sorted(set(found["cluster"]) - {"worker"})
-    if others or found["task"].get("type") != "worker":
+    if others or kind != "worker":
         raise ValueError(f"TF_CONFIG must have only workers, of which the first is the chief; found {text}")
-    if not (isinstance(index, int) and 0 <= index < len(workers)):
+    if not isinstance(workers, list) or not workers or len(set(map(str, workers))) < len(workers):
+        raise ValueError(f"cluster.worker in TF_CONFIG must be a list of different addresses, found {workers!r}")
+    for worker in workers:
+        meeting.address(worker)
+    if type(index) is not int or not 0 <= index < len(workers):
         raise ValueError(f"TF_CONFIG names workers 0 to {len(workers) - 1}, found task.index = {index!r}")
+    meeting.meet(workers, index, agreement)
     try:
         return tf.distribute.MultiWorkerMirroredStrategy()
     except (RuntimeError, tf.errors.OpError) as error:  # TensorFlow is initialised already, or a port is in use

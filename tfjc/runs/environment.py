@@ -15,8 +15,8 @@ from tfjc.runs import devices
 from tfjc.support.xla import use_xla
 
 
-def describe() -> dict[str, Any]:
-    """Versions, commit, device, precision, XLA and start time of a session, as in `run.json`."""
+def versions() -> dict[str, str | None]:
+    """Versions and commit. TensorFlow's devices are not touched."""
     return {
         "tfjc": tfjc.__version__,
         "python": platform.python_version(),
@@ -24,6 +24,13 @@ def describe() -> dict[str, Any]:
         "keras": keras.__version__,
         "numpy": np.__version__,
         "commit": _commit(),
+    }
+
+
+def describe() -> dict[str, Any]:
+    """Versions, commit, device, precision, XLA and start time of a session, as in `run.json`."""
+    return {
+        **versions(),
         "device": devices.describe(),
         "precision": keras.config.dtype_policy().name,
         "xla": use_xla(),

@@ -1,6 +1,7 @@
 """Assembles one run from data, networks, model and callbacks; trains, records, exports."""
 
 import functools
+import inspect
 import json
 import logging
 import math
@@ -10,7 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from tfjc import architectures, callbacks, datasets, models
@@ -92,15 +92,12 @@ def train_and_evaluate(
     data = _make("dataset", dataset, datasets.Dataset, data_dir=data_dir, manual_dir=manual_dir)
     networks = _make("architecture", architecture, architectures.Networks, data.image_shape, seed=seed)
     classes = {} if networks.num_classes is None else {"num_classes": networks.num_classes}
-    try:
-        gan = _make("model", model, models.GenerativeModel, *networks[:2], prior=networks.prior, seed=seed, **classes)
-    except TypeError as error:
-        if "num_classes" not in str(error):
-            raise
+    if classes and not _takes(model, "num_classes"):
         name = getattr(model, "__name__", model)
         raise ValueError(
             f"the architecture makes networks of {networks.num_classes} classes, but {name} takes no labels"
-        ) from error
+        )
+    gan = _make("model", model, models.GenerativeModel, *networks[:2], prior=networks.prior, seed=seed, **classes)
     gan.check_batch_size("train_and_evaluate.batch_size", batch_size)
     optimizers = {"generator_optimizer": generator_optimizer, "critic_optimizer": critic_optimizer}
     optimizers = {name: _make(name, function, keras.Optimizer) for name, function in optimizers.items()}
@@ -115,24 +112,24 @@ def train_and_evaluate(
     if dry_run:
         return _describe(data, networks, config())
     run = RunDirectory(workdir)
-    sessions.changed(run, seed, config(), resume, force)
+    sessions.changed(run, seed, bindings, resume, force)
     if sessions.is_finished(run, steps):
         print(f"{run.path} is finished, {steps} steps asked for\n{summary(run, run.read_metrics())}", flush=True)
         return run.read_metrics()
     with sessions.entered(run) as own:
-        changed = sessions.changed(own, seed, config(), resume, force)  # another process may have held the lock before
+        changed = sessions.changed(own, seed, bindings, resume, force)  # another process may have held the lock before
         own.sweep()
         checkpoints = saver.Checkpoints(gan, own.checkpoints, eval_every)
         sessions.restore(run, checkpoints)
-        sessions.check_latents(run, _latents(gan, eval_latents, noise.Stream.MEASURED_LATENTS)[0], changed)
         step = sessions.common_step(gan)
+        sessions.check_latents(run, step, _latents(gan, eval_latents, noise.Stream.MEASURED_LATENTS)[0], changed)
         with sessions.session(own, seed, config, bindings, step=step, **({"changed": changed} if changed else {})):
             write_text(own.generator, gan.generator.to_json())
             own.update_run(**classes)
             listed = _callbacks(own, gan, eval_latents, eval_every, chunk, evaluators, steps, bindings)
             _train(own, gan, batches, steps, [*listed, checkpoints])
         rows = own.read_metrics()
-        if own is run:
+        if devices.is_chief():
             print(summary(run, rows), flush=True)
     return rows
 
@@ -150,6 +147,7 @@ def _warn_of_decay(optimizers, updates):
 def _train(run, gan, batches, steps, listed):
     """Trains up to step `steps`, then draws the figures and exports the generator."""
     _fit(gan, batches, steps, listed[-1].every, listed)
+    sessions.check(run)
     figures.conditioning(run.read_metrics(), run.figure)
     figures.scores(run.read_metrics(), run.score_figure)
     export.export_generator(gan.evaluated_generator, run.saved_model, prior=gan.prior, num_classes=gan.num_classes)
@@ -200,6 +198,7 @@ def _callbacks(run, gan, count, every, chunk, evaluators, last, bindings):
     ]
     weights, hyperparameters = _weight_spectra(run, gan), _hyperparameters(gan, bindings)
     return [
+        sessions.Watch(run),
         conditioning,
         callbacks.Samples(generator, z[:64], run.samples, every, log_dir=run.tensorboard, labels=labels),
         *scores,
@@ -258,6 +257,17 @@ def _make(name, function, kind, *args, **kwargs):
     return made
 
 
+def _takes(function, name):
+    """Whether a callable has a parameter of this name, or takes any name."""
+    try:  # the signature of a Keras model's class is that of its __new__, which takes anything
+        parameters = inspect.signature(
+            function.__init__ if isinstance(function, type) else function
+        ).parameters.values()
+    except (TypeError, ValueError):  # no callable, or one that does not tell; calling it gives the error
+        return True
+    return any(p.name == name or p.kind == p.VAR_KEYWORD for p in parameters)
+
+
 def _describe(data, networks, config):
     for name, text in config.items():
         print(f"# ---- {name} ----\n{text}")
@@ -271,8 +281,8 @@ def summary(run: RunDirectory, rows: Sequence[Mapping[str, Any]]) -> str:
     first, last = rows[0], rows[-1]
     lines = {
         "mean log-condition": f"{last['mean_log_condition']:.2f} (at step {first['step']}: "
-        f"{first['mean_log_condition']:.2f}), median {last['log_condition_quantiles']['0.5']:.2f}, "
-        f"resolved {last['resolved']:.0%}",
+        f"{first['mean_log_condition']:.2f}), median {last.get('median_log_condition', math.nan):.2f}, "
+        f"resolved {last.get('resolved', math.nan):.0%}",
         **({"rank of J_z": _rank(run, last)} if "rank" in last else {}),
         "quotient, 5 to 95 %": _quotient(last),
         **{name.replace("_", " "): f"{last[name]:.4g}" for name in ("generator_loss", "critic_loss") if name in last},
@@ -290,8 +300,7 @@ def summary(run: RunDirectory, rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _rank(run, last):
-    with np.load(run.spectra) as saved:
-        n_z = saved["z"].shape[1]
+    n_z = run.read_spectrum(last["step"])["z"].shape[1]
     return f"{last['rank']:.4g} of {n_z} (mean), log-condition of these directions {last['nonzero_log_condition']:.2f}"
 
 

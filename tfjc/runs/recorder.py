@@ -11,16 +11,15 @@ from tensorboard.plugins.hparams import summary_v2 as hparams
 
 from tfjc.callbacks import Conditioning, Scores, WeightSpectra
 from tfjc.callbacks._periodic import Periodic
-from tfjc.support.files import replacing
 from tfjc.support.run_directory import RunDirectory
 
 
 class Recorder(Periodic):
-    """Writes a line of `metrics.jsonl`, `spectra.npz`, and TensorBoard's scalars of the losses at every evaluation.
+    """Writes a line of `metrics.jsonl`, a spectrum, and TensorBoard's scalars of the losses at every evaluation.
 
     A line holds `step`, `seconds` of training so far (of all sessions), the losses and other scalars of `fit`, averaged
     since the last line, the `latest` measurements of `conditioning`, and the scores and weight spectra of this step.
-    `spectra.npz` holds `steps` [T], `z` [B, n_z], `singular_values` [T, B, n_z] and `average_jacobian` [T, n_z].
+    A file `spectra/step_00000500.npz` holds `z` [B, n_z], `singular_values` [B, n_z] and `average_jacobian` [n_z].
 
     The other callbacks must precede this one in the list of callbacks.
 
@@ -47,7 +46,6 @@ class Recorder(Periodic):
         self.run, self.conditioning, self.scores, self.weights = run, conditioning, tuple(scores), weights
         self._hyperparameters = dict(hyperparameters or {})
         self._began, self._before = time.monotonic(), 0.0
-        self._spectra: list[tuple[int, np.ndarray, np.ndarray]] = []
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Drops the records of later steps than the model's, then begins."""
@@ -55,7 +53,7 @@ class Recorder(Periodic):
         self.run.drop_after(step)
         rows = self.run.read_metrics()
         self._before = rows[-1]["seconds"] if rows else 0.0
-        self._spectra = self._read_spectra(step)
+        self._drop_spectra_at_other_latents()
         self._began = time.monotonic()
         summary = hparams.hparams_pb(self._hyperparameters, trial_id=str(self.run.path))
         if self._writer is not None:
@@ -64,12 +62,12 @@ class Recorder(Periodic):
         super().on_train_begin(logs)
 
     def act(self, step: int, logs: Mapping[str, Any]) -> None:
-        """Writes the line and the spectra."""
+        """Writes the spectrum and the line."""
         seconds = round(self._before + time.monotonic() - self._began, 3)
         losses = {name: float(value) for name, value in logs.items() if name not in self.conditioning.latest}
         for name, value in losses.items():
             tf.summary.scalar(f"training/{name}", value)
-        self._write_spectra(step)
+        self._write_spectrum(step)
         measured = dict(self.conditioning.latest)
         for scores in reversed(self.scores):
             measured |= scores.at(step)
@@ -87,18 +85,12 @@ class Recorder(Periodic):
                 logging.getLogger("tfjc").warning("earlier scores were taken with %s, new ones with %s", before, found)
             self.run.update_run(scores=found)
 
-    def _read_spectra(self, step):
-        """The recorded (step, singular values, average Jacobian) up to `step`; none if other latents were measured."""
-        saved = self.run.read_spectra()
-        if not np.array_equal(saved.get("z"), self.conditioning.evaluator.z):
-            return []
-        columns = saved["steps"].tolist(), saved["singular_values"], saved["average_jacobian"]
-        return [entry for entry in zip(*columns, strict=True) if entry[0] <= step]
+    def _write_spectrum(self, step):
+        spectrum, z = self.conditioning.spectrum, self.conditioning.evaluator.z.numpy()
+        self.run.write_spectrum(step, z, spectrum.singular_values, spectrum.average_jacobian)
 
-    def _write_spectra(self, step):
-        spectrum = self.conditioning.spectrum
-        self._spectra.append((step, spectrum.singular_values, spectrum.average_jacobian))
-        steps, values, average = (np.stack(column) for column in zip(*self._spectra, strict=True))
-        with replacing(self.run.spectra) as temporary, open(temporary, "wb") as stream:
-            z = self.conditioning.evaluator.z.numpy()
-            np.savez(stream, steps=steps, z=z, singular_values=values, average_jacobian=average)
+    def _drop_spectra_at_other_latents(self):
+        """Removes all spectra where they were measured at other latents, which takes `--force`."""
+        steps = self.run.spectrum_steps()
+        if steps and not np.array_equal(self.run.read_spectrum(steps[-1])["z"], self.conditioning.evaluator.z):
+            self.run.drop_spectra()

@@ -56,7 +56,8 @@ class Checkpoints(Periodic):
             return None
         path = checkpoints.path(directory, step)
         try:
-            self._checkpoint.restore(path).assert_consumed()
+            with checkpoints.readable(directory, step) as readable:
+                self._checkpoint.restore(readable).assert_consumed()
         except (ValueError, AssertionError) as error:
             raise ValueError(f"{path} does not fit these networks and optimisers: {geometry.summary(error)}") from error
         return path

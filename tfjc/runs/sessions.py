@@ -18,6 +18,7 @@ from tfjc import geometry, models
 from tfjc.runs import devices, environment
 from tfjc.runs.saver import Checkpoints
 from tfjc.saving import checkpoints
+from tfjc.support import interrupts
 from tfjc.support.files import write_text
 from tfjc.support.run_directory import RunDirectory, lock, refuse_foreign
 
@@ -33,26 +34,36 @@ class DiskFull(TrainingError):
     """A run failed because the disk is full. Its newest checkpoint is intact."""
 
 
+class DirectoryLost(TrainingError):
+    """A run stopped because its directory was removed, renamed or replaced."""
+
+
 class WorkerLost(TrainingError):
     """A run failed because another worker of its cluster ended. All workers can be started again."""
 
 
-def changed(run: RunDirectory, seed: int, config: Mapping[str, str], resume: bool, force: bool) -> list[str]:
+_FREE = ("train_and_evaluate.steps", "train_and_evaluate.chunk", "InceptionEvaluator.inception")
+
+
+def changed(run: RunDirectory, seed: int, bindings: Mapping[str, Any] | None, resume: bool, force: bool) -> list[str]:
     """The lines in which a configuration differs from that of the run in the directory.
+
+    Steps, memory and places of files may change, and do not count.
 
     Raises:
       ValueError: there are such lines without `force`; the directory holds a run without `resume`, a run with another
         seed, which decides on the data's order, the noise and the latents, or other files.
     """
     refuse_foreign(run.path, run.run.name, "run")
+    run.check_kinds()
     before = run.read_run()
     if before and not resume:
         raise ValueError(f"{run.path} holds a run already; choose another --workdir, or leave out --noresume")
     if before and before.get("seed", seed) != seed:
         raise ValueError(f"{run.path} holds a run with seed {before['seed']}, found {seed}; choose another --workdir")
-    if not (before and run.config.exists() and run.config.name in config):
+    was, now = _lines(before.get("bindings")), _lines(bindings)
+    if not (was and now):
         return []
-    was, now = _lines(run.config.read_text(encoding="utf-8")), _lines(config[run.config.name])
     precisions = [about.get("precision", "float32") for about in before.get("sessions", [])[-1:]]
     was |= {f"--precision={precision}" for precision in precisions}
     now |= {f"--precision={keras.config.dtype_policy().name}" for _ in precisions}
@@ -65,16 +76,15 @@ def changed(run: RunDirectory, seed: int, config: Mapping[str, str], resume: boo
     return differ
 
 
+def _lines(bindings):
+    """The bindings as text, except those that may change."""
+    return {f"{name} = {value!r}" for name, value in (bindings or {}).items() if name not in _FREE}
+
+
 def is_finished(run: RunDirectory, steps: int) -> bool:
     """Whether a run directory holds a finished run of `steps` steps or more, with all its records."""
     rows = run.read_metrics() if run.read_run().get("status") == "finished" else []
-    return bool(rows) and rows[-1]["step"] >= steps and run.missing(rows[-1]["step"]) is None
-
-
-def _lines(text):
-    """The statements of a configuration, except those that may change: steps, memory, the place of files."""
-    free = ("#", "train_and_evaluate.steps ", "train_and_evaluate.chunk ", "InceptionEvaluator.inception ")
-    return {line.strip() for line in text.splitlines() if line.strip() and not line.strip().startswith(free)}
+    return bool(rows) and rows[-1]["step"] >= steps and run.lost() is None
 
 
 @contextlib.contextmanager
@@ -100,27 +110,68 @@ def session(
         run.update_run(seed=seed, status="running", bindings=bindings, sessions=sessions, diverged=None)
         _write(run, config())
         yield
+        _check_held(run)
         _end(run, "finished", config)
     except BaseException as error:
+        stopped = interrupts.received() is not None  # TensorFlow may have raised another error than KeyboardInterrupt
         status = next((status for kind, status in _OUTCOMES.items() if isinstance(error, kind)), "failed")
-        status = "interrupted" if _is_of_another_worker(error) else status
-        with contextlib.suppress(OSError, ValueError):  # a second error must not hide the first
-            if isinstance(error, models.Diverged):
-                run.update_run(diverged={"step": error.step, "tensor": error.tensor})
-            _end(run, status, config)
+        status = "interrupted" if stopped or _is_of_another_worker(error) else status
+        with interrupts.held(), contextlib.suppress(OSError, ValueError):  # a second error must not hide the first
+            diverged = {"step": error.step, "tensor": error.tensor} if isinstance(error, models.Diverged) else None
+            _end(run, status, config, diverged)
+        if stopped:
+            raise KeyboardInterrupt from error
         if isinstance(error, (ValueError, TypeError, OSError, tf.errors.OpError)):
             raise _failure(run, error) from error
         raise
 
 
-def _end(run, status, config):
+def check(run: RunDirectory) -> None:
+    """Raises KeyboardInterrupt if the process was asked to end, DirectoryLost if the run directory is not there."""
+    interrupts.check()
+    _check_held(run)
+
+
+def _check_held(run):
+    if not run.is_held():
+        raise _lost(run)
+
+
+def _lost(run):
+    return DirectoryLost(
+        f"{run.path} was removed, renamed or replaced during the run, which ends here; where it was renamed, the same "
+        "command with its new name (--workdir) goes on from the newest checkpoint"
+    )
+
+
+class Watch(keras.callbacks.Callback):
+    """Calls `check` after every step, before the other callbacks write their records.
+
+    Args:
+      run: the run directory.
+    """
+
+    def __init__(self, run: RunDirectory) -> None:
+        super().__init__()
+        self.run = run
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Checks."""
+        check(self.run)
+
+
+def _end(run, status, config, diverged=None):
+    if not run.is_held():  # what is there now belongs to somebody else
+        return
     _write(run, config())  # the operative configuration is complete only at the end
     seconds = [row["seconds"] for row in run.read_metrics()[-1:]]
-    run.update_run(status=status, wall_clock_seconds=sum(seconds))
+    run.update_run(status=status, diverged=diverged, wall_clock_seconds=sum(seconds))
 
 
 def _failure(run, error):
-    """The exception for a failed run: `DiskFull` or `WorkerLost` with a remedy, else `TrainingError`."""
+    """The exception for a failed run: one with a remedy where there is one, else `TrainingError`."""
+    if not run.is_held():
+        return _lost(run)
     if _is_of_another_worker(error):
         return WorkerLost(
             f"another worker ended ({geometry.summary(error)}): start the same command again on all workers, "
@@ -128,12 +179,19 @@ def _failure(run, error):
         )
     if not any(os.strerror(number) in str(error) for number in _NO_ROOM):
         return TrainingError(f"the run in {run.path} failed: {error}")
-    step, free = checkpoints.newest(run.checkpoints)[0], shutil.disk_usage(run.path).free
+    step = checkpoints.newest(run.checkpoints)[0]
     intact = "There is no checkpoint yet" if step is None else f"The checkpoint of step {step} is intact"
     return DiskFull(
-        f"the run in {run.path} could not write: {geometry.summary(error)} ({free / 2**20:.1f} MiB are free). "
+        f"the run in {run.path} could not write: {geometry.summary(error)} ({_room(run, error)}). "
         f"{intact}: free some space and run the same command again"
     )
+
+
+def _room(run, error):
+    """The free space of the disk that could not be written: that of the error's file, or of the run directory."""
+    file = pathlib.Path(os.path.abspath(getattr(error, "filename", None) or run.path))
+    place = next(place for place in (file, *file.parents) if place.is_dir())
+    return f"{shutil.disk_usage(place).free / 2**20:.1f} MiB are free on the disk of {place}"
 
 
 def _is_of_another_worker(error):
@@ -156,8 +214,8 @@ def _write(run, config):
 def entered(run: RunDirectory) -> Iterator[RunDirectory]:
     """A context with the locked run directory. Workers other than the chief get a temporary directory instead."""
     if devices.is_chief():
-        with lock(run.create().path):
-            yield run
+        with lock(run.create().path) as is_held:
+            yield RunDirectory(run.path, is_held)
     else:
         with tempfile.TemporaryDirectory(prefix="tfjc_worker_") as path:
             yield RunDirectory(path)
@@ -199,14 +257,15 @@ def restore(run: RunDirectory, saver: Checkpoints) -> None:
         )
 
 
-def check_latents(run: RunDirectory, z: tf.Tensor, changed: list[str]) -> None:
-    """Raises ValueError if the spectra in a run directory were measured at other latents than `z` [B, n_z].
+def check_latents(run: RunDirectory, step: int, z: tf.Tensor, changed: list[str]) -> None:
+    """Raises ValueError if the spectrum of a run at the step it goes on from was measured at other latents than `z`.
 
     Other latents mean another version of tfjc, whose noise and data order differ, too. A run whose configuration was
-    changed by force is exempt.
+    changed by force is exempt, and so is step 0, which is recorded again.
     """
-    before = run.read_spectra().get("z")
-    if before is not None and not (changed or run.was_forced() or np.array_equal(before, z)):
+    if step == 0 or changed or run.was_forced():
+        return
+    if not np.array_equal(run.read_spectrum(step)["z"], z):
         raise ValueError(
             f"{run.path} holds a run at other latents: another version of tfjc began it, with other noise and another "
             "order of the data. Choose another --workdir"

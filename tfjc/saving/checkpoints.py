@@ -1,12 +1,14 @@
 """Writes checkpoints with their SHA-256 checksums, and checks them before use."""
 
+import contextlib
 import hashlib
 import logging
 import os
 import pathlib
 import re
 import shutil
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 
 import tensorflow as tf
 
@@ -24,6 +26,18 @@ def steps(directory: str | os.PathLike) -> list[int]:
 def path(directory: str | os.PathLike, step: int) -> str:
     """The common beginning of the names of a checkpoint's files, as `tf.train.Checkpoint.restore` takes it."""
     return str(pathlib.Path(directory) / f"ckpt-{step}")
+
+
+@contextlib.contextmanager
+def readable(directory: str | os.PathLike, step: int) -> Iterator[str]:
+    """A context with `path`, in a form that TensorFlow reads: it takes `[`, `*`, `?` and `\\` for a pattern."""
+    if not re.search(r"[\[\]*?\\]", os.path.abspath(directory)):
+        yield path(directory, step)
+        return
+    with tempfile.TemporaryDirectory(prefix="tfjc_") as temporary:
+        link = pathlib.Path(temporary) / "checkpoints"
+        link.symlink_to(pathlib.Path(directory).resolve(), target_is_directory=True)
+        yield path(link, step)
 
 
 def write(checkpoint: tf.train.Checkpoint, directory: str | os.PathLike, step: int) -> None:
@@ -105,7 +119,8 @@ def damage(directory: str | os.PathLike, step: int) -> str | None:
     """
     directory, checksums = pathlib.Path(directory), _checksums(directory, step)
     if not checksums.exists():
-        return _unreadable(path(directory, step))
+        with readable(directory, step) as prefix:
+            return _unreadable(prefix)
     lines = checksums.read_text(encoding="utf-8", errors="replace").splitlines()
     found = [re.fullmatch(r"([0-9a-f]{64})  (ckpt-\S+)", line) for line in lines]
     if not found or not all(found):

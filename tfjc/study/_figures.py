@@ -1,6 +1,6 @@
 """The figures of a study, from its records. Each function returns a matplotlib Figure, or None without data."""
 
-import pathlib
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -209,21 +209,25 @@ def samples(recorded: Sequence[Recorded], arms: Sequence[str], columns: int = 6)
     """The newest samples of the first runs of each arm."""
     pictures = {arm: [(run, _newest(run)) for run in _of(recorded, arm)][:columns] for arm in arms}
     count = max((len(row) for row in pictures.values()), default=0)
-    if not any(picture for row in pictures.values() for _, picture in row):
+    if all(picture is None for row in pictures.values() for _, picture in row):
         return None
     figure, grid = _grid(len(arms), count, 2.2, 2.4)
     for axes in grid.flat:
         axes.set_axis_off()
     for row, arm in zip(grid, arms, strict=True):
         for axes, (run, picture) in zip(row, pictures[arm], strict=False):
-            if picture:
-                axes.imshow(Image.open(picture), cmap="gray")
+            if picture is not None:
+                axes.imshow(picture, cmap="gray")
                 axes.set_title(f"{arm}, seed {run.run.seed}", fontsize=8)
     return figure
 
 
-def _newest(run: Recorded) -> pathlib.Path | None:
-    return max(run.run.directory.samples.glob("step_*.png"), default=None)
+def _newest(run: Recorded) -> np.ndarray | None:
+    """The newest picture that can be read; None if there is none."""
+    for path in sorted(run.run.directory.samples.glob("step_*.png"), reverse=True):
+        with contextlib.suppress(Exception), Image.open(path) as picture:  # a damaged file can raise anything
+            return np.asarray(picture)
+    return None
 
 
 def _panels(recorded, names):

@@ -10,6 +10,8 @@ import time
 from collections.abc import Collection, Hashable, Sequence
 from typing import Any
 
+from tfjc.study._schedule import Ended
+
 PATIENCE = 40.0  # seconds in which an interrupted run can write its last records
 
 
@@ -23,30 +25,34 @@ class Local:
         self._running: dict[Any, subprocess.Popen] = {}
 
     def start(self, key: Hashable, command: Sequence[str], log: str | os.PathLike) -> None:
-        """Starts a command under a key; its output is appended to the file `log`."""
+        """Starts a command under a key; its output is appended to the file `log`, whose folder must exist."""
         self._running[key] = process(command, log, self._threads)
 
-    def poll(self) -> dict[Any, int]:
-        """Waits 0.2 s; returns {key: exit status} of the commands that have ended since the last call."""
+    def poll(self) -> dict[Any, Ended]:
+        """Waits 0.2 s; returns {key: how it ended} of the commands that have ended since the last call."""
         time.sleep(0.2)
-        ended = {key: found for key, process in self._running.items() if (found := process.poll()) is not None}
+        found = {key: process.poll() for key, process in self._running.items()}
+        ended = {key: Ended(status) for key, status in found.items() if status is not None}
         for key in ended:
             del self._running[key]
         return ended
 
     def interrupt(self) -> None:
-        """Interrupts all running commands, as Ctrl-C would, and waits until they have ended."""
+        """Asks all running commands to end, and waits until they have ended."""
         stop(self._running.values())
         self._running.clear()
 
 
 def stop(processes: Collection[subprocess.Popen]) -> None:
-    """Sends SIGINT twice, `PATIENCE`/2 seconds apart, since an import can swallow the first; then SIGKILL."""
-    for send in (signal.SIGINT, signal.SIGINT, signal.SIGKILL):
+    """Sends SIGTERM, which a process can take for `PATIENCE` seconds to write its last records; then SIGKILL.
+
+    SIGINT would be ignored by what was started in the background.
+    """
+    for send in (signal.SIGTERM, signal.SIGKILL):
         for running in processes:
             with contextlib.suppress(ProcessLookupError):
                 running.send_signal(send)
-        deadline = time.monotonic() + PATIENCE / 2
+        deadline = time.monotonic() + PATIENCE
         for running in processes:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 running.wait(max(0.0, deadline - time.monotonic()))
@@ -60,7 +66,6 @@ def process(
     The kernel kills the process when its parent ends for any reason. A run that will be resumed then has no second
     writer.
     """
-    os.makedirs(os.path.dirname(os.path.abspath(log)), exist_ok=True)
     names = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
     with open(log, "ab") as stream:
         return subprocess.Popen(

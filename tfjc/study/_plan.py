@@ -71,8 +71,11 @@ class Run:
 
         `finished` and `diverged` are outcomes. `interrupted` and `failed` are as in `run.json`. A run that is written
         down as running is `running` while a process holds its directory, else `killed`. A run that the study gave up
-        may also be `refused`, as configured wrongly. Any other run is `waiting`.
+        may also be `refused`, as configured wrongly. A run is `damaged` if its records cannot be read, or if it
+        finished and has lost some. Any other run is `waiting`.
         """
+        if self.damage():
+            return "damaged"
         found = self.directory.read_run().get("status", "waiting")
         if found in _OUTCOMES:
             return found
@@ -83,9 +86,18 @@ class Run:
             return "killed"
         return found
 
+    def damage(self) -> str | None:
+        """What is damaged or lost, as text, or None."""
+        try:
+            finished = self.directory.read_run().get("status") == "finished"
+            self.directory.read_metrics()
+            return self.directory.lost() if finished else None
+        except ValueError as error:
+            return str(error)
+
     def is_over(self) -> bool:
-        """Whether the run has an outcome: it finished or diverged."""
-        return self.directory.read_run().get("status") in _OUTCOMES
+        """Whether the run has an outcome: it finished with all its records, or diverged."""
+        return self.status() in _OUTCOMES
 
 
 def make(
@@ -204,7 +216,7 @@ class StudyDirectory:
             raise ValueError(f"{self.path} holds no study: it has no {self.study.name}")
         try:
             return make(**json.loads(self.study.read_text(encoding="utf-8")))
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             raise ValueError(f"{self.study} is damaged: {error}") from error
 
     def create(self) -> "StudyDirectory":

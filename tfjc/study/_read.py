@@ -32,16 +32,18 @@ class Recorded:
       run: the run.
       about: content of `run.json`.
       rows: rows of `metrics.jsonl`.
+      damage: why the records cannot be used, or None. Such a run has no `about` and no `rows`.
     """
 
     run: "Run"
     about: dict[str, Any]
     rows: list[dict[str, Any]]
+    damage: str | None = None
 
     @property
     def status(self) -> str:
         """As `_plan.Run.status`."""
-        return self.about.get("status", "waiting")
+        return "damaged" if self.damage else self.about.get("status", "waiting")
 
     @property
     def has_outcome(self) -> bool:
@@ -89,9 +91,12 @@ class Recorded:
 
     @functools.cached_property
     def spectrum(self) -> np.ndarray | None:
-        """The newest spectrum of the average Jacobian [n_z]; None if none was recorded after step 0."""
-        saved = self.run.directory.read_spectra()
-        return saved["average_jacobian"][-1] if saved["steps"][-1:].any() else None
+        """The newest spectrum of the average Jacobian [n_z]; None if there is none after step 0 or it is damaged."""
+        steps = self.run.directory.spectrum_steps()
+        try:
+            return self.run.directory.read_spectrum(steps[-1])["average_jacobian"] if steps and steps[-1] else None
+        except ValueError:
+            return None
 
     def histogram(self) -> list[int] | None:
         """The newest class histogram, of up to 360 samples; None if none was recorded after step 0."""
@@ -101,9 +106,14 @@ class Recorded:
 
 def read(directory: "StudyDirectory", study: "Study") -> list[Recorded]:
     """The records of every run of a study, in the order of its runs."""
-    runs = directory.list_runs(study)
-    abouts = [{**run.directory.read_run(), "status": run.status()} for run in runs]
-    return [Recorded(run, about, run.directory.read_metrics()) for run, about in zip(runs, abouts, strict=True)]
+    return [_recorded(run) for run in directory.list_runs(study)]
+
+
+def _recorded(run):
+    status, damage = run.status(), run.damage()
+    if damage:
+        return Recorded(run, {"status": status}, [], damage)
+    return Recorded(run, {**run.directory.read_run(), "status": status}, run.directory.read_metrics())
 
 
 def _value(row, name):

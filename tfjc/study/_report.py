@@ -14,7 +14,7 @@ import numpy as np
 from tfjc.study import _claims, _figures, _html, _numbers, _plan, _read, _tested
 from tfjc.support.files import replacing, write_text
 
-_STATUSES = ("finished", "diverged", "refused", "failed", "killed", "interrupted", "running", "waiting")
+_STATUSES = ("finished", "diverged", "refused", "failed", "killed", "interrupted", "running", "waiting", "damaged")
 _CIRCUMSTANCES = ("tfjc", "commit", "device", "python", "tensorflow", "keras", "numpy")
 ANSWER = (
     "What the claims are about. Dots are runs, and a line joins the runs of a seed. Black is an arm's mean with its "
@@ -217,7 +217,11 @@ def _what_was_run(study, recorded):
         [arm, " ".join(parts), *(sum(r.run.arm == arm and r.status == s for r in recorded) for s in _STATUSES)]
         for arm, parts in study.arms.items()
     ]
-    missing = [f"{run.run.name} ({run.status})" for run in recorded if not run.has_outcome]
+    missing = [
+        f"{run.run.name} ({run.status}{f': {run.damage}' if run.damage else ''})"
+        for run in recorded
+        if not run.has_outcome
+    ]
     told = {
         ", ".join(f"{name} {session.get(name)}" for name in _CIRCUMSTANCES)
         for run in recorded

@@ -5,12 +5,19 @@ import json
 import os
 import re
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from tfjc.study import _plan
 from tfjc.support.files import write_text
 
 _MISTAKE = 2  # the exit status of a run that is configured wrongly; such a run is not retried
+
+
+class Ended(NamedTuple):
+    """How a command ended: its exit status, negative for a signal, and why, where the status does not tell."""
+
+    status: int
+    why: str = ""
 
 
 class Executor(Protocol):
@@ -19,11 +26,11 @@ class Executor(Protocol):
     jobs: int
 
     def start(self, key: Hashable, command: Sequence[str], log: str | os.PathLike) -> None:
-        """Starts a command under a key; its output is appended to the file `log`."""
+        """Starts a command under a key; its output is appended to the file `log`, whose folder exists."""
         ...
 
-    def poll(self) -> dict[Any, int]:
-        """{key: exit status} of the commands that have ended since the last call."""
+    def poll(self) -> dict[Any, Ended]:
+        """{key: how it ended} of the commands that have ended since the last call."""
         ...
 
     def interrupt(self) -> None:
@@ -78,39 +85,48 @@ class Schedule:
         while self.waiting and len(self.running) < self._executor.jobs:
             self._start(self.waiting.popleft())
         if self.running:
-            for run, status in self._executor.poll().items():
+            for run, ended in self._executor.poll().items():
                 self.running.remove(run)
-                self._end(run, status)
+                self._end(run, ended)
         return bool(self.waiting or self.running)
 
     def _start(self, run):
         self.running.append(run)
         run.failure.unlink(missing_ok=True)
-        self._report(f"{'resumes' if run.directory.run.exists() else 'starts'} {run.name}")
+        self._report(f"{'resumes' if run.status() != 'waiting' else 'starts'} {run.name}")
+        run.log.parent.mkdir(parents=True, exist_ok=True)
         self._executor.start(run, _plan.command(self._study, run, self._options), run.log)
 
-    def _end(self, run, status):
+    def _end(self, run, ended):
         if run.is_over():
             self._report(f"{run.status()} {run.name}, {len(self.over)} of {len(self.runs)} over")
-        elif status != _MISTAKE and self._failures[run.name] < self._retries:
+        elif ended.status != _MISTAKE and self._failures[run.name] < self._retries:
             self._failures[run.name] += 1
             self.waiting.append(run)
-            self._report(f"failed {run.name} ({_why(run, status)}), to be tried again")
+            self._report(f"failed {run.name} ({_why(run, ended)}), to be tried again")
         else:
-            self.failed[run] = _why(run, status)
-            kind = "refused" if status == _MISTAKE else "killed" if status < 0 else "failed"
+            self.failed[run] = _why(run, ended)
+            kind = "refused" if ended.status == _MISTAKE else "killed" if ended.status < 0 else "failed"
             run.failure.parent.mkdir(parents=True, exist_ok=True)
             write_text(run.failure, json.dumps({"status": kind, "why": self.failed[run]}) + "\n")
-            self._report(f"failed {run.name} ({self.failed[run]}), given up; see {run.log}")
+            self._report(f"failed {run.name} ({self.failed[run]}), given up{_see(run)}")
 
 
-def _why(run, status):
-    """Why a process ended: its signal, or the last line of its log that is no warning and not indented."""
-    if status < 0:
-        return f"killed by signal {-status}"
+def _why(run, ended):
+    """Why a run has no outcome: as told, by its signal, or by its log's last line that is no warning or indented."""
+    if ended.why:
+        return ended.why
+    if ended.status < 0:
+        return f"killed by signal {-ended.status}"
+    if ended.status == 0:
+        return f"its process ended well and left no outcome in {run.directory.path}"
     lines = run.log.read_text(encoding="utf-8", errors="replace").splitlines() if run.log.exists() else []
     telling = [line.strip() for line in lines if line.strip() and not re.match(r"[IWE]\d{4}|WARNING|\s", line)]
-    return telling[-1][:200] if telling else f"exit status {status}"
+    return telling[-1][:200] if telling else f"exit status {ended.status}"
+
+
+def _see(run):
+    return f"; see {run.log}" if run.log.exists() else ""
 
 
 def progress(run: _plan.Run) -> tuple[int, int | None, float | None]:
@@ -151,7 +167,9 @@ def cost(runs: Sequence[_plan.Run], jobs: int) -> str | None:
 
 
 def _measured(run):
-    """(newest recorded step, total steps or None, seconds of the whole run or None) of a run, from its records."""
+    """(newest recorded step, total steps or None, seconds of the whole run or None); (0, None, None) where damaged."""
+    if run.damage():
+        return 0, None, None
     rows = run.directory.read_metrics()
     step, seconds = (rows[-1]["step"], rows[-1]["seconds"]) if rows else (0, 0.0)
     steps = (run.directory.read_run().get("bindings") or {}).get("train_and_evaluate.steps")

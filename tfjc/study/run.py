@@ -2,13 +2,13 @@
 
 import os
 import pathlib
-import sys
 from collections.abc import Sequence
 
 from absl import flags
 
 from tfjc.runs import commands
 from tfjc.study import _local, _plan, _schedule
+from tfjc.support import interrupts
 from tfjc.support.run_directory import lock
 
 _GIN_FILE = flags.DEFINE_string("gin_file", None, "The study: a path, or a name in gin/studies.")
@@ -34,21 +34,20 @@ _PASSED_ON = {
 
 def main(argv: Sequence[str]) -> int:
     """Runs a study; returns the exit status: 0 if every run has an outcome, 1 if not, 2 for a mistake of the user."""
-    return commands.status("study.run", _start, argv)
+    return commands.status("study.run", _start, argv, "interrupted; the same command goes on from here")
 
 
 def _start():
     if not _GIN_FILE.value:
         raise ValueError("--gin_file is needed, for example --gin_file=gin/studies/quick.gin")
-    study = _plan.parse(_GIN_FILE.value, _GIN_BINDINGS.value)
+    study, executor = _plan.parse(_GIN_FILE.value, _GIN_BINDINGS.value), _executor()
     directory = _plan.StudyDirectory(_WORKDIR.value or f"studies/{pathlib.Path(_GIN_FILE.value).stem}")
     with lock(directory.create().path):
-        return _run(directory.begin(study), directory)
+        return _run(directory.begin(study), directory, executor)
 
 
-def _run(study, directory):
+def _run(study, directory, executor):
     options = [f"--{name}={flag.value}" for name, flag in _PASSED_ON.items() if flag.value is not None]
-    executor = _executor()
     runs = directory.list_runs(study)
     with _display(directory) as display:
         schedule = _schedule.Schedule(
@@ -63,9 +62,9 @@ def _run(study, directory):
                 told = told or _tell_cost(runs, executor, display)
         except KeyboardInterrupt:
             display.report("interrupted: runs write their last records")
-            executor.interrupt()
-            print("the same command goes on from here", file=sys.stderr)
-            return 130
+            with interrupts.held():
+                executor.interrupt()
+            raise
         display.show(schedule)
     over, failed = len(schedule.over), len(schedule.failed)
     print(f"{over} of {len(runs)} runs have an outcome{f', {failed} failed' if failed else ''}: {directory.path}")

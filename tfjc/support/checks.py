@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 import math
 import numbers
+import os
+import pathlib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -32,6 +34,18 @@ def unknown(kind: str, found: Any, valid: Iterable[Any]) -> str:
     close = nearest(found, valid)
     hint = f"nearest: {', '.join(close)}" if close else f"valid: {', '.join(sorted(map(str, valid)))}"
     return f"unknown {kind} {found!r}; {hint}"
+
+
+def existing(kind: str, path: str | os.PathLike) -> pathlib.Path:
+    """`path`, which must exist. The message of the ValueError names the nearest files beside it."""
+    path = pathlib.Path(path)
+    if not path.exists():
+        siblings = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+        near = nearest(path.name, siblings)
+        raise ValueError(f"{kind} {path} does not exist" + (f"; nearest: {', '.join(near)}" if near else ""))
+    if not (path.is_file() or path.is_dir()):  # reading a pipe would wait for ever
+        raise ValueError(f"{kind} {path} is neither a file nor a directory")
+    return path
 
 
 def one_of(kind: str, value: T, valid: Iterable[Any]) -> T:

@@ -6,17 +6,21 @@ import json
 import logging
 import os
 import pathlib
+import re
 import shutil
 import socket
 import time
-import zipfile
-import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Self
 
 import numpy as np
 
-from tfjc.support.files import append_line, write_text
+from tfjc.support.files import append_line, replacing, take_lock, write_text
+
+_SPECTRUM = ("z", "singular_values", "average_jacobian")  # the arrays of one evaluation's file
+_KINDS = {int: "a whole number", (int, float): "a number", list: "a list", dict: "an object", str: "a string"}
+_OF_RUN = {"seed": int, "status": str, "bindings": dict, "sessions": list, "scores": list, "diverged": dict}
+_EVERY_ROW = {"step": int, "seconds": (int, float), "mean_log_condition": (int, float), "log_condition": list}
 
 
 class RunDirectory:
@@ -30,21 +34,22 @@ class RunDirectory:
       config, operative_config: gin files.
       run: `run.json`.
       metrics: `metrics.jsonl`.
-      spectra: `spectra.npz`.
+      spectra: directory of `step_00000500.npz` and so on, one file for each evaluation.
       samples, checkpoints, tensorboard: directories.
       generator: `generator.json`, the architecture of the generator.
       saved_model: the exported generator.
       figure, score_figure: pictures of conditioning and of scores.
       scores: `scores.jsonl`.
+      is_held: tells whether the directory is still the one that this process locked (`sessions.entered` sets it).
     """
 
-    def __init__(self, path: str | os.PathLike) -> None:
-        self.path = pathlib.Path(path)
+    def __init__(self, path: str | os.PathLike, is_held: Callable[[], bool] = lambda: True) -> None:
+        self.path, self.is_held = pathlib.Path(path), is_held
         self.config = self.path / "config.gin"
         self.operative_config = self.path / "operative_config.gin"
         self.run = self.path / "run.json"
         self.metrics = self.path / "metrics.jsonl"
-        self.spectra = self.path / "spectra.npz"
+        self.spectra = self.path / "spectra"
         self.samples = self.path / "samples"
         self.checkpoints = self.path / "checkpoints"
         self.tensorboard = self.path / "tensorboard"
@@ -66,6 +71,21 @@ class RunDirectory:
             raise ValueError(f"workdir {self.path} cannot be made: {error.strerror}") from error
         return self
 
+    def check_kinds(self) -> None:
+        """Raises ValueError if a file stands where a run has a directory, or something else where it has a file."""
+        folders = (self.spectra, self.samples, self.checkpoints, self.tensorboard, self.saved_model)
+        files = (self.config, self.operative_config, self.run, self.metrics, self.generator, self.scores)
+        for kind, paths in (("directory", folders), ("file", (*files, self.figure, self.score_figure))):
+            for path in paths:
+                if os.path.lexists(path) and not (path.is_dir() if kind == "directory" else path.is_file()):
+                    raise ValueError(f"{path} must be a {kind}, and is none: remove it, or choose another --workdir")
+        if (
+            self.saved_model.exists()
+            and not (self.saved_model / "saved_model.pb").exists()
+            and any(self.saved_model.iterdir())
+        ):
+            raise ValueError(f"{self.saved_model} holds other files than an exported generator: remove it")
+
     def update_run(self, **fields: Any) -> None:
         """Sets `fields` in `run.json` and keeps the others. A field set to None is removed."""
         found = {name: value for name, value in {**self.read_run(), **fields}.items() if value is not None}
@@ -78,12 +98,9 @@ class RunDirectory:
           ValueError: the file is damaged.
         """
         try:
-            found = json.loads(self.run.read_text(encoding="utf-8")) if self.run.exists() else {}
-        except ValueError as error:
+            return _about(json.loads(_content(self.run))) if self.run.exists() else {}
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"{self.run} is damaged: {error}") from error
-        if not isinstance(found, dict):
-            raise ValueError(f"{self.run} is damaged: expected an object, found a {type(found).__name__}")
-        return found
 
     def was_forced(self) -> bool:
         """Whether a session continued the run with another configuration (`--force`)."""
@@ -97,31 +114,55 @@ class RunDirectory:
         """The rows of `metrics.jsonl` in order, without a last line that a kill cut off.
 
         Raises:
-          ValueError: another line is damaged.
+          ValueError: another line is damaged, or there is no file but something else.
         """
         if not self.metrics.exists():
             return []
-        lines, rows = self.metrics.read_text(encoding="utf-8", errors="replace").split("\n"), []
+        lines, rows = _content(self.metrics).split(b"\n"), []
         for number, line in enumerate(lines[:-1], 1):
             try:
                 rows.append(_row(line))
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise ValueError(f"{self.metrics} is damaged in line {number}: {error}") from error
         return rows
 
-    def read_spectra(self) -> dict[str, np.ndarray]:
-        """The arrays of `spectra.npz` by name, with `steps` [T]. Without a file, `steps` is empty.
+    def write_spectrum(
+        self, step: int, z: np.ndarray, singular_values: np.ndarray, average_jacobian: np.ndarray
+    ) -> None:
+        """Writes the spectrum of one evaluation: z [B, n_z], singular values [B, n_z], average Jacobian [n_z]."""
+        self.spectra.mkdir(exist_ok=True)
+        with replacing(self._spectrum(step)) as temporary, open(temporary, "wb") as stream:
+            np.savez(stream, z=z, singular_values=singular_values, average_jacobian=average_jacobian)
+
+    def read_spectrum(self, step: int) -> dict[str, np.ndarray]:
+        """The arrays of one evaluation by name: `z` [B, n_z], `singular_values` [B, n_z], `average_jacobian` [n_z].
 
         Raises:
-          ValueError: the file is damaged.
+          ValueError: the file is missing or damaged.
         """
-        if not self.spectra.exists():
-            return {"steps": np.zeros([0], int)}
+        path = self._spectrum(step)
         try:
-            with np.load(self.spectra) as saved:
-                return {name: saved[name] for name in (*saved.files, "steps")}
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            raise ValueError(f"{self.spectra} is damaged: {error}") from error
+            with np.load(path) as saved:
+                return {name: saved[name] for name in _SPECTRUM}
+        except Exception as error:  # a damaged file can raise anything
+            raise ValueError(f"{path} is damaged: {error}") from error
+
+    def spectrum_steps(self) -> list[int]:
+        """The steps that have a spectrum, damaged or not, ascending."""
+        return sorted(_by_step(self.spectra, ".npz"))
+
+    def read_spectra(self) -> dict[str, np.ndarray]:
+        """All spectra: `steps` [T], `z` [B, n_z], `singular_values` [T, B, n_z], `average_jacobian` [T, n_z].
+
+        Without spectra, `steps` is empty and the others are missing.
+
+        Raises:
+          ValueError: a file is damaged.
+        """
+        steps = self.spectrum_steps()
+        found = [self.read_spectrum(step) for step in steps]
+        arrays = {name: np.stack([each[name] for each in found]) for name in _SPECTRUM[1:] if found}
+        return {"steps": np.array(steps, int), **({"z": found[-1]["z"], **arrays} if found else {})}
 
     def missing(self, step: int) -> str | None:
         """What the records up to `step` lack, as text; None where every evaluation has its row and its spectrum.
@@ -130,10 +171,10 @@ class RunDirectory:
         another configuration, spectra may begin later, because spectra at other latents are dropped.
 
         Raises:
-          ValueError: a file is damaged.
+          ValueError: `metrics.jsonl` is damaged.
         """
         rows = [row["step"] for row in self.read_metrics() if row["step"] <= step]
-        spectra = [at for at in self.read_spectra()["steps"].tolist() if at <= step]
+        spectra = [at for at in self.spectrum_steps() if at <= step]
         expected = {at for at in rows if not self.was_forced() or at >= min(spectra, default=step)}
         for file, lost in (
             (self.metrics, {0, step, *spectra} - set(rows)),
@@ -141,16 +182,38 @@ class RunDirectory:
         ):
             if lost:
                 return f"{file.name} lacks step {min(lost)}"
+        try:
+            for at in spectra:
+                self.read_spectrum(at)
+        except ValueError as error:
+            return str(error)
         return None
 
+    def lost(self) -> str | None:
+        """What the records up to their newest step lack, as text; None where they are complete.
+
+        Raises:
+          ValueError: `metrics.jsonl` is damaged.
+        """
+        return self.missing(max((0, *(row["step"] for row in self.read_metrics()), *self.spectrum_steps())))
+
     def drop_after(self, step: int) -> None:
-        """Removes rows and pictures of steps after `step`, which the continued run will make again."""
+        """Removes rows, spectra and pictures of steps after `step`, which the continued run will make again."""
         rows = [row for row in self.read_metrics() if row["step"] <= step]
         write_text(self.metrics, "".join(json.dumps(row) + "\n" for row in rows))
-        first = max(step, 0) + 1  # the picture of step 0 is drawn before the first record
-        for picture in self.samples.glob("step_*.png"):
-            if int(picture.stem.removeprefix("step_")) >= first:
+        for at, picture in _by_step(self.samples, ".png").items():
+            if at > max(step, 0):  # the picture of step 0 is drawn before the first record
                 picture.unlink()
+        self.drop_spectra(step)
+
+    def drop_spectra(self, step: int = -1) -> None:
+        """Removes the spectra of steps after `step`; all of them by default."""
+        for at, path in _by_step(self.spectra, ".npz").items():
+            if at > step:
+                path.unlink()
+
+    def _spectrum(self, step):
+        return self.spectra / f"step_{step:08d}.npz"
 
     def sweep(self) -> None:
         """Removes files that dead processes left half-written. Only the owner of the lock may call this."""
@@ -159,17 +222,48 @@ class RunDirectory:
             shutil.rmtree(temporary) if temporary.is_dir() else temporary.unlink()
 
 
+def _by_step(directory, ending):
+    """{step: file} of the files `step_00000500` and so on with an ending."""
+    names = ((path, re.fullmatch(r"step_(\d+)", path.stem)) for path in directory.glob(f"step_*{ending}"))
+    return {int(name[1]): path for path, name in names if name}
+
+
+def _content(path):
+    """The bytes of a regular file; reading a pipe would wait for ever."""
+    if not path.is_file():
+        raise ValueError(f"{path} is no file")
+    return path.read_bytes()
+
+
+def _about(found):
+    """The content of `run.json`; raises ValueError where it or one of its fields is of another type."""
+    if not isinstance(found, dict):
+        raise ValueError(f"expected an object, found a {type(found).__name__}")
+    for name, kind in _OF_RUN.items():
+        if name in found and not isinstance(found[name], kind):
+            raise ValueError(f"expected {_KINDS[kind]} {name!r}, found {found[name]!r:.80}")
+    for name in ("sessions", "scores"):
+        if not all(isinstance(entry, dict) for entry in found.get(name, ())):
+            raise ValueError(f"expected objects in {name!r}, found {found[name]!r:.80}")
+    return found
+
+
 def _row(line):
-    """A line of `metrics.jsonl` as a dict; raises ValueError unless it is an object with a step."""
-    row = json.loads(line)
-    if not isinstance(row, dict) or type(row.get("step")) is not int:
-        raise ValueError("expected an object with a whole number 'step'")
+    """A line of `metrics.jsonl`, in bytes, as a dict; raises ValueError unless it has what every line has."""
+    row = json.loads(line.decode("utf-8"))
+    if not isinstance(row, dict):
+        raise ValueError(f"expected an object, found {row!r:.80}")
+    for name, kind in _EVERY_ROW.items():
+        if not isinstance(row.get(name), kind) or isinstance(row[name], bool):
+            raise ValueError(f"expected {_KINDS[kind]} {name!r}, found {row.get(name)!r:.80}")
     return row
 
 
 @contextlib.contextmanager
-def lock(directory: str | os.PathLike) -> Iterator[None]:
+def lock(directory: str | os.PathLike) -> Iterator[Callable[[], bool]]:
     """A context in which this process alone uses a directory. `.lock` there names the process, its host and the time.
+
+    The context gives a function that tells whether the directory is still there under its name.
 
     The kernel releases the lock when the process ends, also after SIGKILL or a power cut. A name that such a process
     left in the file is stale; a warning says so. A file system without locks gives a warning, and no lock.
@@ -187,7 +281,7 @@ def lock(directory: str | os.PathLike) -> Iterator[None]:
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         _note_owner(stream, f"process {os.getpid()} on {socket.gethostname()} since {now}")
         try:
-            yield
+            yield lambda: _is_at(stream, path)
         finally:
             _note_owner(stream, "")
 
@@ -206,26 +300,25 @@ def is_locked(directory: str | os.PathLike) -> bool:
     return False
 
 
+def _is_at(stream, path):
+    """Whether an open file is the file of a name."""
+    try:
+        return os.path.samestat(os.fstat(stream.fileno()), os.stat(path))
+    except OSError:
+        return False
+
+
 def _locks(stream):
     """Whether an open file could be locked within two seconds; a process just killed may still hold the lock."""
-    log = logging.getLogger("tfjc").warning
-    try:
-        import fcntl
-    except ImportError:  # on Windows
-        log("%s cannot be locked on this system: let no other process write there", stream.name)
-        return True
     deadline = time.monotonic() + 2.0
-    while True:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                return False
+    try:
+        while not (taken := take_lock(stream, wait=False)) and time.monotonic() < deadline:
             time.sleep(0.1)
-        except OSError as error:
-            log("%s cannot be locked (%s): let no other process write there", stream.name, error.strerror)
-            return True
+    except OSError as error:
+        log = logging.getLogger("tfjc").warning
+        log("%s cannot be locked (%s): let no other process write there", stream.name, error.strerror)
+        return True
+    return taken
 
 
 def _read_owner(path):

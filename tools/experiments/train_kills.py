@@ -41,7 +41,7 @@ SIGNS = {
     "checkpoint, being written": "checkpoints/ckpt-*_temp",
     "checkpoint, not yet sealed": "checkpoints/.ckpt-*.sha256.*.tmp",
     "note of the checkpoint": "checkpoints/.checkpoint.*.tmp",
-    "spectra": ".spectra.npz.*.tmp",
+    "spectra": "spectra/.step_*.tmp",
     "picture": "samples/.step_*.tmp",
     "line of records": None,
     "export": ".saved_model.*.new.tmp",
@@ -124,9 +124,10 @@ def differences(first, second):
     found += [f"line {number} of metrics.jsonl" for number, (a, b) in enumerate(zip(*rows, strict=False)) if a != b]
     if len(first.read_metrics()) != len(second.read_metrics()):
         found.append("the number of lines of metrics.jsonl")
-    found += [f"spectra.npz: {name}" for name in _unequal(*(dict(np.load(run.spectra)) for run in (first, second)))]
-    pictures = ({path.name: path.read_bytes() for path in run.samples.iterdir()} for run in (first, second))
-    return found + [f"samples/{name}" for name in _unequal(*pictures)]
+    for name in ("spectra", "samples"):
+        files = ({path.name: path.read_bytes() for path in (run.path / name).iterdir()} for run in (first, second))
+        found += [f"{name}/{file}" for file in _unequal(*files)]
+    return found
 
 
 def _variables(run):

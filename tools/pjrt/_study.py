@@ -226,9 +226,8 @@ class Run:
         for line, future, losses in self._rows:
             losses = {name: value for name, value in losses.items() if name not in line}  # as `Recorder` has them
             directory.append_metrics({**line, **(future.result() if future else {}), **losses})
-        steps, values, average = (np.stack(column) for column in zip(*self._spectra, strict=True))
-        with files.replacing(directory.spectra) as temporary, open(temporary, "wb") as stream:
-            np.savez_compressed(stream, steps=steps, z=self._z, singular_values=values, average_jacobian=average)
+        for step, values, average in self._spectra:
+            directory.write_spectrum(step, self._z, values, average)
         directory.samples.mkdir(exist_ok=True)
         Image.fromarray(_records.picture(self._images)).save(directory.samples / f"step_{self._step:08d}.png")
         if self._generator:

@@ -44,11 +44,7 @@ def load(
       ValueError: the file does not exist, is damaged, or is not a generator of one latent. The message says what was
         found.
     """
-    path, named = pathlib.Path(path), {"latent": latent, "labels": labels, "latent_shape": latent_shape}
-    if not path.exists():
-        siblings = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
-        near = checks.nearest(path.name, siblings)
-        raise ValueError(f"model {path} does not exist" + (f"; nearest: {', '.join(near)}" if near else ""))
+    path, named = checks.existing("model", path), {"latent": latent, "labels": labels, "latent_shape": latent_shape}
     run = RunDirectory(path)
     if step is not None and not run.run.exists():
         raise ValueError(f"step is for run directories, and {path} is not one: it has no run.json")
@@ -97,9 +93,9 @@ def _restored(run, step, trust):
     if not trust:
         _foreign_code.check(run.generator)
     model = _reading(run.generator, lambda: keras.models.model_from_json(run.generator.read_text(encoding="utf-8")))
-    path = checkpoints.path(run.checkpoints, step)
-    checkpoint = tf.train.Checkpoint(model=tf.train.Checkpoint(**{_evaluated(path): model}))
-    _reading(path, lambda: checkpoint.restore(path).expect_partial().assert_existing_objects_matched())
+    with checkpoints.readable(run.checkpoints, step) as path:
+        checkpoint = tf.train.Checkpoint(model=tf.train.Checkpoint(**{_evaluated(path): model}))
+        _reading(path, lambda: checkpoint.restore(path).expect_partial().assert_existing_objects_matched())
     return model, f"{run.path} at step {step}"
 
 
