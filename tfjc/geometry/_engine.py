@@ -68,6 +68,17 @@ def metric_tensor(
     return tf.concat([gram(block) for block in rows], axis=0)
 
 
+def settle(generator: Generator, z: Array, *, labels: Array | None = None) -> None:
+    """Finds the method by which a graph is to compute J; a trace cannot try methods.
+
+    Computes J at z once, unless an eager call has found the method of this generator. Arguments and errors are those
+    of `jacobian`.
+    """
+    kept = _generator.kept(generator)
+    if not (kept and (kept.working or kept.verified)):
+        jacobian(generator, z, labels=labels)
+
+
 _SLAB = 2**25  # elements that are held in float64 at once: 256 MiB
 
 
