@@ -26,8 +26,12 @@ EVERY = [(name, make) for name, makes in KINDS.items() for make in makes]
 
 
 def gan(batch_norm=False, rates=(0.1, 0.1), **options):
-    networks = architectures.dcgan((8, 8, 1), n_z=3, channels=4, batch_norm=batch_norm)
-    model = models.GAN(networks.generator, networks.critic, **options)
+    keras.utils.set_random_seed(0)
+    hidden = [keras.layers.Dense(16), *([layers.BatchNormalization()] if batch_norm else []), keras.layers.ReLU()]
+    last = [keras.layers.Dense(64, "tanh"), keras.layers.Reshape([8, 8, 1])]
+    critic = [keras.layers.Flatten(), keras.layers.Dense(8), keras.layers.LeakyReLU(0.2), keras.layers.Dense(1)]
+    generator = keras.Sequential([keras.Input([3]), *hidden, *last])
+    model = models.GAN(generator, keras.Sequential([keras.Input([8, 8, 1]), *critic]), **options)
     model.compile(*map(keras.optimizers.SGD, rates))
     return model
 
