@@ -78,7 +78,7 @@ def test_a_mistake_is_not_tried_again_and_a_divergence_is_an_outcome(tmp_path):
     assert "diverged b/0, 1 of 4 over" in said
 
 
-def start_study(workdir, *flags, steps=300):
+def start_study(workdir, *flags, steps=100):
     """`python -m tfjc.study.run` with two runs at once."""
     command = [sys.executable, ROOT / "tests/study/forked.py", "--gin_file=quick", f"--workdir={workdir}", "--jobs=2"]
     command += [f"--gin_bindings={binding}" for binding in (ARMS, BINDINGS.format(steps))] + list(flags)
