@@ -176,7 +176,8 @@ def test_a_critic_that_resizes_bilinearly_trains_under_its_penalty():
 def test_penalties_compile_under_xla():
     every = [penalties.OroJaR(1.0), penalties.PathLength(), penalties.JacobianClamping()]
     networks = architectures.mlp((8, 8, 1), width=4, depth=1)  # convolutions take XLA half a minute
-    model = models.GAN(*networks[:2], generator_penalties=every, critic_penalties=[penalties.R1()])
+    of_critic = [penalties.R1(), penalties.GradientPenalty()]
+    model = models.GAN(*networks[:2], generator_penalties=every, critic_penalties=of_critic)
     model.compile(jit_compile=True)
     history = model.fit(IMAGES, batch_size=8, steps_per_epoch=2, verbose=0).history
     assert np.isfinite([v[-1] for v in history.values()]).all()
