@@ -1,9 +1,11 @@
 """What the tests share."""
 
+import fcntl
 import gc
 import multiprocessing
 import os
 import pathlib
+import shutil
 import sys
 import tempfile
 
@@ -53,12 +55,39 @@ def mnist_archives():
     return _shared(SHARED / "archives" / "mnist")
 
 
+@pytest.fixture
+def unrendered(monkeypatch):
+    """Figures are made, and their files left empty: for what looks at numbers and text alone."""
+    from matplotlib.figure import Figure
+
+    monkeypatch.setattr(Figure, "savefig", lambda figure, path, **options: pathlib.Path(path).write_bytes(b""))
+
+
 @pytest.fixture(scope="session")
-def finished_run(tmp_path_factory):
+def made_once(tmp_path_factory):
+    """A function (name, make) → RunDirectory: a copy of what `make(path)` writes, which one worker of pytest calls."""
+    from tfjc.support.run_directory import RunDirectory
+
+    common = tmp_path_factory.getbasetemp()
+    common = common.parent if "PYTEST_XDIST_WORKER" in os.environ else common
+
+    def run(name, make):
+        with open(common / f"{name}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not (common / name).exists():
+                make(common / f"{name}.new")
+                (common / f"{name}.new").rename(common / name)
+        return RunDirectory(shutil.copytree(common / name, tmp_path_factory.mktemp(name) / "a"))
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def finished_run(made_once):
     """The directory of a short clamped run on digits, from the command line's own code path."""
     from short_runs import train
 
-    return train(tmp_path_factory.mktemp("run") / "a")
+    return made_once("finished_run", train)
 
 
 @pytest.fixture(scope="session")

@@ -43,21 +43,34 @@ def _half():
     return model
 
 
-def _conditional(shape, *, n_z, channels):
-    """One layer of each kind that `wgangp_resnet` has, and its inputs and outputs."""
+def conditional(shape, seed=0, *, n_z, channels, num_classes=3):
+    """One layer of each kind that `wgangp_resnet` has, and its inputs and outputs. Sizes are even."""
+    keras.utils.set_random_seed(seed)
     z, labels, images = keras.Input([n_z]), keras.Input([], dtype="int32"), keras.Input(shape)
-    x = keras.layers.Reshape([4, 4, channels])(keras.layers.Dense(16 * channels)(z))
-    x = keras.layers.ReLU()(layers.ConditionalBatchNormalization(3)([x, labels]))
+    size = shape[0] // 2
+    x = keras.layers.Reshape([size, size, channels])(keras.layers.Dense(size**2 * channels)(z))
+    x = keras.layers.ReLU()(layers.ConditionalBatchNormalization(num_classes)([x, labels]))
     x = layers.BatchNormalization()(layers.UpsampledConv2D(channels, 3, padding="same")(x))
-    generator = keras.Model([z, labels], keras.layers.Conv2D(1, 3, padding="same", activation="tanh")(x))
+    generator = keras.Model(
+        [z, labels], keras.layers.Conv2D(1, 3, padding="same", activation="tanh")(x), name="generator"
+    )
     x = keras.layers.ReLU()(layers.PooledConv2D(channels, 3, padding="same")(images))
     x = keras.layers.GlobalAveragePooling2D()(x)
-    critic = keras.Model(images, [keras.layers.Dense(1)(x), keras.layers.Dense(3)(x)])
-    return architectures.Networks(generator, critic, architectures.standard_normal(n_z), num_classes=3)
+    critic = keras.Model(images, [keras.layers.Dense(1)(x), keras.layers.Dense(num_classes)(x)])
+    return architectures.Networks(generator, critic, architectures.standard_normal(n_z), num_classes=num_classes)
 
 
-def _preconditioned(shape, **options):
-    return architectures.sngan_cnn(shape, normalise="both", preconditioning=2, **options)
+def _preconditioned(shape, *, n_z, channels):
+    """Each kind of layer that `sngan_cnn` has, once."""
+    size, normalised = shape[0] // 2, layers.SpectralNormalization
+    up = keras.layers.Conv2DTranspose(channels, 4, 2, padding="same")
+    generator = [normalised(keras.layers.Dense(size**2 * channels)), keras.layers.Reshape([size, size, channels])]
+    generator += [normalised(up), layers.BatchNormalization(), keras.layers.ReLU()]
+    generator += [normalised(keras.layers.Conv2D(1, 3, padding="same", activation="tanh"))]
+    critic = [layers.Preconditioning(keras.layers.Conv2D(channels, 4, 2, padding="same"), 2), layers.LeakyReLU(0.1)]
+    critic += [keras.layers.Flatten(), normalised(keras.layers.Dense(1))]
+    networks = [keras.Sequential([keras.Input([n_z]), *generator]), keras.Sequential([keras.Input(shape), *critic])]
+    return architectures.Networks(*networks, architectures.standard_normal(n_z))
 
 
 CASES = {
@@ -76,14 +89,14 @@ CASES = {
     "consensus": lambda: _gan(models.DampedGAN),
     "symplectic": lambda: _gan(models.DampedGAN, shape=(16, 16, 1), adjustment="symplectic"),
     "conditional": lambda: _gan(
-        architecture=_conditional,
+        architecture=conditional,
         loss="wasserstein",
         d_steps=2,
         generator_batch=2,
         critic_penalties=[penalties.GradientPenalty()],
         generator_penalties=[penalties.JacobianClamping()],
     ),
-    "normalised weights": lambda: _gan(architecture=_preconditioned, shape=(32, 32, 1), loss="hinge", ema_decay=0.5),
+    "normalised weights": lambda: _gan(architecture=_preconditioned, loss="hinge", ema_decay=0.5),
     "float16": _half,
     "vae": lambda: _gan(models.VAE, architectures.dcgan_vae),
     "memoriser": lambda: _gan(models.Memoriser, pairs=24),

@@ -19,53 +19,8 @@ from tfjc.support.run_directory import RunDirectory
 SMALL = "--gin_bindings=dataset.size = 8"  # as small as the digits were scanned
 
 
-def evaluate(*arguments, cwd):
-    command = [sys.executable, "-m", "tfjc.evaluate", *map(str, arguments)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return forks.run(command, cwd=cwd, env=environment)
-
-
 def rows(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
-
-
-def test_a_run_is_scored_and_results_are_added(finished_run, digits_classifier, tmp_path):
-    """At the newest checkpoint and at step 2: other weights, other scores; the same again: the same."""
-    output = tmp_path / "scores.jsonl"
-    for flags in ([], ["--step=2"], []):
-        done = evaluate(f"--workdir={finished_run.path}", "--samples=400", f"--output={output}", *flags, cwd=tmp_path)
-        assert done.returncode == 0, done.stderr
-        assert "classifier_score/digits/400" in done.stdout and str(output) in done.stdout
-    first, second, third = rows(output)
-    key = "frechet_distance/digits/penultimate/400"
-    assert first["model"].endswith("at step 6") and second["model"].endswith("at step 2")
-    assert first[key] == pytest.approx(third[key], rel=1e-6) != second[key]
-    assert {"least_sampled_class/digits/360", "precision/digits/penultimate/400"} < first.keys()
-    assert sum(first["class_histogram/digits/400"]) == 400
-    (with_what,) = first["evaluators"]
-    assert (with_what["evaluator"], with_what["dataset"], with_what["real"]) == ("ClassifierEvaluator", "digits", 400)
-    assert with_what["accuracy"] == digits_classifier.accuracy > 0.8 and len(with_what["sha256"]) == 16
-
-
-def test_the_dataset_alone_is_enough_and_a_run_needs_none(finished_run, digits_classifier, tmp_path):
-    dataset = ["--gin_bindings=dataset.name = 'digits'", SMALL]
-    output = tmp_path / "scores.jsonl"
-    for flags in ([f"--model={finished_run.saved_model}", *dataset], [f"--model={finished_run.path}"]):
-        done = evaluate(*flags, "--samples=20", f"--output={output}", cwd=tmp_path)
-        assert done.returncode == 0, done.stderr
-    first, second = rows(output)
-    assert first["classifier_score/digits/20"] == pytest.approx(second["classifier_score/digits/20"], rel=1e-5)
-
-
-def test_an_exported_generator_is_scored_against_a_gin_files_data(finished_run, digits_classifier, tmp_path):
-    model = finished_run.saved_model
-    flags = [f"--model={model}", "--gin_file=digits", SMALL, "--samples=50"]
-    done = evaluate(*flags, "--inception=https://module.invalid/1", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "InceptionEvaluator is left out: the Inception module https://module.invalid/1 is not" in done.stderr
-    assert "50 samples (50 generated, 50 real) for 128 features" in done.stderr
-    (row,) = rows(tmp_path / "analysis" / "saved_model" / "scores.jsonl")
-    assert row["samples"] == 50 and "classifier_score/digits/50" in row
 
 
 @pytest.fixture(scope="module")
@@ -79,21 +34,74 @@ def conditional(tmp_path_factory):
     return path
 
 
-def test_a_conditional_generators_row_says_which_labels(conditional, digits_classifier, tmp_path):
-    flags = [f"--model={conditional}", "--gin_file=digits", SMALL]
-    done = evaluate(*flags, "--samples=20", "--num_classes=10", "--label=3", "--output=scores.jsonl", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    (row,) = rows(tmp_path / "scores.jsonl")
+@pytest.fixture(scope="module")
+def scored(finished_run, digits_classifier, conditional, tmp_path_factory):
+    """(the directory in which commands ran one after another, {name: what the command printed})."""
+    here = tmp_path_factory.mktemp("scored")
+    run, saved = [f"--workdir={finished_run.path}", "--samples=400"], f"--model={finished_run.saved_model}"
+    digits = ["--gin_bindings=dataset.name = 'digits'", SMALL]
+    labelled = [f"--model={conditional}", "--gin_file=digits", SMALL]
+    cases = {
+        "newest": [*run, "--output=run.jsonl"],
+        "step 2": [*run, "--output=run.jsonl", "--step=2"],
+        "newest again": [*run, "--output=run.jsonl"],
+        "saved model": [saved, *digits, "--samples=20", "--output=either.jsonl"],
+        "run": [f"--model={finished_run.path}", "--samples=20", "--output=either.jsonl"],
+        "gin file": [saved, "--gin_file=digits", SMALL, "--samples=50", "--inception=https://module.invalid/1"],
+        "labels": [*labelled, "--num_classes=10", "--label=3", "--samples=20", "--output=labels.jsonl"],
+        "unknown labels": [*labelled, "--num_classes=20", "--samples=100"],
+    }
+    program = [sys.executable, ROOT / "tests/command_cases.py", "evaluate", json.dumps(list(cases.values())), "600"]
+    done = forks.run(program, cwd=here, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert done.returncode == 0, done.stderr[-3000:]
+    answers = dict(zip(cases, json.loads(done.stdout.splitlines()[-1]), strict=True))
+    for name, (status, printed) in answers.items():
+        assert status == (2 if name == "unknown labels" else 0), (name, printed)
+    return here, {name: printed for name, (_, printed) in answers.items()}
+
+
+def test_a_run_is_scored_and_results_are_added(scored, digits_classifier):
+    """At the newest checkpoint and at step 2: other weights, other scores; the same again: the same."""
+    here, printed = scored
+    for name in ("newest", "step 2", "newest again"):
+        assert "classifier_score/digits/400" in printed[name] and "run.jsonl" in printed[name]
+    first, second, third = rows(here / "run.jsonl")
+    key = "frechet_distance/digits/penultimate/400"
+    assert first["model"].endswith("at step 6") and second["model"].endswith("at step 2")
+    assert first[key] == pytest.approx(third[key], rel=1e-6) != second[key]
+    assert {"least_sampled_class/digits/360", "precision/digits/penultimate/400"} < first.keys()
+    assert sum(first["class_histogram/digits/400"]) == 400
+    (with_what,) = first["evaluators"]
+    assert (with_what["evaluator"], with_what["dataset"], with_what["real"]) == ("ClassifierEvaluator", "digits", 400)
+    assert with_what["accuracy"] == digits_classifier.accuracy > 0.8 and len(with_what["sha256"]) == 16
+
+
+def test_the_dataset_alone_is_enough_and_a_run_needs_none(scored):
+    first, second = rows(scored[0] / "either.jsonl")
+    assert first["classifier_score/digits/20"] == pytest.approx(second["classifier_score/digits/20"], rel=1e-5)
+
+
+def test_an_exported_generator_is_scored_against_a_gin_files_data(scored):
+    here, printed = scored
+    assert "InceptionEvaluator is left out: the Inception module https://module.invalid/1 is not" in printed["gin file"]
+    assert "50 samples (50 generated, 50 real) for 128 features" in printed["gin file"]
+    (row,) = rows(here / "analysis" / "saved_model" / "scores.jsonl")
+    assert row["samples"] == 50 and "classifier_score/digits/50" in row
+
+
+def test_a_conditional_generators_row_says_which_labels(scored):
+    here, printed = scored
+    (row,) = rows(here / "labels.jsonl")
     assert (row["num_classes"], row["label"]) == (10, 3)
-    done = evaluate(*flags, "--samples=100", "--num_classes=20", cwd=tmp_path)
-    assert (done.returncode, "Traceback" in done.stderr) == (2, False)
-    assert "the generator fails on these latents or labels" in done.stderr
+    assert "the generator fails on these latents or labels" in printed["unknown labels"]
+    assert "Traceback" not in printed["unknown labels"]
 
 
 def test_the_classifier_is_trained_on_demand(tmp_path, monkeypatch):
     """In a cache of its own."""
     monkeypatch.setenv("TFJC_CACHE_DIR", str(tmp_path / "cache"))
-    done = evaluate("--train_classifier", "--gin_bindings=dataset.name = 'digits'", SMALL, cwd=tmp_path)
+    command = [sys.executable, "-m", "tfjc.evaluate", "--train_classifier", "--gin_bindings=dataset.name = 'digits'"]
+    done = forks.run([*command, SMALL], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)})
     assert done.returncode == 0, done.stderr
     assert "training a classifier of digits on 1438 images" in done.stderr
     assert "classifier of digits: 9" in done.stdout or "classifier of digits: 100" in done.stdout

@@ -106,7 +106,7 @@ def test_names_that_look_odd_stay_too(name, tmp_path):
 EVIL = "<script>alert('x')</script>\"&"
 
 
-def test_whatever_a_report_prints_is_escaped(tmp_path):
+def test_whatever_a_report_prints_is_escaped(tmp_path, unrendered):
     """Bindings, statuses, versions, devices, scores' names and who was scored with what: all from files of others."""
     values = [(8.0, 9.0, 3.0, 30), (9.0, 8.0, 4.0, 29)]
     directory = fabricated.study(tmp_path, {"a": values, "b": values}, bindings=[EVIL])

@@ -20,7 +20,7 @@ def stretch(z):
     return tf.reshape(z @ STRETCH.T - 0.5, [-1, 8, 8, 1])
 
 
-def test_a_linear_stretch_is_described(tmp_path):
+def test_a_linear_stretch_is_described(tmp_path, unrendered):
     """ln κ = 2 ln 10; ln det M = 2 ln(0.2·0.1·0.02); p = (10, 5, 1)/16; stable rank (100 + 25 + 1)/100."""
     z = loading.draw_latents("normal", [20, 3], seed=0)
     done = []
@@ -39,7 +39,7 @@ def test_a_linear_stretch_is_described(tmp_path):
 
 
 @pytest.mark.parametrize("activation, scale", [("tanh", [-1.0, 1.0]), ("sigmoid", [0.0, 1.0])])
-def test_the_papers_interval_is_for_images_from_minus_one_to_one(tmp_path, activation, scale):
+def test_the_papers_interval_is_for_images_from_minus_one_to_one(tmp_path, activation, scale, unrendered):
     """Shares of quotients outside [1, 20] say nothing of a generator on another scale: they are left out there."""
     layers = [keras.Input([3]), keras.layers.Dense(64, activation=activation), keras.layers.Reshape([8, 8, 1])]
     found = analysis.analyze(keras.Sequential(layers), loading.draw_latents("normal", [6, 3], seed=0), tmp_path)
@@ -66,7 +66,7 @@ def test_what_is_written_can_be_read_again(tmp_path):
     assert Image.open(tmp_path / "a" / "b" / "spectra.png").size == (1800, 504)
 
 
-def test_walks_follow_the_directions(tmp_path, monkeypatch):
+def test_walks_follow_the_directions(tmp_path, monkeypatch, unrendered):
     """Along ±v₁ only the first pixel moves, by 0.2 a unit in z: 0.1 on the picture's scale; along v₃ by a tenth."""
     drawn = []
     monkeypatch.setattr(analysis.figures, "walks", lambda rows, *arguments: drawn.append(rows))
@@ -136,18 +136,18 @@ def test_pictures_are_scaled_by_the_range_that_holds_them(low, high, grey):
     ],
     ids=["range", "rank", "rounding", "constant", "collapse", "wrong gradient"],
 )
-def test_what_a_reader_should_know_is_remarked(tmp_path, generator, remark):
+def test_what_a_reader_should_know_is_remarked(tmp_path, generator, remark, unrendered):
     found = analysis.analyze(generator, loading.draw_latents("normal", [8, 3], 0), tmp_path)
     assert any(remark in sentence for sentence in analysis.remarks(found))
     assert "mean log-condition" in analysis.table(found)
 
 
-def test_a_sound_generator_gets_no_remark(tmp_path):
+def test_a_sound_generator_gets_no_remark(tmp_path, unrendered):
     found = analysis.analyze(lambda z: tf.tanh(4.0 * z), loading.draw_latents("normal", [8, 3], 0), tmp_path)
     assert list(analysis.remarks(found)) == []
 
 
-def test_labels_are_used_throughout(tmp_path):
+def test_labels_are_used_throughout(tmp_path, unrendered):
     found = analysis.analyze(
         lambda z, c: stretch(z) * tf.cast(c, tf.float32)[:, None, None, None],
         loading.draw_latents("normal", [4, 3], 0),

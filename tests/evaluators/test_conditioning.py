@@ -101,7 +101,7 @@ def by_callback(generate, tmp_path):
 
 
 @pytest.mark.parametrize("measure", [by_evaluator, by_analysis, by_callback])
-def test_quotients_are_taken_along_directions_of_their_own(measure, tmp_path):
+def test_quotients_are_taken_along_directions_of_their_own(measure, tmp_path, unrendered):
     """Kolmogorov and Smirnov tell them from those along z, and not from those along independent directions."""
     q = measure(lambda z: z @ A, tmp_path)
     independent = np.random.default_rng(0).standard_normal([2000, 4]).astype(np.float32)

@@ -72,7 +72,8 @@ def test_chunks_change_nothing(case, method):
     """One sample at once by parts of its passes, several with all passes, and a last block that is smaller."""
     generator, z = case.shared(), latents(case, count=300)
     whole = jacobian(generator, z, method=method)
-    for chunk, count in [(1, 2), (3, 2), (10, 4), (1000, 300)]:
+    more = [(1, 2), (10, 4)] if case.exact else []
+    for chunk, count in [*more, (3, 2), (1000, 300)]:
         rows = list(engine.blocks(generator, z[:count], method=method, chunk=chunk))
         assert len(rows) > 1
         np.testing.assert_allclose(tf.concat(rows, axis=0), whole[:count], rtol=1e-5, atol=1e-6)
@@ -117,8 +118,9 @@ def test_batch_normalisation_is_in_inference_mode():
     np.testing.assert_allclose(found, np.tile(np.diag(gamma / np.sqrt(variance + 1e-3)), [4, 1, 1]), rtol=1e-6)
 
 
-@each_case
-@pytest.mark.parametrize("chunk", [None, 4])
+@pytest.mark.parametrize(
+    "case, chunk", [*((case, None) for case in CASES), (CASES[3], 4)], ids=lambda value: getattr(value, "name", value)
+)
 def test_xla_gives_the_same_numbers(case, chunk):
     """GPUs and TPUs compile the engine by default, so every kind of generator must compile."""
     generator, z = case.shared(), latents(case)

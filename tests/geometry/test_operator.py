@@ -1,5 +1,7 @@
 """J as linear maps, against J itself; and the ends of its spectrum, against the whole."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -104,11 +106,16 @@ def test_mistakes_of_extremes_are_named():
         extremes(crowded, k=2, krylov=9)
 
 
+@functools.cache
+def made_in_float64(case):
+    return case.make("float64")
+
+
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
 @pytest.mark.parametrize("case", CASES[:4], ids=lambda case: case.name)
 def test_the_float64_copy_is_the_same_function(case, policy):
     """Same weights; G and J as of the model built in float64 with them."""
-    generator, reference, z = case.make(policy), case.make("float64"), latents(case, dtype="float64")
+    generator, reference, z = case.make(policy), made_in_float64(case), latents(case, dtype="float64")
     reference.set_weights(generator.get_weights())
     copy = in_float64(generator)
     assert copy(z).dtype == tf.float64

@@ -89,7 +89,7 @@ def test_rank_deficient_jacobians_give_inf(generator):
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 @pytest.mark.parametrize("chunk", [None, 4])
 def test_equals_the_singular_value_decomposition(case, chunk):
-    generator, z = case.shared(), latents(case, count=5)
+    generator, z = case.shared(), latents(case)
     found = spectrum(generator, z, chunk=chunk)
     j = jacobian(generator, z).numpy().astype(np.float64)
     expected = np.linalg.svd(j, compute_uv=False)
@@ -308,7 +308,7 @@ def test_a_zero_jacobian_has_no_ranks():
 @pytest.mark.parametrize("chunk", [None, 4])
 def test_vectors_are_directions_of_that_length(case, chunk):
     """M v_k = σ_k² v_k, VᵀV = I; and without them the values are the same."""
-    generator, z = case.make("float64"), latents(case, count=5, dtype="float64")
+    generator, z = case.shared("float64"), latents(case, dtype="float64")
     found, m = spectrum(generator, z, chunk=chunk, vectors=True), metric_tensor(generator, z).numpy()
     squares = np.square(found.singular_values)
     np.testing.assert_allclose(m @ found.vectors, found.vectors * squares[:, None], atol=1e-10 * squares.max())

@@ -38,6 +38,7 @@ def parameters(gan):
 
 
 def play(gan, steps, **options):
-    """Trains for `steps` steps and returns (x, y)."""
+    """Trains for `steps` steps, all in one execution of the graph, and returns (x, y)."""
+    gan.steps_per_execution = steps
     gan.fit(NOTHING, batch_size=8, epochs=1, steps_per_epoch=steps, verbose=0, **options)
     return parameters(gan)

@@ -190,7 +190,7 @@ def train_affine(model, **options):
     generator = keras.Sequential([keras.Input([2]), keras.layers.Dense(2, kernel_initializer=identity)])
     last = keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros")
     gan = model(generator, keras.Sequential([keras.Input([2]), Quadratic(), last]), loss="wasserstein", **options)
-    gan.compile(keras.optimizers.SGD(0.3), keras.optimizers.SGD(0.3))
+    gan.compile(keras.optimizers.SGD(0.3), keras.optimizers.SGD(0.3), steps_per_execution=600)
     gan.fit(DATA, batch_size=256, steps_per_epoch=600, verbose=0)
     w, b = generator.get_weights()
     return np.linalg.norm(b - DATA.mean(axis=0)), np.linalg.norm(w.T @ w - np.cov(DATA, rowvar=False))

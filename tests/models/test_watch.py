@@ -29,14 +29,21 @@ class Spoiler(keras.layers.Layer):
 
     def __init__(self, at, mode, **options):
         super().__init__(**options)
-        self.at, self.mode = at, mode
-        self.calls = self.add_weight(shape=(), initializer="zeros", trainable=False, name="calls")
+        self.calls, self.at, self.mode = (
+            self.add_weight(shape=(), initializer=keras.initializers.Constant(value), trainable=False, name=name)
+            for name, value in (("calls", 0.0), ("at", at), ("mode", mode))
+        )
 
     def call(self, x, training=False):
         if not training:
             return x
         self.calls.assign_add(1.0)
         return spoilt(x, tf.where(self.calls >= self.at, self.mode, 0.0))
+
+    def restart(self, at, mode):
+        """Spoils what passes from call `at` on, counted from now."""
+        for variable, value in ((self.calls, 0.0), (self.at, at), (self.mode, mode)):
+            variable.assign(value)
 
 
 def networks(at=99, mode=FORWARD, outputs=1):
@@ -55,10 +62,17 @@ def gan(at=99, mode=FORWARD, optimizer=None, **options):
     return model
 
 
-def fitted(model, **options):
-    """(step, tensor) at which `fit` raises."""
+def fitted(model, at, mode, **options):
+    """(step, tensor) at which `fit` raises; the generator is spoilt at its call `at`. Only the step moves on."""
+    optimizers = [model.generator_optimizer, getattr(model, "critic_optimizer", None)]
+    state = [v for owner in (model.trainable_variables, *(o.variables for o in optimizers if o)) for v in owner]
+    before = [v.numpy() for v in state]
+    model.step.assign(0)
+    next(layer for layer in model.generator.layers if isinstance(layer, Spoiler)).restart(at, mode)
     with pytest.raises(models.Diverged, match=r"training diverged at step \d+: .* is not finite") as caught:
         model.fit(IMAGES, batch_size=8, epochs=2, verbose=0, **options)
+    for variable, value in zip(state, before, strict=True):
+        variable.assign(value)
     return caught.value.step, caught.value.tensor
 
 
@@ -67,12 +81,12 @@ def fitted(model, **options):
 )
 def test_a_step_that_is_not_finite_is_the_last(options):
     """Each step calls the generator twice: call 9 is the critic's in step 5, call 10 the generator's own."""
-    assert fitted(gan(9, FORWARD, **options)) == (5, "critic_loss")
-    assert fitted(gan(10, FORWARD, **options)) == (5, "generator_loss")
-    model = gan(10, BACKWARD, **options)
+    model = gan(**options)
+    assert fitted(model, 9, FORWARD) == (5, "critic_loss")
+    assert fitted(model, 10, FORWARD) == (5, "generator_loss")
     seen = []
     watch = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: seen.append(batch))
-    assert fitted(model, callbacks=[watch]) == (5, "gradient of generator/first/kernel")
+    assert fitted(model, 10, BACKWARD, callbacks=[watch]) == (5, "gradient of generator/first/kernel")
     assert seen == ([3] if "steps_per_execution" in options else [0, 1, 2, 3])  # no callback sees what is not finite
     assert int(model.step.numpy()) == (8 if "steps_per_execution" in options else 5)
 
@@ -81,32 +95,38 @@ def test_weights_that_overflow_by_finite_gradients_are_named():
     """Gradients of some thousands, times a rate of 1e38."""
     model = gan(optimizer=keras.optimizers.SGD(1e38))
     model.critic.trainable_variables[0].assign(tf.fill([4, 1], 1e4))
-    assert fitted(model) == (1, "weight generator/first/kernel")
+    assert fitted(model, 99, FORWARD) == (1, "weight generator/first/kernel")
+
+
+GRADIENT = "gradient of generator/first/kernel"
 
 
 @pytest.mark.parametrize(
     "make, expected",
     [
-        (lambda: models.VAE(*networks(3, BACKWARD, outputs=2)), (3, "gradient of generator/first/kernel")),
-        (lambda: models.VAE(*networks(3, FORWARD, outputs=2), likelihood="gaussian", sigma=1.0), (3, "generator_loss")),
-        (lambda: models.Memoriser(networks(3, FORWARD)[0], pairs=40), (3, "generator_loss")),
-        (lambda: models.Memoriser(networks(3, BACKWARD)[0], pairs=40), (3, "gradient of generator/first/kernel")),
-        (lambda: models.DampedGAN(*networks(5, FORWARD)), (3, "critic_loss")),
-        (lambda: models.GAN(*networks(7, BACKWARD), d_steps=2), None),
+        (
+            lambda: models.VAE(*networks(outputs=2), likelihood="gaussian", sigma=1.0),
+            {(3, FORWARD): "generator_loss", (3, BACKWARD): GRADIENT},
+        ),
+        (
+            lambda: models.Memoriser(networks()[0], pairs=40),
+            {(3, FORWARD): "generator_loss", (3, BACKWARD): GRADIENT},
+        ),
+        (lambda: models.DampedGAN(*networks()), {(5, FORWARD): "critic_loss"}),
+        (lambda: models.GAN(*networks(), d_steps=2), {(7, BACKWARD): GRADIENT}),
     ],
 )
 def test_every_model_is_watched(make, expected):
     """Critic updates do not differentiate the generator: calls 7 and 8 are theirs in step 3, call 9 its own."""
-    assert fitted(make()) == (expected or (3, "gradient of generator/first/kernel"))
+    model = make()
+    for (at, mode), tensor in expected.items():
+        assert fitted(model, at, mode) == (3, tensor)
 
 
 def test_training_goes_on_after_what_was_not_finite_has_been_put_right():
-    model = gan(10, BACKWARD)
-    before = model.get_weights()
-    fitted(model)
-    model.set_weights(before)
-    model.generator.layers[2].at = 99
-    model.compile(keras.optimizers.SGD(1e-3), keras.optimizers.SGD(1e-3))
+    model = gan()
+    fitted(model, 10, BACKWARD)
+    model.generator.layers[2].restart(99, BACKWARD)
     model.fit(IMAGES, batch_size=8, verbose=0)
 
 

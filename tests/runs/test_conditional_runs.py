@@ -1,5 +1,6 @@
 """Runs of class-conditional networks: labels from the data to records, pictures, exports and scores."""
 
+import functools
 import sys
 
 import forks
@@ -8,6 +9,7 @@ import pytest
 import tensorflow as tf
 from conftest import ROOT
 from PIL import Image
+from replicas import conditional
 from short_runs import train
 
 from tfjc import geometry
@@ -22,9 +24,13 @@ TINY = [
 ]
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    return train(tmp_path_factory.mktemp("runs") / "run", *TINY, gin_file="digits_wgangp_jc")
+@pytest.fixture(scope="session")
+def run(made_once):
+    """A run with few layers, one of each kind that `wgangp_resnet` has."""
+    architecture = functools.partial(conditional, n_z=8, channels=4, num_classes=10)
+    return made_once(
+        "conditional", lambda path: train(path, *TINY, gin_file="digits_wgangp_jc", architecture=architecture)
+    )
 
 
 def test_the_records_say_how_many_classes(run):

@@ -31,12 +31,6 @@ def written(tmp_path_factory):
 
 
 @pytest.fixture
-def unrendered(monkeypatch):
-    """Figures are made, and their files left empty: for what looks at numbers and text alone."""
-    monkeypatch.setattr(Figure, "savefig", lambda figure, path, **options: path.write_bytes(b""))
-
-
-@pytest.fixture
 def coarse(monkeypatch):
     """Figures are drawn with few pixels, and once."""
     draw = Figure.savefig

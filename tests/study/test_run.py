@@ -151,7 +151,7 @@ def test_the_cost_of_what_is_left(tmp_path):
     assert [_schedule.duration(seconds) for seconds in (59.4, 3599.6, 86_400.0)] == ["59 s", "1 h 0 min", "24 h 0 min"]
 
 
-def start_study(workdir, *flags, steps=300):
+def start_study(workdir, *flags, steps=100):
     """`python -m tfjc.study.run` with two runs at once."""
     command = [sys.executable, ROOT / "tests/study/forked.py", "--gin_file=quick", f"--workdir={workdir}", "--jobs=2"]
     command += [f"--gin_bindings={binding}" for binding in (ARMS, BINDINGS.format(steps))] + list(flags)

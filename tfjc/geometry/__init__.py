@@ -6,7 +6,7 @@ argument, or as the second input of a functional Keras model. Names, types and w
 takes the latents.
 """
 
-from tfjc.geometry._engine import blocks, gram, jacobian, metric_tensor
+from tfjc.geometry._engine import blocks, gram, jacobian, metric_tensor, settle
 from tfjc.geometry._float64 import in_float64
 from tfjc.geometry._generator import Frozen, Generator, Inspection, call, infer, inspect, run, same_noise, summary
 from tfjc.geometry._gradients import twice_differentiable
@@ -38,6 +38,7 @@ __all__ = [
     "quotients",
     "run",
     "same_noise",
+    "settle",
     "singular_values",
     "spectrum",
     "summary",

@@ -68,6 +68,17 @@ def metric_tensor(
     return tf.concat([gram(block) for block in rows], axis=0)
 
 
+def settle(generator: Generator, z: Array, *, labels: Array | None = None) -> None:
+    """Finds the method by which a graph is to compute J; a trace cannot try methods.
+
+    Computes J at z once, unless an eager call has found the method of this generator. Arguments and errors are those
+    of `jacobian`.
+    """
+    kept = _generator.kept(generator)
+    if not (kept and (kept.working or kept.verified)):
+        jacobian(generator, z, labels=labels)
+
+
 _SLAB = 2**25  # elements that are held in float64 at once: 256 MiB
 
 
@@ -152,34 +163,31 @@ class _Differentiation:
         raise ValueError(f"TensorFlow cannot differentiate the generator ({self._reasons()})")
 
     def _by(self, name, z, labels):
-        eager = tf.executing_eagerly()
-        if name == "forward" and eager:
+        if name == "forward" and tf.executing_eagerly():
             self._check_without_noise(z, labels)
         if name not in self._functions:
             self._functions[name] = _computation(METHODS[name], self._generator, self._kept, self._xla)
         columns = (name == "batch_jacobian" and self._inspection.n_x) or z.shape[1]
         passes = _memory.passes(z.shape[0], columns, self._pairs)
         with _gradients.completed(), _vectorisation():
-            if self._kept and eager:
-                self._verify_once(name, z[:1], None if labels is None else labels[:1], passes)
-            check = name != "batch_jacobian" and not (self._kept and name in self._kept.verified)
-            j, defect = self._functions[name](z, labels, passes, check)
-            return self._verified(j, defect) if check else j
+            j, defect = self._functions[name](z, labels, passes)
+            return self._verified(name, j, defect)
 
-    def _verify_once(self, name, z, labels, passes):
-        # The graph of a kept generator never changes, so one check is enough.
-        if name not in self._kept.verified:
-            self._verified(*self._functions[name](z, labels, passes, True))
-            self._kept.verified.add(name)
+    def _verified(self, name, j, defect):
+        """J. Where a second derivative is missing, an eager call raises LookupError; for a graph see `_unless`.
 
-    def _verified(self, j, defect):
-        """J. Where a second derivative is missing, an eager call raises LookupError; for a graph see `_unless`."""
+        The graph of a kept generator never changes, so one block without a defect is enough.
+        """
+        if name == "batch_jacobian" or (self._kept and name in self._kept.verified):
+            return j
         wrong = defect > _generator.tolerance(self._inspection.epsilon)
         missing = "a second derivative is missing: J disagrees with TensorFlow's own gradient"
         if not tf.executing_eagerly():
             return _unless(wrong, j, f"{missing}; method='batch_jacobian' needs no second derivative")
         if np.any(wrong):
             raise LookupError(missing)
+        if self._kept:
+            self._kept.verified.add(name)
         return j
 
     def _check_without_noise(self, z, labels):
@@ -286,7 +294,7 @@ def _zeros(generator, z, labels):
 
 
 def _computation(function, generator, kept, xla):
-    """One method applied to one generator, as a graph function (z, labels, passes, check) → (J, defect).
+    """One method applied to one generator, as a graph function (z, labels, passes) → (J, defect).
 
     A generator with a fixed graph is traced once; its traces live as long as the generator. Any other callable is
     traced at each call, since its Python state may have changed. In a strategy's scope, the replicas share the samples
@@ -300,9 +308,7 @@ def _computation(function, generator, kept, xla):
             graph = _graph(function, xla)
             kept.traces[function, xla] = graph, tf.function(functools.partial(_split, graph), autograph=False)
         graph, split = (functools.partial(trace, generator) for trace in kept.traces[function, xla])
-        if not replicas.is_distributed():
-            return graph
-        return lambda z, labels, passes, check: (graph if check else split)(z, labels, passes, check)
+        return split if replicas.is_distributed() else graph
     return _graph(functools.partial(function, generator), xla)
 
 
@@ -312,6 +318,6 @@ def _graph(function, xla):
     return graph
 
 
-def _split(graph, generator, z, labels, passes, check):
-    """J of all samples; each replica computes its part of z with `graph`."""
-    return replicas.split(lambda *part: graph(generator, *part, passes, check)[0])(z, labels), None
+def _split(graph, generator, z, labels, passes):
+    """J and defects of all samples; each replica computes its part of z with `graph`."""
+    return replicas.split(lambda *part: graph(generator, *part, passes))(z, labels)

@@ -1,9 +1,9 @@
-"""Three methods to compute J_z, each a graph function (generator, z, labels, passes, check) → (J, defect).
+"""Three methods to compute J_z, each a graph function (generator, z, labels, passes) → (J, defect).
 
 J is [B, n_x, n_z], the defect [B]. At most `passes` (2 or more) passes of a method run at once; None runs all at once.
 The defect is ‖Jᵀu − Jᵀ(u)‖/‖Jᵀ(u)‖, where Jᵀ(u) is TensorFlow's own gradient along one random u. A defect above
 rounding shows that a second derivative is missing: TensorFlow may ignore a missing second derivative without an error.
-The defect costs one reverse pass. It is 0 where `check` is False.
+The defect costs one reverse pass.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ class UnconnectedError(Exception):
 
 
 def pullback(
-    generator: Generator, z: tf.Tensor, labels: tf.Tensor | None, passes: int | None, check: bool
+    generator: Generator, z: tf.Tensor, labels: tf.Tensor | None, passes: int | None
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Jᵀ as the batch Jacobian of the pullback u ↦ Jᵀu, which is linear in u: n_z passes and one forward pass."""
     with tf.GradientTape(persistent=True, watch_accessed_variables=False) as outer:
@@ -29,7 +29,7 @@ def pullback(
         raise LookupError("the generator's gradient has itself no gradient")
     transposed = outer.batch_jacobian(pulled, u, parallel_iterations=passes)
     j = tf.linalg.matrix_transpose(tf.cast(transposed, z.dtype))
-    return j, _defect(j, pulled, u, check)
+    return j, _defect(j, pulled, u)
 
 
 def pull(
@@ -55,9 +55,7 @@ def _direction(x):
     return tf.random.stateless_normal(tf.shape(x), noise.seed(0, noise.Stream.COTANGENTS))
 
 
-def _defect(j, pulled, u, check):
-    if not check:
-        return tf.zeros([tf.shape(j)[0]], j.dtype)
+def _defect(j, pulled, u):
     missing = precision.safe_norm(tf.linalg.matvec(j, tf.cast(u, j.dtype), transpose_a=True) - tf.cast(pulled, j.dtype))
     return tf.math.divide_no_nan(missing, precision.safe_norm(pulled))
 
@@ -68,7 +66,7 @@ def _connected(tape, target, source):
 
 
 def batch_jacobian(
-    generator: Generator, z: tf.Tensor, labels: tf.Tensor | None, passes: int | None, check: bool
+    generator: Generator, z: tf.Tensor, labels: tf.Tensor | None, passes: int | None
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """J by one reverse pass for each output (tf.GradientTape.batch_jacobian of G itself)."""
     with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
@@ -81,7 +79,7 @@ def batch_jacobian(
 
 
 def forward(
-    generator: Generator, z: tf.Tensor, labels: tf.Tensor | None, passes: int | None, check: bool
+    generator: Generator, z: tf.Tensor, labels: tf.Tensor | None, passes: int | None
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """The columns J·e_k by forward accumulation. Each column has its own copy of z: B·n_z samples run through G."""
     pulled, u = pull(generator, z, labels, lambda u: None)
@@ -104,7 +102,7 @@ def forward(
         transposed = tf.transpose(tf.map_fn(columns, blocks, parallel_iterations=1), [1, 0, 2, 3])
         transposed = tf.reshape(transposed, [size, blocks.shape[0] * width, tf.shape(transposed)[3]])[:, :n_z]
     j = tf.linalg.matrix_transpose(transposed)
-    return j, _defect(j, pulled, u, check)
+    return j, _defect(j, pulled, u)
 
 
 METHODS = {"pullback": pullback, "batch_jacobian": batch_jacobian, "forward": forward}

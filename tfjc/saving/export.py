@@ -73,7 +73,7 @@ def export_generator(
     latents, scalar = [tf.TensorSpec([None, n_z], tf.float32, name="z")], tf.TensorSpec([], tf.int32)
     latents += [tf.TensorSpec([None], tf.int32, name="labels")] * (num_classes is not None)
     example = prior.sample(1, seed=noise.seed(0, noise.Stream.EXAMPLES))
-    metric_tensor(example, *_drawn(1, 0, num_classes))  # an eager call chooses the method, which a trace cannot do
+    geometry.settle(generator, example, labels=next(iter(_drawn(1, 0, num_classes)), None))
     module = tf.Module()  # keras.export.ExportArchive would trace each function twice
     module.generator, module.prior = generator, list(getattr(prior, "variables", []))  # the functions read them
     module.serve = serve = tf.function(serve, latents, autograph=False)

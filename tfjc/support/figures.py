@@ -160,15 +160,17 @@ def walks(rows: np.ndarray, titles: Sequence[str], offsets: Iterable[float], pat
       offsets: the position of each step along its walk, [steps].
       path: the picture to write.
     """
-    count, steps, height, width = rows.shape[:4]
+    count, steps, height, width, channels = rows.shape
+    gap = max(1, width // 16)  # white columns between two images
+    strips = np.pad(rows, [(0, 0)] * 3 + [(0, gap), (0, 0)], constant_values=1.0)
+    strips = np.moveaxis(strips, 1, 2).reshape(count, height, steps * (width + gap), channels)[:, :, :-gap]
     figure = Figure(figsize=(1.6 + 1.1 * steps, 0.4 + 1.1 * count * height / width), layout="constrained")
-    grid = figure.subplots(count, steps, squeeze=False)
-    for axes in grid.flat:
-        axes.set(xticks=[], yticks=[])
-    for row, (images, title) in enumerate(zip(rows, titles, strict=True)):
-        grid[row, 0].set_ylabel(title, rotation=0, ha="right", va="center")
-        for axes, image in zip(grid[row], images, strict=True):
-            axes.imshow(image, cmap="gray", vmin=0.0, vmax=1.0)
-    for axes, offset in zip(grid[0], offsets, strict=True):
-        axes.set_title(f"{offset:+.1f}")
+    grid = figure.subplots(count, 1, squeeze=False)[:, 0]
+    for axes, strip, title in zip(grid, strips, titles, strict=True):
+        axes.imshow(strip, cmap="gray", vmin=0.0, vmax=1.0)
+        axes.set(xticks=[], yticks=[], frame_on=False)
+        axes.set_ylabel(title, rotation=0, ha="right", va="center")
+    centres = (width - 1) / 2 + (width + gap) * np.arange(steps)
+    grid[0].set_xticks(centres, labels=[f"{offset:+.1f}" for offset in offsets])
+    grid[0].tick_params(top=False, bottom=False, labeltop=True, labelbottom=False)
     _save(figure, path)
