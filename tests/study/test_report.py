@@ -110,7 +110,8 @@ def test_a_run_that_diverged_before_its_first_evaluation_has_no_value(tmp_path, 
     for run, rows in ((runs[0], 1), (runs[3], 0)):
         kept = run.directory.read_metrics()[:rows]
         run.directory.metrics.write_text("".join(json.dumps(row) + "\n" for row in kept))
-        np.savez(run.directory.spectra, steps=[0], average_jacobian=np.ones([1, 5]))
+        run.directory.drop_spectra()
+        fabricated.spectrum(run, 0, np.ones(5))
         run.directory.update_run(status="diverged")
     _report.write(directory, np.random.default_rng(0))
     found, numbers = claims(tmp_path), fabricated.numbers(tmp_path)
