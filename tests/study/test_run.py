@@ -143,7 +143,9 @@ def test_the_cost_of_what_is_left(tmp_path):
     ):
         directory = runs[name].directory.create()
         directory.update_run(status=status, bindings={"train_and_evaluate.steps": 1000})
-        directory.append_metrics({"step": step, "seconds": seconds})
+        for at in sorted({0, step}):
+            row = {"mean_log_condition": 1.0, "log_condition": [1.0], "seconds": seconds if at else min(seconds, 4.0)}
+            fabricated.record(runs[name], {"step": at, **row})
     told = _schedule.cost(list(runs.values()), 2)
     assert told.startswith(
         "7 of 9 runs are left, of 1 min 30 s each (measured on 3 of them): 9 min 15 s, or 4 min 38 s "
