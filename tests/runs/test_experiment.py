@@ -235,16 +235,16 @@ def test_the_last_step_is_scored_whatever_the_interval(tmp_path, digits_classifi
     """6 is no multiple of 4; of 5 steps, `fit` makes four and then one."""
     scored = ("train_and_evaluate.scores = [(@MissingModes, 4)]", "train_and_evaluate.score_samples = 20")
     for steps, expected in ((6, [0, 4, 6]), (5, [0, 4, 5])):
-        run = train(tmp_path / str(steps), *MLP, *scored, f"train_and_evaluate.steps = {steps}")
+        run = train(tmp_path / str(steps), *scored, f"train_and_evaluate.steps = {steps}")
         assert [row["step"] for row in run.read_metrics() if "missing_classes" in row] == expected
 
 
 def test_a_run_scored_with_another_network_than_before_is_warned_about(tmp_path, digits_classifier, caplog, unexported):
-    run = train(tmp_path / "run", *MLP, *SCORED, "train_and_evaluate.steps = 2")
+    run = train(tmp_path / "run", *SCORED, "train_and_evaluate.steps = 2")
     before = run.read_run()["scores"]
     run.update_run(scores=[{**about, "sha256": "another"} for about in before])
     caplog.clear()
-    train(tmp_path / "run", *MLP, *SCORED)
+    train(tmp_path / "run", *SCORED)
     assert "earlier scores were taken with" in caplog.text
     assert run.read_run()["scores"] == before
 

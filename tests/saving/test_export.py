@@ -11,7 +11,7 @@ import tensorflow_probability as tfp
 from generators import with_statistics
 
 from tfjc import architectures, geometry
-from tfjc.geometry import _gradients
+from tfjc.geometry import _engine, _gradients
 from tfjc.saving import export
 from tfjc.support import noise
 from tfjc.support.images import to_uint8
@@ -124,6 +124,18 @@ def test_an_export_holds_what_its_functions_read(tmp_path):
     classes = tf.constant([0, 1, 2, 0, 1])
     np.testing.assert_allclose(loaded(Z, classes), generator([classes, Z]), rtol=1e-6)
     assert loaded.sample(2, 1).shape == (2, 3)
+
+
+def test_an_export_computes_j_only_where_its_method_is_not_known(tmp_path, monkeypatch):
+    """One trace is that of the export's function; before it, the method is looked for."""
+    measured, fresh = (keras.Sequential([keras.Input([3]), keras.layers.Dense(4)]) for _ in range(2))
+    geometry.jacobian(measured, Z)
+    traced, pullback = [], _engine.METHODS["pullback"]
+    monkeypatch.setitem(_engine.METHODS, "pullback", lambda *a: traced.append(1) or pullback(*a))
+    for generator, expected in ((measured, 1), (fresh, 2)):
+        traced.clear()
+        export.export_generator(generator, tmp_path / "m")
+        assert len(traced) == expected
 
 
 def test_an_older_export_is_replaced(networks, tmp_path):

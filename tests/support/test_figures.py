@@ -27,3 +27,17 @@ def test_conditioning_draws_from_rows_alone(tmp_path):
     assert bluish > 200
     assert orange > 1000
     assert (left[:, 0].astype(int) - left[:, 2] > 20).sum() == 0
+
+
+def test_walks_are_drawn_from_left_to_right_in_rows(tmp_path):
+    """A red, a green and a blue image, and below these the same in reverse: areas and places of the colours."""
+    colours = np.eye(3).reshape(1, 3, 1, 1, 3) * np.ones([1, 1, 4, 4, 1])
+    figures.walks(np.concatenate([colours, colours[:, ::-1]]), ["forth", "back"], [-1, 0, 1], tmp_path / "w.png")
+    picture = np.asarray(Image.open(tmp_path / "w.png").convert("RGB"))
+    places = [np.argwhere((picture == 255 * colour).all(axis=-1)) for colour in np.eye(3)]
+    areas = [len(place) for place in places]
+    assert min(areas) > 0.98 * max(areas) > 5000
+    middle = np.mean(places[1][:, 0])
+    above, below = ([place[(place[:, 0] < middle) == upper].mean(axis=0)[1] for place in places] for upper in (1, 0))
+    assert above == sorted(above) and below == sorted(below, reverse=True)
+    np.testing.assert_allclose(above, below[::-1], atol=1)
