@@ -37,6 +37,11 @@ _PRECISION = flags.DEFINE_enum(
     "Precision of the networks' computation; weights, losses, norms and spectra are float32 or better.",
 )
 _JIT = flags.DEFINE_enum("jit_compile", "auto", ["auto", "on", "off"], "XLA; auto: on for GPU and TPU, off for CPU.")
+_AT_ONCE = flags.DEFINE_string(
+    "steps_per_execution",
+    "auto",
+    "Steps that TensorFlow takes without Python between them; auto: up to 100 where XLA is on, else 1.",
+)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -83,7 +88,15 @@ def _train(configuration):
             resume=_RESUME.value,
             force=_FORCE.value,
             dry_run=_DRY_RUN.value,
+            steps_per_execution=_steps_per_execution(),
         )
+
+
+def _steps_per_execution():
+    text = _AT_ONCE.value
+    if text != "auto" and not text.isdecimal():
+        raise ValueError(f"--steps_per_execution must be a whole number or auto, found {text!r}")
+    return text if text == "auto" else int(text)
 
 
 def _agreement(workdir, bindings):

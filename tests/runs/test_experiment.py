@@ -14,6 +14,7 @@ from PIL import Image
 from short_runs import train, without_time
 
 from tfjc import architectures, datasets, geometry, models
+from tfjc.models import _model
 from tfjc.runs import experiment, saver, sessions
 from tfjc.saving import checkpoints, export
 from tfjc.support import figures
@@ -43,6 +44,32 @@ def assert_same_weights(first, second):
     for name in first:
         if "CHECKPOINTABLE_OBJECT_GRAPH" not in name and "save_counter" not in name:
             np.testing.assert_array_equal(first[name], second[name], err_msg=name)
+
+
+def test_steps_without_python_between_them_give_the_same_numbers(tmp_path, unexported, monkeypatch):
+    """Under XLA: two intervals of two steps by two calls; records and weights bit for bit."""
+    monkeypatch.setattr(_model, "use_xla", lambda: True)
+    taken, fit = [], models.GAN.fit
+    monkeypatch.setattr(
+        models.GAN, "fit", lambda gan, *a, **o: taken.append(gan.steps_per_execution) or fit(gan, *a, **o)
+    )
+    bindings = (*MLP, "train_and_evaluate.steps = 4", "GAN.generator_penalties = []")
+    one, several = (train(tmp_path / str(k), *bindings, steps_per_execution=k) for k in (1, "auto"))
+    assert taken == [1, 2]
+    assert without_time(one) == without_time(several)
+    assert_same_weights(one, several)
+
+
+def test_steps_at_once():
+    model = models.GAN(*architectures.mlp((4, 4, 1), n_z=2, width=2, depth=1)[:2])
+    for jit_compile, expected in ((False, 1), (True, 100)):
+        model.compile(jit_compile=jit_compile)
+        assert experiment._steps_at_once("auto", model) == expected
+    assert experiment._steps_at_once(7, model) == 7
+    model.replicas = 2
+    assert experiment._steps_at_once("auto", model) == 1
+    with pytest.raises(ValueError, match="2 replicas take one step at a time, found steps_per_execution = 7"):
+        experiment._steps_at_once(7, model)
 
 
 def test_a_run_directory_holds_all_that_the_design_names(finished_run):

@@ -70,6 +70,7 @@ _SUPPLIED = {
         "resume",
         "force",
         "dry_run",
+        "steps_per_execution",
         "config",
         "bindings",
     ],

@@ -22,6 +22,8 @@ from tfjc.support import checks, figures, noise
 from tfjc.support.files import is_score, write_text
 from tfjc.support.run_directory import RunDirectory
 
+_MOST_AT_ONCE = 100  # steps of one call under steps_per_execution="auto"
+
 
 def train_and_evaluate(
     workdir: str | os.PathLike,
@@ -39,6 +41,7 @@ def train_and_evaluate(
     scores: Sequence[tuple[Callable[..., Evaluator], int]] = (),
     score_samples: int = 10_000,
     chunk: int | None = None,
+    steps_per_execution: int | str = 1,
     data_dir: str | os.PathLike | None = None,
     manual_dir: str | os.PathLike | None = None,
     resume: bool = True,
@@ -66,6 +69,9 @@ def train_and_evaluate(
         of `eval_every`.
       score_samples: number of samples for the scores, at fixed latents.
       chunk: as in `tfjc.geometry.jacobian`.
+      steps_per_execution: the most steps that TensorFlow takes in one call, without Python between them. A call takes
+        a number that divides the interval between evaluations. "auto" is 100 where XLA is on and there is one replica,
+        else 1. The numbers are the same.
       data_dir, manual_dir: as in `tfjc.datasets.load`.
       resume: False refuses a run directory that holds a run.
       force: resumes the run with a changed configuration. `run.json` records the change.
@@ -102,6 +108,7 @@ def train_and_evaluate(
     optimizers = {"generator_optimizer": generator_optimizer, "critic_optimizer": critic_optimizer}
     optimizers = {name: _make(name, function, keras.Optimizer) for name, function in optimizers.items()}
     gan.compile(**optimizers)
+    at_once = _steps_at_once(steps_per_execution, gan)
     _warn_of_decay(optimizers, {"generator_optimizer": steps, "critic_optimizer": steps * gan.images_per_sample})
     batches = functools.partial(
         datasets.batches, gan.training_data(data), gan.images_per_sample * batch_size, seed=seed
@@ -127,11 +134,24 @@ def train_and_evaluate(
             write_text(own.generator, gan.generator.to_json())
             own.update_run(**classes)
             listed = _callbacks(own, gan, eval_latents, eval_every, chunk, evaluators, steps, bindings)
-            _train(own, gan, batches, steps, [*listed, checkpoints])
+            _train(own, gan, batches, steps, [*listed, checkpoints], at_once)
         rows = own.read_metrics()
         if devices.is_chief():
             print(summary(run, rows), flush=True)
     return rows
+
+
+def _steps_at_once(asked, gan):
+    """The most steps that one call of the training function takes."""
+    if asked == "auto":
+        return _MOST_AT_ONCE if gan.jit_compile and gan.replicas == 1 else 1
+    at_once = checks.integer("steps_per_execution", asked, minimum=1)
+    if at_once > 1 and gan.replicas > 1:
+        raise ValueError(
+            f"{gan.replicas} replicas take one step at a time, found steps_per_execution = {at_once}; "
+            "leave it out, or use one device"
+        )
+    return at_once
 
 
 def _warn_of_decay(optimizers, updates):
@@ -144,9 +164,9 @@ def _warn_of_decay(optimizers, updates):
             )
 
 
-def _train(run, gan, batches, steps, listed):
+def _train(run, gan, batches, steps, listed, at_once):
     """Trains up to step `steps`, then draws the figures and exports the generator."""
-    _fit(gan, batches, steps, listed[-1].every, listed)
+    _fit(gan, batches, steps, listed[-1].every, listed, at_once)
     sessions.check(run)
     figures.conditioning(run.read_metrics(), run.figure)
     figures.scores(run.read_metrics(), run.score_figure)
@@ -225,16 +245,20 @@ def _hyperparameters(gan, bindings):
     return {"seed": gan.seed, **named}
 
 
-def _fit(gan, batches, steps, every, listed):
+def _fit(gan, batches, steps, every, listed, at_once):
     """Fits up to step `steps`, with one epoch for each evaluation. The first and last epoch may be shorter."""
     while (done := int(gan.step.numpy())) < steps:
         epoch, behind = divmod(done, every)
         full = 0 if behind else (steps - done) // every
+        length = every if full else min(every - behind, steps - done)
+        together = max(k for k in range(1, at_once + 1) if length % k == 0)
+        if together != gan.steps_per_execution:
+            gan.steps_per_execution, gan.train_function = together, None  # Keras's function keeps the number
         gan.fit(
             batches(start=done),
             initial_epoch=epoch,
             epochs=epoch + max(full, 1),
-            steps_per_epoch=every if full else min(every - behind, steps - done),
+            steps_per_epoch=length,
             callbacks=listed,
             verbose=0 if not devices.is_chief() else 1 if sys.stdout.isatty() else 2,
         )
