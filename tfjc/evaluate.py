@@ -94,6 +94,8 @@ def _files(configuration, path):
     Raises ValueError for --workdir without a configuration, and, without --trust, for one that can run code.
     """
     config = RunDirectory(path).config if path else None
+    if path:
+        RunDirectory(path).check_files()
     if _WORKDIR.value and not config.exists():
         raise ValueError(f"{path} is no run directory: it has no {config.name}")
     if config and config.exists() and not _NAMED.trust.value:

@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import os
 import re
 import shutil
 
@@ -179,6 +180,21 @@ def test_what_is_measured_is_whole_or_refused(finished, tmp_path, name):
         found = outcome(lambda run=run: loading.load(run.path).source)
         expected = expected if isinstance(expected, str) else rf"at step {expected}$"
         assert re.search(expected, found), (damage, found)
+
+
+@pytest.mark.parametrize(
+    "name", ["run.json", "config.gin", "generator.json", "metrics.jsonl", "checkpoints/ckpt-6.sha256"]
+)
+def test_devices_and_pipes_in_the_place_of_files_are_not_read(finished, gan, tmp_path, begins, name):
+    """Reading /dev/zero ends with the memory, reading a pipe never."""
+    run = damaged(finished, tmp_path / "run", name, deleted)
+    for put in (lambda path: path.symlink_to("/dev/zero"), os.mkfifo):
+        put(run.path / name)
+        found = outcome(lambda: loading.load(run.path).source)
+        assert re.search("must be a file, and is none|at step 4$", found)
+        found = outcome(lambda: train(run.path, gan, steps=8) and "finished")
+        assert re.search("must be a file, and is none|step 4$", found)
+        (run.path / name).unlink()
 
 
 def test_a_directory_whose_name_is_a_pattern_goes_on(finished, gan, tmp_path, begins):

@@ -1,6 +1,7 @@
 """A study on a real Ray cluster of two nodes on this machine, one of which dies."""
 
 import re
+import signal
 import socket
 import sys
 import time
@@ -85,7 +86,9 @@ def test_ctrl_c_reaches_the_runs_and_waits_for_their_last_records(cluster, tmp_p
         time.sleep(100)
     """
     monkeypatch.chdir(tmp_path)
+    handler = signal.getsignal(signal.SIGTERM)
     executor = _ray.Ray()
+    assert signal.getsignal(signal.SIGTERM) == handler  # Ray has one that ends the process
     executor.start("a", [sys.executable, "-c", script], tmp_path / "a.log")
     wait_for(tmp_path / "began")
     began = time.monotonic()

@@ -118,9 +118,11 @@ def damage(directory: str | os.PathLike, step: int) -> str | None:
     TensorFlow keeps a CRC of each tensor.
     """
     directory, checksums = pathlib.Path(directory), _checksums(directory, step)
-    if not checksums.exists():
+    if not os.path.lexists(checksums):
         with readable(directory, step) as prefix:
             return _unreadable(prefix)
+    if not checksums.is_file():  # reading a pipe or device may never end
+        return f"{checksums.name} is no file"
     lines = checksums.read_text(encoding="utf-8", errors="replace").splitlines()
     found = [re.fullmatch(r"([0-9a-f]{64})  (ckpt-\S+)", line) for line in lines]
     if not found or not all(found):

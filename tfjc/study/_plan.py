@@ -212,7 +212,7 @@ class StudyDirectory:
 
     def read(self) -> Study:
         """The study in the directory; raises ValueError if there is none, or `study.json` is damaged."""
-        if not self.study.exists():
+        if not self.study.is_file():
             raise ValueError(f"{self.path} holds no study: it has no {self.study.name}")
         try:
             return make(**json.loads(self.study.read_text(encoding="utf-8")))

@@ -33,10 +33,13 @@ class Ray:
         except ImportError as error:
             raise ValueError(f"--executor=ray needs Ray: pip install 'tfjc[ray]' ({error})") from error
         _check_answer(os.environ.get("RAY_ADDRESS", ""))
+        handler = signal.getsignal(signal.SIGTERM)
         try:
             ray.init(ignore_reinit_error=True, log_to_driver=False)
         except (ConnectionError, RuntimeError) as error:
             raise ValueError(f"no Ray cluster can be used: {' '.join(str(error).split())}") from error
+        finally:
+            signal.signal(signal.SIGTERM, handler)  # Ray's own would end the study and leave its runs
         total = ray.cluster_resources()
         fitting = [total.get("CPU", 0.0) / cpus if cpus else None, total.get("GPU", 0.0) / gpus if gpus else None]
         room = min((int(number) for number in fitting if number is not None), default=1)

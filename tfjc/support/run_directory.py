@@ -71,19 +71,21 @@ class RunDirectory:
             raise ValueError(f"workdir {self.path} cannot be made: {error.strerror}") from error
         return self
 
+    def check_files(self) -> None:
+        """Raises ValueError if something else stands where a run has a file. Reading a pipe or device may never end."""
+        files = (self.config, self.operative_config, self.run, self.metrics, self.generator, self.scores)
+        for path in (*files, self.figure, self.score_figure):
+            if os.path.lexists(path) and not path.is_file():
+                raise ValueError(f"{path} must be a file, and is none: remove it, or choose another --workdir")
+
     def check_kinds(self) -> None:
         """Raises ValueError if a file stands where a run has a directory, or something else where it has a file."""
-        folders = (self.spectra, self.samples, self.checkpoints, self.tensorboard, self.saved_model)
-        files = (self.config, self.operative_config, self.run, self.metrics, self.generator, self.scores)
-        for kind, paths in (("directory", folders), ("file", (*files, self.figure, self.score_figure))):
-            for path in paths:
-                if os.path.lexists(path) and not (path.is_dir() if kind == "directory" else path.is_file()):
-                    raise ValueError(f"{path} must be a {kind}, and is none: remove it, or choose another --workdir")
-        if (
-            self.saved_model.exists()
-            and not (self.saved_model / "saved_model.pb").exists()
-            and any(self.saved_model.iterdir())
-        ):
+        self.check_files()
+        for path in (self.spectra, self.samples, self.checkpoints, self.tensorboard, self.saved_model):
+            if os.path.lexists(path) and not path.is_dir():
+                raise ValueError(f"{path} must be a directory, and is none: remove it, or choose another --workdir")
+        exported = (self.saved_model / "saved_model.pb").exists() or not self.saved_model.exists()
+        if not exported and any(self.saved_model.iterdir()):
             raise ValueError(f"{self.saved_model} holds other files than an exported generator: remove it")
 
     def update_run(self, **fields: Any) -> None:
@@ -272,6 +274,8 @@ def lock(directory: str | os.PathLike) -> Iterator[Callable[[], bool]]:
       ValueError: another process holds the lock; the message names it.
     """
     path = pathlib.Path(directory) / ".lock"
+    if os.path.lexists(path) and not path.is_file():
+        raise ValueError(f"{path} must be a file, and is none: remove it")
     with open(path, "a+", encoding="utf-8") as stream:
         if not _locks(stream):
             owner = _read_owner(path) or "another process"

@@ -51,6 +51,7 @@ def load(
     if signature is not None and not (path / "saved_model.pb").exists():
         raise ValueError(f"signature is for SavedModels, and {path} is not one")
     if run.run.exists():
+        run.check_files()
         found = _from_keras(*_restored(run, step, trust), **named)
         return found._replace(num_classes=run.read_run().get("num_classes"))
     if (path / "saved_model.pb").exists():
