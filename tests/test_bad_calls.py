@@ -148,7 +148,7 @@ CASES = {
     "study.run": [
         ([], "--gin_file is needed", "--gin_file"),
         (["--gin_file=quick", "extra"], "expected only flags", "'extra'"),
-        (["--gin_file=quik"], "valid: gin/studies/digits_models.gin", "'quik'"),
+        (["--gin_file=quik"], "valid: gin/studies/causes_collapsing.gin", "'quik'"),
         (["--gin_file=quick", "--jobs=0"], "positive", "0"),
         (study("seeds = 0"), "seeds must be at least 1", "0"),
         (study("seeds = 1000000000000"), "seeds must be at most", "1000000000000"),

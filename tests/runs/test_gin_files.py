@@ -43,7 +43,7 @@ def test_every_file_trains_or_is_like_one_that_does():
     for name in FILES:
         plain = name.removesuffix("_jc")
         assert any(plain in names and names[0] in TRAINED for names in KINDS.values()), name
-    assert {"digits", "gaussian_ring", "cifar10_sngan", "mnist_nobn"} <= set(TRAINED)
+    assert {"digits", "gaussian_ring", "cifar10_sngan", "mnist_collapsing"} <= set(TRAINED)
 
 
 @pytest.fixture

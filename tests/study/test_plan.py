@@ -163,8 +163,8 @@ def test_files_are_read_with_what_they_include(tmp_path):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ({"factors": ["a"]}, r"study.factors must be a dict, found \['a'\]"),
-        ({"arms": ["a"]}, r"study.arms must be a dict, found \['a'\]"),
+        ({"factors": ["a"]}, r"study.factors must be {factor: {level: .*}}, found \['a'\]"),
+        ({"arms": ["a"]}, r"study.arms must be {name: .*}, found \['a'\]"),
         ({"factors": {"a": {"b": []}}, "bindings": "digits.gin"}, "study.bindings must be a list of strings"),
         ({"factors": {"a": ["x"]}}, r"a factor must be \{level: \[gin files and bindings\]\}, found \['x'\] for 'a'"),
         ({"factors": {"a=b": {"c": []}}}, "a name must be letters, .*'a=b' in study.factors"),

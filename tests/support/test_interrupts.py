@@ -12,6 +12,7 @@ from tfjc.support import interrupts
 def installed():
     before = {number: signal.getsignal(number) for number in interrupts._signals()}
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell lets what runs in the background ignore it
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup lets what it starts ignore it
     interrupts.install()
     yield
     interrupts.install()

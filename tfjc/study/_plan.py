@@ -152,9 +152,10 @@ def define(
       ValueError: as in `make`; or two factors bind the same parameter, or all arms bind what an arm binds.
     """
     arms, factors = {} if arms is None else arms, {} if factors is None else factors
-    for name, found in (("arms", arms), ("factors", factors)):
-        if not isinstance(found, dict):
-            raise ValueError(f"study.{name} must be a dict, found {found!r}")
+    if not isinstance(arms, dict):
+        raise ValueError(f"study.arms must be {{name: [gin files and bindings]}}, found {arms!r}")
+    if not isinstance(factors, dict):
+        raise ValueError(f"study.factors must be {{factor: {{level: [gin files and bindings]}}}}, found {factors!r}")
     _check_bindings(bindings)
     for name, levels in factors.items():
         if not isinstance(levels, dict) or not levels or not all(map(_strings, levels.values())):
