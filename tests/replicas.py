@@ -43,6 +43,10 @@ def _half():
     return model
 
 
+def _dense(shape, *, n_z, channels):
+    return architectures.mlp(shape, n_z=n_z, width=4 * channels, depth=1)
+
+
 def conditional(shape, seed=0, *, n_z, channels, num_classes=3):
     """One layer of each kind that `wgangp_resnet` has, and its inputs and outputs. Sizes are even."""
     keras.utils.set_random_seed(seed)
@@ -84,6 +88,7 @@ CASES = {
     ),
     "path length": lambda: _gan(generator_penalties=[penalties.PathLength()]),
     "spectrum": lambda: _gan(
+        architecture=_dense,
         generator_penalties=[penalties.ConditionNumber(0.1, gain=0.1), penalties.SpectralSpread(), penalties.Isometry()]
     ),
     "consensus": lambda: _gan(models.DampedGAN),

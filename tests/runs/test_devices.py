@@ -51,7 +51,7 @@ def trained(folder, count, *names):
 
 
 # Of those in tests/replicas.py, to which the others add minutes.
-SHARED = {2: ("float16", "conditional", "clamped"), 4: ("plain", "vae")}
+SHARED = {2: ("float16", "conditional", "clamped"), 4: ("spectrum", "vae")}
 
 
 @pytest.mark.parametrize("count, names", SHARED.items())

@@ -209,4 +209,4 @@ def _products(generate, z, v):
             along = tf.reduce_sum(tape.gradient(x, z, output_gradients=u) * v)
         pushed = outer.gradient(along, u)
         pulled = tape.gradient(x, z, output_gradients=pushed)
-    return tf.reshape(pushed, [tf.shape(x)[0], -1]), pulled
+    return tf.reshape(pushed, [tf.shape(x)[0], -1]), tf.cast(pulled, x.dtype)
