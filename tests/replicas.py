@@ -89,7 +89,11 @@ CASES = {
     "path length": lambda: _gan(generator_penalties=[penalties.PathLength()]),
     "spectrum": lambda: _gan(
         architecture=_dense,
-        generator_penalties=[penalties.ConditionNumber(0.1, gain=0.1), penalties.SpectralSpread(), penalties.Isometry()]
+        generator_penalties=[
+            penalties.ConditionNumber(0.1, gain=0.1),
+            penalties.SpectralSpread(),
+            penalties.Isometry(),
+        ],
     ),
     "consensus": lambda: _gan(models.DampedGAN),
     "symplectic": lambda: _gan(models.DampedGAN, shape=(16, 16, 1), adjustment="symplectic"),
