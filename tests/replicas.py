@@ -92,7 +92,7 @@ CASES = {
         generator_penalties=[
             penalties.ConditionNumber(0.1, gain=0.1),
             penalties.SpectralSpread(),
-            penalties.Isometry(),
+            penalties.Isometry(every=2),
         ],
     ),
     "consensus": lambda: _gan(models.DampedGAN),

@@ -47,6 +47,8 @@ CASES = {
         ([DIGITS, "--resume=maybe"], "boolean", "maybe"),
         ([DIGITS, "stray"], "expected only flags", "'stray'"),
         ([DIGITS, "--jit_compile=maybe"], "auto", "maybe"),
+        ([DIGITS, "--steps_per_execution=many"], "a whole number or auto", "'many'"),
+        ([DIGITS, "--steps_per_execution=0"], "at least 1", "0"),
         ([DIGITS, "--precision=float8"], "float32", "float8"),
         ([DIGITS, "--strategy=mirorred"], "mirrored", "mirorred"),
         ([*bound(), "--workdir=GIVEN/notes.txt/run"], "Not a directory", "notes.txt/run"),

@@ -190,6 +190,21 @@ def test_decoders_and_memorisers_are_penalised(model):
     assert largest_difference(*found.values()) > 1e-5
 
 
+@pytest.mark.parametrize("model", [models.VAE, models.Memoriser])
+def test_penalties_with_latents_of_their_own_leave_moving_statistics_alone(model):
+    """With weights that stay, one step ends with the batch statistics of a step without the penalty."""
+    found = []
+    for chosen in ([], [penalties.ConditionNumber(0.1)]):
+        networks = architectures.dcgan_vae((8, 8, 1), n_z=3, channels=4)
+        options = {} if model is models.VAE else {"pairs": 16}
+        made = model(*networks[:2], generator_penalties=chosen, **options)
+        made.compile(keras.optimizers.SGD(0.0), keras.optimizers.SGD(0.0))
+        made.fit(IMAGES, batch_size=16, steps_per_epoch=1, verbose=0)
+        found.append([np.array(v) for v in made.generator.non_trainable_variables])
+    assert len(found[0]) >= 2
+    assert largest_difference(*found) == 0.0
+
+
 def test_the_running_mean_of_path_lengths_moves_once_a_step():
     """With weights that stay, a after three steps of `fit` is that of the three steps' latents and seeds by hand."""
     penalty = penalties.PathLength(decay=0.1)

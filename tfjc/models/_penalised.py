@@ -71,22 +71,28 @@ class PenalisedModel(GenerativeModel):
         """`_added` at latents of the prior, for a model that does not sample the prior to train."""
         if not self.generator_penalties:
             return [], []
-        return self._added(self._penalised(self._latents(batch_size, update=0), None)[1])
+        return self._added(self._penalised(self._latents(batch_size, update=0), None, needs_images=False)[1])
 
     def _penalty(self, penalty, arguments):
         """The mean of a penalty; of one for every k-th step, k times the mean at these steps and 0 at the others."""
         every = getattr(penalty, "every", 1)
         if every == 1:
             return tf.reduce_mean(penalty(*arguments))
-        taken = lambda: every * tf.reduce_mean(penalty(*arguments))  # noqa: E731
-        return tf.cond(self.step % every == 0, taken, lambda: tf.zeros_like(tf.reduce_mean(arguments[1])))
+        z = arguments[0] if compares(penalty) else arguments[1]
+        return tf.cond(
+            self.step % every == 0, lambda: every * tf.reduce_mean(penalty(*arguments)), lambda: tf.zeros([], z.dtype)
+        )
 
-    def _penalised(self, z, labels):
-        """(G(z), the arguments of each generator penalty). z and its neighbours pass the generator together."""
+    def _penalised(self, z, labels, needs_images=True):
+        """(G(z), the arguments of each generator penalty). z and its neighbours pass the generator together.
+
+        Where nobody needs G(z), the generator is left alone: a pass would move its batch statistics.
+        """
         seeds = [self._seed(noise.Stream.GENERATOR_PENALTY, index) for index in range(len(self.generator_penalties))]
         penalties = list(zip(self.generator_penalties, seeds, strict=True))
         moved = [penalty.perturb(z, seed) if compares(penalty) else [] for penalty, seed in penalties]
-        x, *images = one_pass(self.generator, [z, *tf.nest.flatten(moved)], labels)
+        passed = [z, *tf.nest.flatten(moved)] if needs_images or any(map(compares, self.generator_penalties)) else []
+        x, *images = one_pass(self.generator, passed, labels) if passed else [None]
         rows = zip(penalties, moved, tf.nest.pack_sequence_as(moved, images), strict=True)
         return x, [
             (z, z_p, x, x_p) if compares(penalty) else (*self._differentiable(index, penalty, z, labels), seed)

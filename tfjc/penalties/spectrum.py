@@ -21,7 +21,22 @@ _FLOOR = 1e-4  # τ of SpectralSpread
 _LEAST_RATIO = 1e-10  # of σ_min to σ_max: what is smaller is rounding
 
 
-class ConditionNumber:
+class _OfNewLatents:
+    """What the penalties of this module share: a weight, latents of their own, and a number of steps between calls."""
+
+    least_samples = 1
+
+    def __init__(self, weight: float = 0.1, samples: int = 2, every: int = 1) -> None:
+        self.weight = checks.real("weight", weight, minimum=0.0)
+        self.samples = checks.integer("samples", samples, minimum=self.least_samples)
+        self.every = checks.integer("every", every, minimum=1)
+
+    def measure(self, generate: Callable[..., tf.Tensor], z: tf.Tensor, seed: tf.Tensor) -> dict[str, tf.Tensor]:
+        """An empty dict: the penalty itself is logged."""
+        return {}
+
+
+class ConditionNumber(_OfNewLatents):
     """A hinge on the log-condition number: weight·2·max(0, 1 − √(κ_T/κ(M_z))), with ln κ_T = target.
 
     With u = ln κ(M_z) − target, the penalty is 2(1 − e^{−u/2}) for u > 0 and 0 else: u near the target, and 2 at most.
@@ -50,10 +65,8 @@ class ConditionNumber:
     """
 
     def __init__(self, target: float, weight: float = 0.1, samples: int = 2, every: int = 1, gain: float = 0.0) -> None:
+        super().__init__(weight, samples, every)
         self.target = checks.real("target", target, minimum=0.0, below=64.0)
-        self.weight = checks.real("weight", weight, minimum=0.0)
-        self.samples = checks.integer("samples", samples, minimum=1)
-        self.every = checks.integer("every", every, minimum=1)
         self.gain = checks.real("gain", gain, minimum=0.0)
         if self.gain and not self.weight:
             raise ValueError("a controlled weight starts above 0, found weight = 0")
@@ -89,7 +102,7 @@ class ConditionNumber:
         return {**found, "condition_weight": tf.exp(tf.convert_to_tensor(self.log_weight))} if self.gain else found
 
 
-class SpectralSpread:
+class SpectralSpread(_OfNewLatents):
     """The variance over i of ln(λ_i + τ·tr M_z/n_z), with λ_i the eigenvalues of M_z and τ = 1e-4, times a weight.
 
     It is 0 exactly where all eigenvalues are equal, that is where G is conformal at z. τ bounds the derivative where an
@@ -104,11 +117,6 @@ class SpectralSpread:
       ValueError: an argument is out of range.
     """
 
-    def __init__(self, weight: float = 0.1, samples: int = 2, every: int = 1) -> None:
-        self.weight = checks.real("weight", weight, minimum=0.0)
-        self.samples = checks.integer("samples", samples, minimum=1)
-        self.every = checks.integer("every", every, minimum=1)
-
     def __call__(self, generate: Callable[..., tf.Tensor], z: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """The penalty of each latent, [B]."""
         with geometry.twice_differentiable():
@@ -117,12 +125,8 @@ class SpectralSpread:
         relative = tf.math.divide_no_nan(tf.maximum(tf.linalg.eigvalsh(m), 0.0), mean)
         return self.weight * tf.cast(tf.math.reduce_variance(tf.math.log(relative + _FLOOR), axis=1), z.dtype)
 
-    def measure(self, generate: Callable[..., tf.Tensor], z: tf.Tensor, seed: tf.Tensor) -> dict[str, tf.Tensor]:
-        """An empty dict: the penalty itself is logged."""
-        return {}
 
-
-class Isometry:
+class Isometry(_OfNewLatents):
     """weight·(n_z·E tr(M_z²)/(E tr M_z)² − 1), which is 0 where M_z = c·I with one c for all z, and above 0 else.
 
     n_z·tr(M²) ≥ (tr M)² by Cauchy's inequality, with equality for equal eigenvalues, and E(tr M)² ≥ (E tr M)².
@@ -139,10 +143,10 @@ class Isometry:
       ValueError: an argument is out of range.
     """
 
+    least_samples = 2
+
     def __init__(self, weight: float = 0.1, samples: int = 16, every: int = 1) -> None:
-        self.weight = checks.real("weight", weight, minimum=0.0)
-        self.samples = checks.integer("samples", samples, minimum=2)
-        self.every = checks.integer("every", every, minimum=1)
+        super().__init__(weight, samples, every)
 
     def __call__(self, generate: Callable[..., tf.Tensor], z: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """The share of each latent in the penalty, [B]. The mean over B is the penalty."""
@@ -150,11 +154,8 @@ class Isometry:
         v *= math.sqrt(z.shape[1]) / precision.safe_norm(v)[:, None]
         first, second = (tf.reduce_sum(tf.square(p), axis=1) for p in _products(generate, z, v))
         scale = tf.reduce_mean(first)
-        return self.weight * (v.shape[1] * tf.math.divide_no_nan(second, tf.square(scale)) - 1.0)
-
-    def measure(self, generate: Callable[..., tf.Tensor], z: tf.Tensor, seed: tf.Tensor) -> dict[str, tf.Tensor]:
-        """An empty dict: the penalty itself is logged."""
-        return {}
+        ratio = tf.cast(tf.math.divide_no_nan(second, tf.square(scale)), z.dtype)
+        return self.weight * (z.shape[1] * ratio - 1.0)
 
 
 def _infer(generate, z):
