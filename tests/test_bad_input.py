@@ -21,6 +21,7 @@ NAN, INF = math.nan, math.inf
 IMAGES = np.random.default_rng(0).integers(0, 256, [12, 8, 8, 1], np.uint8)
 LABELS = np.arange(12) % 3
 Z = np.zeros([4, 3], np.float32)
+X = np.zeros([4, 8, 8, 1], np.float32)
 
 
 @functools.cache
@@ -364,6 +365,23 @@ OF_PENALTIES = {
     "an infinite gamma": (lambda: R1(INF), "a finite number", "inf"),
     "a decay of 2": (lambda: PathLength(decay=2.0), "at most 1", "2.0"),
     "a step of 0": (lambda: OroJaR(1.0, epsilon=0), "epsilon must be greater than 0", "0"),
+    "another number of neighbours": (lambda: JacobianClamping()(Z, Z[:1], X, X), "the same shape", "[4, 3] and [1, 3]"),
+    "images of other latents": (lambda: JacobianClamping()(Z, Z, X[:2], X[:2]), "one row for each", "[4, 3] and [2, 8"),
+    "one image of the neighbours": (lambda: JacobianClamping()(Z, Z, X, X[:1]), "x_perturbed", "[1, 8, 8, 1]"),
+    "one image of OroJaR's neighbours": (lambda: OroJaR(1.0)(Z, [Z, Z], X, [X, X[:1]]), "same shape", "[1, 8, 8, 1]"),
+    "grey levels to clamp": (lambda: JacobianClamping()(Z, Z, IMAGES[:4], X), "x must be of floating type", "uint8"),
+    "grey levels to differ by": (
+        lambda: GradientPenalty()(networks().critic, IMAGES[:4], X, [0, 0]),
+        "real must be of floating type",
+        "uint8",
+    ),
+    "more images than were generated": (
+        lambda: GradientPenalty()(networks().critic, np.zeros([5, 8, 8, 1], np.float32), X, [0, 0]),
+        "real and fake must have the same shape",
+        "[5, 8, 8, 1] and [4, 8, 8, 1]",
+    ),
+    "grey levels for R1": (lambda: R1()(networks().critic, IMAGES[:4], X, [0, 0]), "floating type", "uint8"),
+    "no seed": (lambda: JacobianClamping().perturb(Z, None), "a whole number or a pair", "None"),
 }
 
 OF_MEASUREMENTS = {

@@ -50,6 +50,7 @@ def test_the_python_runs(page, finished_run, tmp_path, monkeypatch):
     names = {"tf": tf, "keras": keras, "np": np, "tfjc": tfjc, "n_z": N_Z}
     names |= {"z": tf.random.stateless_normal([3, N_Z], [0, 1])}
     names |= {"generator": generator, "critic": critic, "make_networks": make_networks, "model": Model()}
+    names |= {"step": tf.constant(0), "loss": 0.0, "critic_loss": 0.0, "real": tf.zeros([3, 8, 8, 1])}
     names |= {"images": random.integers(0, 256, [256, 8, 8, 1], np.uint8), "labels": np.arange(256) % 3}
     blocks = re.findall(r"^```python\n(.*?)^```", PAGES[page], re.MULTILINE | re.DOTALL)
     assert len(blocks) >= 3

@@ -2,9 +2,11 @@
 
 import os
 import re
+import runpy
 import sys
 
 import forks
+import numpy as np
 from conftest import ROOT
 
 # Runs a program whose own Python processes are forks.
@@ -51,6 +53,21 @@ def test_the_foreign_gan_of_the_documents(tmp_path):
     assert re.search(r"mean_log_condition: \d", printed)
     assert re.search(r"step +100 +mean ln κ\(M_z\) +\d", printed)
     assert any(path.name.startswith("events") for path in (tmp_path / "logs").iterdir())
+
+
+def test_the_clamp_in_loops_of_ones_own(monkeypatch, capsys):
+    """In all three loops the clamp moves the quotients towards its interval."""
+    example = runpy.run_path(str(ROOT / "docs/examples/own_loops.py"))
+
+    def quotients(least, most):
+        flags = ["--steps=60", f"--lambda_min={least}", f"--lambda_max={most}"]
+        monkeypatch.setattr(sys, "argv", ["own_loops.py", *flags])
+        example["main"]()
+        return np.array(re.findall(r"median Q +(\S+)", capsys.readouterr().out), float)
+
+    free, held = quotients(0, 50), quotients(4, 4)
+    assert len(free) == len(held) == 3
+    assert (held > 1.15 * free).all(), (free, held)
 
 
 def test_the_jacobian_benchmark(tmp_path):

@@ -76,6 +76,15 @@ def test_a_seed_may_be_a_tensor_or_a_pair():
     pairs = {tuple(noise.seed(pair, Stream.CLAMPING).numpy()) for pair in itertools.product(range(4), repeat=2)}
     assert len(pairs) == 16
     assert not pairs & set(itertools.product(range(4), repeat=2))
+    counted = [0, keras.Variable(3, dtype="int32")], (0, tf.constant(3, tf.int64)), np.array([0, 3])
+    for given in counted:
+        np.testing.assert_array_equal(noise.seed(given, Stream.CLAMPING), noise.seed([0, 3], Stream.CLAMPING))
+
+
+@pytest.mark.parametrize("given", [None, 0.5, [0.0, 1.0], [1, 2, 3], [[1, 2]], "5", [None, 1]])
+def test_what_is_no_seed_is_refused(given):
+    with pytest.raises(ValueError, match="seed must be a whole number or a pair of them"):
+        noise.seed(given, Stream.CLAMPING)
 
 
 def test_a_penalty_steps_aside_from_latents_of_the_same_seed():

@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from tfjc.geometry import _generator
 from tfjc.geometry._generator import Array, Generator
-from tfjc.support import precision
+from tfjc.support import checks, precision
 
 _NEGLIGIBLE = 1e-3  # the share of Q that may be noise
 
@@ -23,8 +23,14 @@ class UnrepeatableNoise(ValueError):
 def quotient(z: tf.Tensor, z_perturbed: tf.Tensor, x: tf.Tensor, x_perturbed: tf.Tensor) -> tf.Tensor:
     """Q = ‖G(z) − G(z')‖ / ‖z − z'‖ of each sample, [B] (Odena et al. 2018, algorithm 1).
 
-    Latents are [B, n_z], images [B, ...]. The gradient of Q is 0 where G(z) = G(z').
+    Latents are [B, n_z], images [B, ...]. The gradient of Q is 0 where G(z) = G(z'). Raises ValueError where shapes
+    differ.
     """
+    z, z_perturbed, x, x_perturbed = map(tf.convert_to_tensor, (z, z_perturbed, x, x_perturbed))
+    checks.alike(z=z, z_perturbed=z_perturbed)
+    checks.alike(x=x, x_perturbed=x_perturbed)
+    if not z.shape[:1].is_compatible_with(x.shape[:1]):
+        raise ValueError(f"z and x must have one row for each sample, found {list(z.shape)} and {list(x.shape)}")
     moved = precision.safe_norm(precision.full(x) - precision.full(x_perturbed))
     return moved / tf.cast(precision.safe_norm(z - z_perturbed), moved.dtype)
 

@@ -27,6 +27,8 @@ class GradientPenalty:
 
     def __call__(self, critic: keras.Model, real: tf.Tensor, fake: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """The penalty of each pair of a real and a generated image, [B]."""
+        real, fake = tf.convert_to_tensor(real), tf.convert_to_tensor(fake)
+        checks.alike(real=real, fake=fake)
         fake = precision.full(fake)
         real = tf.cast(real, fake.dtype)
         seed = noise.seed(seed, noise.Stream.INTERPOLATION)
@@ -55,6 +57,9 @@ class R1:
 
     def __call__(self, critic: keras.Model, real: tf.Tensor, fake: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """The penalty of each real image, [B]."""
+        real = tf.convert_to_tensor(real)
+        if not real.dtype.is_floating:
+            raise ValueError(f"real images must be of floating type, found {real.dtype.name}")
         gradient = _gradient(critic, precision.full(real))
         return 0.5 * self.gamma * tf.reduce_sum(tf.square(gradient), axis=list(range(1, gradient.shape.rank)))
 

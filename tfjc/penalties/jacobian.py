@@ -102,6 +102,9 @@ class OroJaR:
         self, z: tf.Tensor, z_perturbed: Sequence[tf.Tensor], x: tf.Tensor, x_perturbed: Sequence[tf.Tensor]
     ) -> tf.Tensor:
         """The share of each latent in the penalty, [B]. The mean over B of all replicas is the penalty."""
+        x, x_perturbed = tf.convert_to_tensor(x), [tf.convert_to_tensor(x_k) for x_k in x_perturbed]
+        for x_k in x_perturbed:
+            checks.alike(x=x, x_perturbed=x_k)
         first, second = (
             precision.safe_norm(precision.full(x_k) - precision.full(x)) / self.epsilon for x_k in x_perturbed
         )

@@ -118,3 +118,13 @@ def rank(name: str, tensor: tf.Tensor, expected: int, axes: str) -> tf.Tensor:
     if len(found) != expected:
         raise ValueError(f"{name} must have shape {axes}, found {list(found)}")
     return tensor
+
+
+def alike(**tensors: tf.Tensor) -> None:
+    """Raises ValueError unless two tensors, given by name, are of floating type and have one shape [B, ...]."""
+    (first, a), (second, b) = tensors.items()
+    for name, tensor in tensors.items():
+        if not tensor.dtype.is_floating:
+            raise ValueError(f"{name} must be of floating type, found {tensor.dtype.name}")
+    if not a.shape.is_compatible_with(b.shape):
+        raise ValueError(f"{first} and {second} must have the same shape, found {list(a.shape)} and {list(b.shape)}")

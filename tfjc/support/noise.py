@@ -89,17 +89,34 @@ def seed(seed: int | Sequence[int] | tf.Tensor, stream: Stream, *indices: int | 
     """The seed int32[2] of a stream for TensorFlow's stateless functions, on the device.
 
     Args:
-      seed: a whole number, or an int32[2] seed from a caller; a tensor or not.
+      seed: a whole number, or a pair of them from a caller, such as [0, step]; tensors, variables or neither.
       stream: the purpose of the draw.
       indices: whole numbers, tensors or not, that distinguish draws of one stream: a place in a list, the step.
+
+    Raises:
+      ValueError: the seed is neither a whole number nor a pair of them.
     """
     import tensorflow as tf
 
-    seed = tf.cast(seed, tf.int32)
+    seed = _seed(tf, seed)
     folded = tf.stack([seed, _SALT]) if seed.shape.rank == 0 else tf.random.fold_in(seed, _SALT)
     for index in (int(stream), *indices):
         folded = tf.random.fold_in(folded, tf.cast(index, tf.int32))
     return folded
+
+
+def _seed(tf, given):
+    """A seed as an int32 tensor [] or [2]. A pair may hold Keras variables."""
+    pair = isinstance(given, (list, tuple))
+    try:
+        parts = [tf.convert_to_tensor(part) for part in (given if pair else [given])]
+    except (TypeError, ValueError):
+        parts = []
+    shapes = [tuple(part.shape) for part in parts]
+    if not all(part.dtype.is_integer for part in parts) or shapes not in ([[(), ()]] if pair else [[()], [(2,)]]):
+        raise ValueError(f"seed must be a whole number or a pair of them, such as [0, step], found {given}")
+    parts = [tf.cast(part, tf.int32) for part in parts]
+    return tf.stack(parts) if pair else parts[0]
 
 
 def rng(seed: int, stream: Stream, *indices: int) -> np.random.Generator:
