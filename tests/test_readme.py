@@ -1,6 +1,7 @@
 """The Python of README and guide runs, on tiny networks; the flags, gin files and bindings they name exist."""
 
 import functools
+import json
 import re
 import shlex
 import sys
@@ -96,3 +97,17 @@ def test_every_flag_that_is_named_exists():
 @pytest.mark.parametrize("binding", sorted(set(re.findall(r'--gin_bindings="([^"]+)"', TEXT))))
 def test_bindings_are_valid(binding):
     configuration.parse([], [binding])
+
+
+def test_the_notebook_runs(tmp_path, monkeypatch):
+    """The cells of docs/quickstart.ipynb in one namespace, as Jupyter would run them, for one epoch."""
+    monkeypatch.chdir(tmp_path)
+    cells = json.loads((ROOT / "docs/quickstart.ipynb").read_text())["cells"]
+    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    names = {}
+    for index, cell in enumerate(code):
+        python = re.sub(r"^%.*$", "", cell, flags=re.MULTILINE).replace("epochs=45", "epochs=1")
+        exec(compile(python, f"cell {index}", "exec"), names)
+    assert names["plain_history"][-1]["step"] == names["clamped_history"][-1]["step"] == 28
+    names["plt"].close("all")
+    np.testing.assert_array_equal(names["loaded"](names["z"]), names["clamped"](names["z"], training=False))
