@@ -1,9 +1,14 @@
 """What is refused before a study begins."""
 
+import os
+import pathlib
+import re
 import socket
+import subprocess
 import sys
 
 import pytest
+from conftest import ROOT
 
 from tfjc.study import _ray
 
@@ -34,3 +39,19 @@ def test_ray_finds_other_addresses_itself(address):
 def test_an_address_that_cannot_be(address):
     with pytest.raises(ValueError, match=f"no Ray cluster answers at RAY_ADDRESS={address}"):
         _ray._check_answer(address)
+
+
+NICE = """
+import os, pathlib, sys
+from tfjc.study import _local
+os.nice(4)
+program = "import os, pathlib; print(os.nice(0), pathlib.Path('/proc/self/autogroup').read_text())"
+_local.process([sys.executable, "-c", program], sys.argv[1], threads=1).wait()
+"""
+
+
+@pytest.mark.skipif(not pathlib.Path("/proc/self/autogroup").exists(), reason="this kernel has no autogroups")
+def test_a_run_is_as_nice_among_sessions_as_among_processes(tmp_path):
+    """The kernel shares processors among sessions, each of which has a niceness of its own."""
+    subprocess.run([sys.executable, "-c", NICE, tmp_path / "log"], check=True, env={**os.environ, "PYTHONPATH": ROOT})
+    assert re.fullmatch(r"4 /autogroup-\d+ nice 4\s*", (tmp_path / "log").read_text())

@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import os
+import pathlib
 import signal
 import subprocess
 import sys
@@ -64,7 +65,7 @@ def process(
     """Starts a command with `threads` threads in `folder`; its output is appended to the file `log`.
 
     The kernel kills the process when its parent ends for any reason. A run that will be resumed then has no second
-    writer.
+    writer. The process has the niceness of this one, beside all processes of the machine.
     """
     names = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
     with open(log, "ab") as stream:
@@ -76,10 +77,14 @@ def process(
             cwd=folder,
             env={**os.environ, **dict.fromkeys(names, str(threads))},
             start_new_session=True,  # Ctrl-C reaches only the executor, which interrupts the process
-            preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # prctl is Linux's
+            preexec_fn=_prepare if sys.platform == "linux" else None,
         )
 
 
-def _die_with_parent():
+def _prepare():
+    """Sets up a new process before its program starts. Both settings are Linux's."""
     pr_set_pdeathsig = 1
     ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+    with contextlib.suppress(OSError):  # a kernel without autogroups has no such file
+        # Linux shares processors among sessions first. Niceness counts only within a session, and this one is new.
+        pathlib.Path("/proc/self/autogroup").write_text(str(os.nice(0)))
