@@ -65,6 +65,11 @@ def mutate(text, rng):
     return "\n".join(lines) + "\n", f"{kind} of {name}"
 
 
+def usable(path):
+    """Whether a gin file binds parameters, and its data are at hand."""
+    return bool(_bound(path.read_text().splitlines())) and not re.match("stl10|lsun", path.name)
+
+
 def fault(done, folder, training):
     """What is wrong with how a process ended; None where nothing is."""
     said = done.stdout + done.stderr
@@ -82,8 +87,8 @@ def fault(done, folder, training):
 def once(number, rng, flags, folder):
     """Runs one configuration; returns (what was mutated, the exit status, the fault or None, the text, the output)."""
     training = number % 10 == 9
-    files = sorted((ROOT / "gin").glob("digits*.gin" if training else "*.gin"))
-    path = rng.choice([file for file in files if _bound(file.read_text().splitlines())])
+    files = [path for path in sorted((ROOT / "gin").glob("digits*.gin" if training else "*.gin")) if usable(path)]
+    path = rng.choice(files)
     text, mutations = path.read_text(), []
     for _ in range(rng.choice((1, 1, 2, 3))):
         if _bound(text.splitlines()):
