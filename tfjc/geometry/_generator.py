@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfjc.geometry import inputs
-from tfjc.support import checks, precision
+from tfjc.support import checks, keras_models, precision
 
 Array: TypeAlias = tf.Tensor | np.ndarray  # also any other array that TensorFlow converts
 
@@ -153,10 +153,11 @@ def run(generator: Generator, z: Array, labels: Array | None = None) -> tf.Tenso
     `inputs.arranged` decides which input of a functional Keras model takes the latents and which one the labels.
     Raises ValueError where the generator returns several tensors, or where the inputs cannot be told apart.
     """
-    functional = isinstance(generator, keras.Model) and getattr(generator, "inputs", None)
     if labels is None:
         return infer(generator, z)
-    return infer(generator, inputs.arranged(generator, z, labels)) if functional else infer(generator, z, labels)
+    if keras_models.is_functional(generator):
+        return infer(generator, inputs.arranged(generator, z, labels))
+    return infer(generator, z, labels)
 
 
 def infer(generator: Generator, *arguments: Any) -> tf.Tensor:
@@ -164,7 +165,7 @@ def infer(generator: Generator, *arguments: Any) -> tf.Tensor:
 
     A list, tuple or dict with a single entry counts as that entry. Raises ValueError for several entries.
     """
-    takes = isinstance(generator, keras.Layer) and "training" in signature(generator.call).parameters
+    takes = keras_models.is_layer(generator) and "training" in signature(generator.call).parameters
     return _single(generator(*arguments, **({"training": False} if takes else {})))
 
 
@@ -232,13 +233,13 @@ def check(generator: Generator, z: tf.Tensor, labels: tf.Tensor | None = None) -
     """Builds a Keras model that is not built yet. Raises ValueError where the generator cannot take latents like z."""
     if not callable(generator):
         raise ValueError(f"the generator must be callable, z [B, n_z] → images, found {generator!r}")
-    shape = getattr(generator, "input_shape", None) if isinstance(generator, keras.Layer) else None
+    shape = getattr(generator, "input_shape", None) if keras_models.is_layer(generator) else None
     if isinstance(shape, tuple) and len(shape) == 2 and shape[1] not in (None, z.shape[1]):
         raise ValueError(f"the generator takes latents [B, {shape[1]}], found z {list(z.shape)}")
     if isinstance(shape, tuple) and len(shape) > 3 and getattr(generator, "inputs", None):
         expected = ", ".join(["B", *map(str, shape[1:])])
         raise ValueError(_flat(shape[1:], f"the generator takes latents [{expected}], found z {list(z.shape)}"))
-    if isinstance(generator, keras.Layer) and not generator.built:
+    if keras_models.is_layer(generator) and not generator.built:
         _quoting(z, call, generator, z[:1], None if labels is None else labels[:1])
 
 
@@ -361,9 +362,17 @@ def is_constant(generator: Generator, z: tf.Tensor, labels: tf.Tensor | None = N
         return np.array_equal(here, np.asarray(tf.cast(call(generator, z + 1.0, labels), tf.float64)))
 
 
+_QUOTED = "Exception encountered: "
+
+
 def summary(error: BaseException) -> str:
-    """The first line of an error that tells the cause; lines that Keras and TensorFlow put around it are skipped."""
+    """The first line of an error that tells the cause; lines that Keras and TensorFlow put around it are skipped.
+
+    Keras quotes the error of a layer that cannot be built last.
+    """
     lines = [re.sub(r"\x1b\[\d*m|\{\{.*?\}\}", "", line).strip() for line in str(error).splitlines()]
+    quoted = [line for line in lines if line.startswith(_QUOTED)]
+    lines = [line.removeprefix(_QUOTED) for line in quoted[-1:]] or lines
     wrapping = (
         "Exception encountered when calling",
         "Graph execution error",

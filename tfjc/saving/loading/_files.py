@@ -16,7 +16,7 @@ from tfjc.geometry import inputs as model_inputs
 from tfjc.saving import checkpoints
 from tfjc.saving.loading import _foreign_code
 from tfjc.saving.loading._loaded import Loaded, loaded
-from tfjc.support import checks
+from tfjc.support import checks, keras_models
 from tfjc.support.run_directory import RunDirectory
 
 
@@ -63,7 +63,8 @@ def load(
             )
         if not trust:
             _foreign_code.check(path)
-        model = _reading(path, lambda: keras.models.load_model(path, compile=False, safe_mode=not trust))
+        library = _foreign_code.reader(path)
+        model = _reading(path, lambda: library.models.load_model(path, compile=False, safe_mode=not trust))
         return _from_keras(model, str(path), **named)
     raise ValueError(
         f"{path} is no model: expected a SavedModel directory (with saved_model.pb), a .keras file or a run directory "
@@ -123,9 +124,9 @@ def _evaluated(path):
 
 
 def _from_keras(model, source, **named):
-    if not isinstance(model, keras.Model):
+    if not keras_models.is_layer(model):
         raise ValueError(f"{source} holds a {type(model).__name__}, expected a Keras model")
-    if not getattr(model, "inputs", None):
+    if not keras_models.is_functional(model):
         return _subclassed(model, source, named["latent_shape"])
     if len(model.outputs) != 1:
         found = ", ".join(f"{tensor.name} {list(tensor.shape)}" for tensor in model.outputs)
@@ -135,8 +136,14 @@ def _from_keras(model, source, **named):
         return geometry.infer(model, model_inputs.arguments(model, values))
 
     found = loaded(apply, model_inputs.of(model), source, **named)
-    plain = len(model.inputs) == 1 and len(found.latent_shape) == 1
-    return found._replace(generate=model, model=model) if plain else found
+    return _whole(found, model, len(model.inputs) == 1 and len(found.latent_shape) == 1)
+
+
+def _whole(found, model, plain):
+    """A `Loaded` with the model itself where its only input is [B, n] and Keras 3 computes it."""
+    if plain and not keras_models.is_keras_2(model):
+        return found._replace(generate=model, model=model)
+    return found._replace(generate=_Module(found.generate, model))
 
 
 def _subclassed(model, source, latent_shape):
@@ -147,7 +154,7 @@ def _subclassed(model, source, latent_shape):
         raise ValueError(f"{source} does not tell the shape of its latent: name it (--latent_shape)")
     z = model_inputs.Input("z", tuple(latent_shape), tf.float32)
     found = loaded(lambda values: geometry.infer(model, values["z"]), [z], source)
-    return found._replace(generate=model, model=model) if len(latent_shape) == 1 else found
+    return _whole(found, model, len(latent_shape) == 1)
 
 
 def _from_saved_model(path, signature, **named):
@@ -173,11 +180,11 @@ def _shape(spec):
 
 
 class _Module(geometry.Frozen):
-    """A function of a SavedModel, together with its archive: the engine keeps traces for each module."""
+    """A function of a loaded model, together with the model, which nobody else changes: the engine keeps its traces."""
 
-    def __init__(self, function, archive) -> None:
+    def __init__(self, function, model) -> None:
         super().__init__()
-        self._function, self._archive = function, archive
+        self._function, self._model = function, model
 
     def __call__(self, *arguments) -> Any:
         return self._function(*arguments)
