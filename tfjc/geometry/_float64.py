@@ -12,11 +12,11 @@ def in_float64(generator: keras.Model) -> keras.Model:
     """A copy of a Keras generator that takes float64 latents and computes in float64 with the same weights.
 
     Raises:
-      ValueError: `generator` is not a built Keras model, cannot be rebuilt from its configuration, or the copy computes
-        another function.
+      ValueError: `generator` is not a built model of Keras 3, cannot be rebuilt from its configuration, or the copy
+        computes another function.
     """
     if not isinstance(generator, keras.Layer) or not generator.built:
-        raise ValueError(f"only a built Keras model can be cloned in float64, found {type(generator).__name__}")
+        raise ValueError(f"only a built model of Keras 3 can be cloned in float64, found {type(generator).__name__}")
     floatx, policy = keras.config.floatx(), keras.config.dtype_policy()
     keras.config.set_floatx("float64")
     keras.config.set_dtype_policy("float64")

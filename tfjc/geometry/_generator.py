@@ -236,11 +236,16 @@ def check(generator: Generator, z: tf.Tensor, labels: tf.Tensor | None = None) -
     shape = getattr(generator, "input_shape", None) if keras_models.is_layer(generator) else None
     if isinstance(shape, tuple) and len(shape) == 2 and shape[1] not in (None, z.shape[1]):
         raise ValueError(f"the generator takes latents [B, {shape[1]}], found z {list(z.shape)}")
-    if isinstance(shape, tuple) and len(shape) > 3 and getattr(generator, "inputs", None):
+    if isinstance(shape, tuple) and _has_axes(shape[1:]) and getattr(generator, "inputs", None):
         expected = ", ".join(["B", *map(str, shape[1:])])
         raise ValueError(_flat(shape[1:], f"the generator takes latents [{expected}], found z {list(z.shape)}"))
     if keras_models.is_layer(generator) and not generator.built:
         _quoting(z, call, generator, z[:1], None if labels is None else labels[:1])
+
+
+def _has_axes(shape):
+    """Whether latents of a shape have several axes. Keras itself adds a last axis of size 1."""
+    return len(shape) > 2 or (len(shape) == 2 and shape[1] != 1)
 
 
 def _quoting(z, function, *arguments):

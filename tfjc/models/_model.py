@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from tfjc import architectures, datasets, geometry
 from tfjc.models._layers import warn_of_replicas
 from tfjc.models._watch import Watch
-from tfjc.support import checks, noise, replicas
+from tfjc.support import checks, keras_models, noise, replicas
 from tfjc.support.xla import use_xla
 
 Batch: TypeAlias = tf.Tensor | tuple[tf.Tensor, ...]  # images, or (images, labels)
@@ -408,7 +408,12 @@ def check_hyperparameters(optimizer: keras.optimizers.Optimizer) -> None:
 
 
 def check_network(name: str, network: keras.Model) -> keras.Model:
-    """`network`, which must be a Keras model."""
+    """`network`, which must be a model of Keras 3."""
+    if keras_models.is_keras_2(network):
+        raise ValueError(
+            f"{name} must be a model of Keras 3, found a {type(network).__name__} of Keras 2 (tf_keras): build it with "
+            "keras.layers. tfjc.callbacks.Conditioning watches it in its own fit"
+        )
     if not isinstance(network, keras.Layer):
         raise ValueError(f"{name} must be a Keras model, found {network!r} ({type(network).__name__})")
     return network
