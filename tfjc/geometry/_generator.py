@@ -4,6 +4,7 @@ import contextlib
 import functools
 import math
 import re
+import sys
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from inspect import signature
@@ -68,9 +69,9 @@ _kept: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 def kept(generator: Generator) -> Kept | None:
     """The `Kept` of a `Frozen`, or of a functional or sequential Keras model whose Python state can be compared.
 
-    Such a model consists of layers and operations of Keras and of this package. Their attributes are plain values,
-    variables, and functions of TensorFlow and Keras. A change of an attribute starts a new `Kept`. For any other
-    callable the result is None, since a graph does not follow the Python state of foreign classes and functions.
+    Such a model consists of layers and operations of Keras, of tf_keras and of this package. Their attributes are plain
+    values, variables, and functions of TensorFlow and Keras. A change of an attribute starts a new `Kept`. For any
+    other callable the result is None, since a graph does not follow the Python state of foreign classes and functions.
     """
     state = [] if isinstance(generator, Frozen) else _model_state(generator)
     if state is None:
@@ -94,17 +95,15 @@ class _Same:
         return isinstance(other, _Same) and self._value is other._value
 
 
-_PACKAGES = ("keras", "tensorflow", "tfjc")
-# Of the attributes that every layer has, only these two influence its output.
-_BOOKKEEPING = set(vars(keras.layers.Layer())) - {"_dtype_policy", "autocast"}
+_PACKAGES = ("keras", "tf_keras", "tensorflow", "tfjc")
 _TRAINING_ONLY = ("initializer", "regularizer", "constraint")
 
 
 def _model_state(generator):
     """The Python state of a functional or sequential model, comparable by ==; None where the state is not known."""
-    if not (_is_known(type(generator)) and isinstance(generator, keras.Model) and getattr(generator, "inputs", None)):
+    if not (_is_known(type(generator)) and keras_models.is_functional(generator)):
         return None
-    layers = generator._flatten_layers()
+    layers = list(generator._flatten_layers())
     operations = [operation for layer in layers for operation in getattr(layer, "operations", ())]
     try:
         return [_operation_state(operation) for operation in (*layers, *operations)]
@@ -115,15 +114,27 @@ def _model_state(generator):
 def _operation_state(operation):
     if not _is_known(type(operation)):
         raise _Foreign
-    if isinstance(operation, keras.Model):
+    if keras_models.is_functional(operation):
         return id(operation)  # the list of layers holds those of nested models too
+    bookkeeping = _bookkeeping(sys.modules["tf_keras" if keras_models.is_keras_2(operation) else "keras"])
     attributes = {
         name: _value_state(value)
         for name, value in vars(operation).items()
-        if name not in _BOOKKEEPING and not name.startswith("_self_") and not name.endswith(_TRAINING_ONLY)
+        if name not in bookkeeping and not name.startswith("_self_") and not name.endswith(_TRAINING_ONLY)
     }
-    calls = [_value_state((node.arguments.args, node.arguments.kwargs)) for node in operation._inbound_nodes]
-    return id(operation), attributes, calls
+    return id(operation), attributes, [_value_state(_arguments(node)) for node in operation._inbound_nodes]
+
+
+@functools.cache
+def _bookkeeping(library):
+    """The attributes that every layer has, but for those that influence its output."""
+    return set(vars(library.layers.Layer())) - {"_dtype_policy", "autocast", "_autocast"}
+
+
+def _arguments(node):
+    """The arguments of a layer's call, (args, kwargs)."""
+    arguments = getattr(node, "arguments", None)
+    return (node.call_args, node.call_kwargs) if arguments is None else (arguments.args, arguments.kwargs)
 
 
 def _value_state(value):
@@ -135,7 +146,7 @@ def _value_state(value):
         return {key: _value_state(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
         return [_value_state(entry) for entry in value]
-    if isinstance(value, (keras.Operation, keras.KerasTensor)):
+    if isinstance(value, keras.Operation) or keras_models.is_layer(value) or keras_models.is_symbolic(value):
         return id(value)  # a reference would keep the whole model alive
     if _is_known(value if hasattr(value, "__qualname__") else type(value)):
         return _Same(value)

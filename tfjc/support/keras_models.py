@@ -20,6 +20,11 @@ def is_functional(candidate: Any) -> TypeGuard[keras.Model]:
     return _is_a(candidate, "Model") and bool(getattr(candidate, "inputs", None))
 
 
+def is_symbolic(candidate: Any) -> bool:
+    """Whether an object is an input or an output of layers in a functional model of Keras 3 or of tf_keras."""
+    return _is_a(candidate, "KerasTensor")
+
+
 def is_keras_2(candidate: Any) -> bool:
     """Whether an object is a layer or a model of tf_keras."""
     return is_layer(candidate) and not isinstance(candidate, keras.Layer)

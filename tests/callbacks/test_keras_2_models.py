@@ -6,6 +6,7 @@ import tensorflow as tf
 import tf_keras
 
 from tfjc import callbacks, geometry, models
+from tfjc.geometry import _generator
 
 Z = tf.random.stateless_normal([3, 4], [1, 1])
 K = tf_keras.layers
@@ -57,6 +58,20 @@ def test_mistakes_are_named():
         models.GAN(model, model)
     with pytest.raises(ValueError, match="only a built model of Keras 3 can be cloned in float64, found Sequential"):
         geometry.in_float64(model)
+
+
+def test_a_functional_model_is_traced_once_until_a_layer_changes():
+    """x = leaky(z) at z = −1 has the slope of the layer; an operation's constant is part of the graph."""
+    slope = K.LeakyReLU(0.25)
+    z = tf_keras.Input((2,))
+    model = tf_keras.Model(z, 3.0 * slope(z))
+    traces = []
+    for alpha in (0.25, 0.25, 0.5):
+        slope.alpha = np.float32(alpha)
+        j = geometry.jacobian(model, -tf.ones([1, 2]))
+        np.testing.assert_allclose(j, [3.0 * alpha * np.eye(2)], rtol=1e-6)
+        traces.append(_generator.kept(model))
+    assert traces[0] is traces[1] is not traces[2]
 
 
 class Mean:
