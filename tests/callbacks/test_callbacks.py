@@ -129,6 +129,25 @@ def test_samples_are_written_as_pictures(tmp_path):
     assert events(tmp_path / "tb")["samples"] == [(0, "images"), (2, "images"), (4, "images")]
 
 
+def test_images_without_channels_volumes_and_other_channels_are_drawn():
+    """Grey images as with one channel; the slices of a volume, and channels that are no colours, side by side."""
+    values = np.random.default_rng(0).uniform(-1, 1, [4, 2, 3, 5, 2])
+    grey = values[:, 0, :, :, 0]
+    np.testing.assert_array_equal(draw(grey), grid(grey[..., None]))
+    volume = values[..., :1]
+    np.testing.assert_array_equal(draw(volume), grid(np.concatenate([volume[:, 0], volume[:, 1]], axis=2)))
+    pairs = values[:, 0]
+    np.testing.assert_array_equal(draw(pairs), grid(np.concatenate([pairs[..., :1], pairs[..., 1:]], axis=2)))
+    with pytest.raises(ValueError, match=r"points, images or volumes to be drawn, found \[1, 2, 3, 4, 5, 6\]"):
+        draw(np.zeros([1, 2, 3, 4, 5, 6]))
+
+
+@pytest.mark.parametrize("shape", [[7], [7, 1], [7, 5]])
+def test_points_of_any_size_are_drawn_as_a_scatter_plot(shape):
+    """All points lie at 0, in the middle of the axes, as points of the plane do."""
+    np.testing.assert_array_equal(draw(np.zeros(shape)), draw(np.zeros([7, 2])))
+
+
 def test_points_are_drawn_as_a_scatter_plot():
     assert draw(np.zeros([7, 2])).size == (400, 400)
 
