@@ -69,6 +69,33 @@ def test_a_removed_log_directory_is_written_again(tmp_path):
         shutil.rmtree(tmp_path / "logs")
 
 
+@pytest.mark.parametrize(
+    "measuring, training, warned", [(12.0, 5.0, [4]), (12.0, 13.0, []), (9.0, 1.0, []), (30.0, 20.0, [4])]
+)
+def test_a_measurement_longer_than_the_steps_before_it_is_warned_of_once(
+    caplog, monkeypatch, measuring, training, warned
+):
+    """Never at the first one, which also traces; never below ten seconds."""
+    clock = [0.0]
+
+    def measure(generator):
+        clock[0] += measuring
+        return measured
+
+    watch = callbacks.Conditioning(lambda z: 2.0 * z, Z)
+    measured = watch.evaluator.measure(watch.generator)
+    monkeypatch.setattr(watch.evaluator, "measure", measure)
+    monkeypatch.setattr("time.monotonic", lambda: clock[0])
+    for step in (0, 4, 8):
+        watch.act(step, {})
+        clock[0] += training
+    found = [
+        record.getMessage() for record in caplog.records if "a measurement of 5 latents takes" in record.getMessage()
+    ]
+    assert [int(message.split()[1].rstrip(":")) for message in found] == warned
+    assert all(f"takes {measuring:.0f} s, and the steps since the one before took {training:.0f} s" in m for m in found)
+
+
 def test_conditioning_measures_the_last_step_too():
     model = keras.Sequential([keras.Input([3]), keras.layers.Dense(4)])
     model.compile("sgd", "mse")
