@@ -56,8 +56,6 @@ def test_mistakes_are_named():
         geometry.spectrum(tf_keras.Sequential([K.Dense(5, input_shape=(1, 4))]), Z)
     with pytest.raises(ValueError, match="must be a model of Keras 3, found a Sequential of Keras 2"):
         models.GAN(model, model)
-    with pytest.raises(ValueError, match="only a built model of Keras 3 can be cloned in float64, found Sequential"):
-        geometry.in_float64(model)
 
 
 def test_a_functional_model_is_traced_once_until_a_layer_changes():

@@ -126,7 +126,7 @@ def test_the_float64_copy_is_the_same_function(case, policy):
 
 
 def test_what_cannot_be_cloned_in_float64_is_named():
-    with pytest.raises(ValueError, match="only a built model of Keras 3 can be cloned in float64, found function"):
+    with pytest.raises(ValueError, match="only a built Keras model can be cloned in float64, found function"):
         in_float64(lambda z: z)
 
     class Bare(keras.Model):

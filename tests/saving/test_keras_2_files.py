@@ -147,9 +147,13 @@ def test_weights_alone_are_told_from_a_model(tmp_path):
             loading.load(tmp_path / name)
 
 
-def test_float64_is_for_keras_3(tmp_path):
-    _dense().save(tmp_path / "g.h5")
-    with pytest.raises(
-        ValueError, match=r"g\.h5 cannot be computed in float64: only models of Keras 3 whose only input is z can"
-    ):
-        loading.in_float64(loading.load(tmp_path / "g.h5"))
+def test_a_file_is_computed_in_float64(tmp_path):
+    """σ = 3, 1, 1e-6 of a diagonal map: float32's J holds the least to 1e-7 · σ_max at best, float64 exactly."""
+    dense = K.Dense(3, use_bias=False, input_shape=(3,), activation="tanh")
+    model = tf_keras.Sequential([dense])
+    dense.set_weights([np.diag([3.0, 1.0, 1e-6])])
+    model.save(tmp_path / "g.keras")
+    wide = loading.in_float64(loading.load(tmp_path / "g.keras"))
+    values = geometry.spectrum(wide, tf.zeros([2, 3], tf.float64)).singular_values
+    np.testing.assert_allclose(values, [np.float32([3.0, 1.0, 1e-6])] * 2, rtol=1e-12)
+    assert (tf_keras.backend.floatx(), tf_keras.mixed_precision.global_policy().name) == ("float32", "float32")

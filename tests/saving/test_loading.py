@@ -362,5 +362,5 @@ def test_mistakes_with_labels_are_named(tmp_path):
         loading.draw_labels(found, 3)
     with pytest.raises(ValueError, match="label must be less than 3, found 3"):
         loading.draw_labels(found, 3, classes=3, label=3)
-    with pytest.raises(ValueError, match="only models of Keras 3 whose only input is z"):
+    with pytest.raises(ValueError, match="only Keras models whose only input is z"):
         loading.in_float64(found)

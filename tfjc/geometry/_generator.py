@@ -4,7 +4,6 @@ import contextlib
 import functools
 import math
 import re
-import sys
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from inspect import signature
@@ -116,7 +115,7 @@ def _operation_state(operation):
         raise _Foreign
     if keras_models.is_functional(operation):
         return id(operation)  # the list of layers holds those of nested models too
-    bookkeeping = _bookkeeping(sys.modules["tf_keras" if keras_models.is_keras_2(operation) else "keras"])
+    bookkeeping = _bookkeeping(keras_models.library(operation))
     attributes = {
         name: _value_state(value)
         for name, value in vars(operation).items()
@@ -384,9 +383,11 @@ _QUOTED = "Exception encountered: "
 def summary(error: BaseException) -> str:
     """The first line of an error that tells the cause; lines that Keras and TensorFlow put around it are skipped.
 
-    Keras quotes the error of a layer that cannot be built last.
+    Keras quotes the error of a layer that cannot be built last. AutoGraph ends with the error, after lines of code.
     """
     lines = [re.sub(r"\x1b\[\d*m|\{\{.*?\}\}", "", line).strip() for line in str(error).splitlines()]
+    if lines and lines[0] == "in user code:":
+        lines = [line for line in lines if line][-1:]
     quoted = [line for line in lines if line.startswith(_QUOTED)]
     lines = [line.removeprefix(_QUOTED) for line in quoted[-1:]] or lines
     wrapping = (

@@ -461,7 +461,7 @@ def check_hyperparameters(optimizer: keras.optimizers.Optimizer) -> None:
 
 def check_network(name: str, network: keras.Model) -> keras.Model:
     """`network`, which must be a model of Keras 3."""
-    if keras_models.is_keras_2(network):
+    if keras_models.library(network) is not keras:
         raise ValueError(
             f"{name} must be a model of Keras 3, found a {type(network).__name__} of Keras 2 (tf_keras): build it with "
             "keras.layers. tfjc.callbacks.Conditioning watches it in its own fit"

@@ -5,6 +5,8 @@ The two have no base class in common. Nothing here imports tf_keras.
 
 from __future__ import annotations
 
+import sys
+from types import ModuleType
 from typing import Any, TypeGuard
 
 import keras
@@ -25,9 +27,9 @@ def is_symbolic(candidate: Any) -> bool:
     return _is_a(candidate, "KerasTensor")
 
 
-def is_keras_2(candidate: Any) -> bool:
-    """Whether an object is a layer or a model of tf_keras."""
-    return is_layer(candidate) and not isinstance(candidate, keras.Layer)
+def library(layer: Any) -> ModuleType:
+    """The library whose layer, operation or model this is: `keras` or `tf_keras`."""
+    return sys.modules["tf_keras"] if is_layer(layer) and not isinstance(layer, keras.Layer) else keras
 
 
 def _is_a(candidate, name):

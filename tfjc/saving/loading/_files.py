@@ -149,10 +149,9 @@ def _from_keras(model, source, **named):
 
 
 def _whole(found, model, plain):
-    """A `Loaded` with the model itself where its only input is [B, n] and Keras 3 computes it."""
-    if plain and not keras_models.is_keras_2(model):
-        return found._replace(generate=model, model=model)
-    return found._replace(generate=_Module(found.generate, model))
+    """A `Loaded` with the model itself where its only input is [B, n]."""
+    generate = model if plain else _Module(found.generate, model)
+    return found._replace(generate=generate, model=model if plain else None)
 
 
 def _subclassed(model, source, latent_shape, constants, **names):

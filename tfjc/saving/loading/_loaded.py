@@ -21,7 +21,7 @@ class Loaded(NamedTuple):
       generate: callable z [B, n_z] → x [B, ...]; with labels, (z, labels) → x.
       latent_shape: the shape of one latent as the model itself takes it; n_z is its size.
       labels: the input that takes labels, or None.
-      model: a model of Keras 3 whose only input is [B, n], so that it can be computed in float64; else None.
+      model: the Keras model if its only input is [B, n], so that it can be computed in float64; else None.
       source: where the generator comes from, as text.
       num_classes: the number of classes of the labels, where it is known.
       labels_at: (start, stop) of the entries of the model's input that are a one-hot label, or None.
@@ -140,11 +140,9 @@ def in_float64(found: Loaded) -> geometry.Generator:
     """The generator of a `Loaded`, computed in float64.
 
     Raises:
-      ValueError: it is not a model of Keras 3 whose only input is [B, n].
+      ValueError: it is not a Keras model whose only input is [B, n].
     """
     if found.model is None:
-        raise ValueError(
-            f"{found.source} cannot be computed in float64: only models of Keras 3 whose only input is z can"
-        )
+        raise ValueError(f"{found.source} cannot be computed in float64: only Keras models whose only input is z can")
     wide = geometry.in_float64(found.model)
     return wide if found.labels_at is None else _insert_labels(wide, found.labels_at[0])
