@@ -89,7 +89,7 @@ def test_callbacks_watch_a_fit_of_keras_2(tmp_path):
     generator = tf_keras.Sequential([K.Dense(12, input_shape=(4,)), K.Reshape((2, 2, 3))])
     model = tf_keras.Sequential([generator, K.Flatten(), K.Dense(1)])
     model.compile("sgd", "mse")
-    watch = callbacks.Conditioning(generator, Z, every=2, log_dir=tmp_path / "logs")
+    watch = callbacks.Conditioning(generator, Z, every=2)
     scores, samples = callbacks.Scores(generator, Mean(), 2), callbacks.Samples(generator, Z, tmp_path / "samples", 2)
     before = geometry.spectrum(generator, Z).mean_log_condition
     x, y = np.ones((12, 4), "float32"), np.zeros((12, 1), "float32")

@@ -103,6 +103,14 @@ def test_files_of_early_versions(tmp_path, version):
     np.testing.assert_allclose(found.generate(Z), model(Z), rtol=1e-6)
 
 
+@pytest.mark.parametrize("name", ["g.keras", "g.hdf5"])
+def test_other_names_of_hdf5_files(tmp_path, name):
+    """Keras wrote HDF5 under `.keras` too, before version 2.12."""
+    model = rewritten(tmp_path / "g.h5", "2.6.0", lambda config: config)
+    (tmp_path / "g.h5").rename(tmp_path / name)
+    np.testing.assert_allclose(loading.load(tmp_path / name).generate(Z), model(Z), rtol=1e-6)
+
+
 def test_names_of_the_package_before_it_was_called_tf_keras(tmp_path):
     model = operations()
     model.save(tmp_path / "new.keras")

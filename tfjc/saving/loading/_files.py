@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import h5py
 import keras
 import tensorflow as tf
 from numpy.typing import ArrayLike
@@ -65,8 +66,8 @@ def load(
         return found._replace(num_classes=run.read_run().get("num_classes"))
     if (path / "saved_model.pb").exists():
         return _from_saved_model(path, signature, tags, **named)
-    if path.suffix in (".keras", ".h5"):
-        if path.suffix == ".keras" and not zipfile.is_zipfile(path):
+    if path.suffix in (".keras", ".h5", ".hdf5"):
+        if path.suffix == ".keras" and not (zipfile.is_zipfile(path) or h5py.is_hdf5(path)):  # HDF5 until Keras 2.12
             raise ValueError(
                 f"{path} cannot be loaded: .keras files are zip archives, and this is none; is it cut off?"
             )
