@@ -44,6 +44,19 @@ def conditional():
     return models.GAN(*labelled()[:2], num_classes=3)
 
 
+def planar():
+    return keras.Sequential([keras.Input([1, 1, 3]), keras.layers.Flatten(), keras.layers.Dense(2)])
+
+
+def twofold():
+    z = keras.Input([3])
+    return keras.Model(z, [keras.layers.Dense(2)(z), keras.layers.Dense(2)(z)])
+
+
+def critic_of_planes():
+    return keras.Sequential([keras.Input([2]), keras.layers.Dense(1)])
+
+
 def made(**options):
     return models.GAN(networks().generator, networks().critic, **options)
 
@@ -303,7 +316,42 @@ OF_MODELS = {
         "expected shape=(None, 16, 16, 1)",
         "found shape=(2, 8, 8",
     ),
-    "networks exchanged": (lambda: models.GAN(networks().critic, networks().generator), "[B, n_z]", "(None, 8, 8, 1)"),
+    "networks exchanged": (lambda: models.GAN(networks().critic, networks().generator), "[B, n_z]", "[B, 8, 8, 1]"),
+    "latents of several axes": (
+        lambda: models.GAN(planar(), critic_of_planes()),
+        "keras.layers.Reshape([1, 1, 3])",
+        "[B, 1, 1, 3]",
+    ),
+    "latents of several axes with a prior": (
+        lambda: models.GAN(planar(), critic_of_planes(), prior=architectures.standard_normal(3)),
+        "keras.Input([3])",
+        "[B, 1, 1, 3]",
+    ),
+    "two images of a generator": (lambda: models.GAN(twofold(), critic_of_planes()), "one tensor", "a list of 2"),
+    "validation data": (lambda: fitted(IMAGES, validation_data=(IMAGES,)), "tfjc.callbacks.Scores", "validation"),
+    "a validation split": (lambda: fitted(IMAGES, validation_split=0.5), "tfjc.callbacks.Scores", "validation"),
+    "evaluating a GAN": (lambda: gan().evaluate(IMAGES), "tfjc.callbacks.Scores", "validation"),
+    "predicting with a GAN": (lambda: gan().predict(Z), "model.generator.predict(z)", "predict"),
+    "calling a GAN": (lambda: gan()(Z), "model.generator(z)", "model.critic(images)"),
+    "saving a GAN": (lambda: gan().save("g.keras"), "model.generator.save", "cannot be saved whole"),
+    "exporting a GAN": (lambda: gan().export("g"), "tfjc.saving.export_generator", "cannot be saved whole"),
+    "a checkpoint of a whole GAN": (
+        lambda: fitted(IMAGES, callbacks=[keras.callbacks.ModelCheckpoint("g.keras")]),
+        "save_weights_only=True",
+        "cannot be saved whole",
+    ),
+    "a scheduler of one rate": (
+        lambda: fitted(IMAGES, callbacks=[keras.callbacks.LearningRateScheduler(lambda epoch: 0.1)]),
+        "CosineDecay",
+        "LearningRateScheduler",
+    ),
+    "one rate reduced": (
+        lambda: fitted(IMAGES, callbacks=keras.callbacks.ReduceLROnPlateau("loss")),
+        "CosineDecay",
+        "ReduceLROnPlateau",
+    ),
+    "another name for an optimiser": (lambda: gan().compile(d_optimizer="adam"), "critic_optimizer", "d_optimizer"),
+    "one optimiser": (lambda: gan().compile(optimizer="adam"), "generator_optimizer", "optimizer"),
     "a string for a generator": (lambda: models.GAN("dcgan", networks().critic), "a Keras model", "'dcgan'"),
     "None for a critic": (lambda: models.GAN(networks().generator, None), "a Keras model", "None"),
     "a prior of another size": (
@@ -415,6 +463,16 @@ OF_MEASUREMENTS = {
     "a chunk of 2.0": (lambda: geometry.jacobian(networks().generator, Z, chunk=2.0), "a whole number", "2.0"),
     "a generator of whole numbers": (lambda: geometry.jacobian(lambda z: tf.cast(z, tf.int32), Z), "floating", "int32"),
     "a generator without batches": (lambda: geometry.jacobian(tf.reduce_sum, Z), "must return [B, ...]", "()"),
+    "latents to watch of several axes": (
+        lambda: callbacks.Conditioning(gan, np.zeros([2, 1, 1, 3])),
+        "tf.reshape(z, [-1, 1, 1, 3])",
+        "[2, 1, 1, 3]",
+    ),
+    "quotients in a graph": (
+        lambda: tf.function(lambda z: geometry.quotients(lambda z: z, z, z + 1.0))(Z),
+        "call it outside",
+        "inside a tf.function",
+    ),
     "an interval of measuring of 0": (lambda: callbacks.Conditioning(gan, Z, every=0), "at least 1", "0"),
     "latents to watch of a wrong rank": (lambda: callbacks.Conditioning(gan, Z[0]), "[B, n_z]", "[3]"),
     "an alarm of nan": (lambda: callbacks.Conditioning(gan, Z, alarm_quotient=NAN), "a finite number", "nan"),

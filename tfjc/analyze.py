@@ -28,7 +28,9 @@ def main(argv: Sequence[str]) -> int:
 
 def _analyze():
     if not _NAMED.model.value:
-        raise ValueError("--model is needed: a SavedModel directory, a .keras file, or a run directory")
+        raise ValueError(
+            "--model is needed: a .keras or .h5 file, a SavedModel or TF-Hub directory, or a run directory"
+        )
     checks.existing("model", _NAMED.model.value)  # before TensorFlow is imported, which takes seconds
     from tqdm import tqdm
 

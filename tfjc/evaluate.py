@@ -44,7 +44,9 @@ def _start():
     if _WORKDIR.value and _NAMED.model.value:
         raise ValueError("--workdir and --model both name a generator: give one of them")
     if not (_WORKDIR.value or _NAMED.model.value or _TRAIN_CLASSIFIER.value):
-        raise ValueError("--workdir (a run directory) or --model (a SavedModel directory or .keras file) is needed")
+        raise ValueError(
+            "--workdir (a run directory) or --model (a .keras or .h5 file, or a SavedModel directory) is needed"
+        )
     for kind, path in (("run directory", _WORKDIR.value), ("model", _NAMED.model.value)):
         if path:
             checks.existing(kind, path)  # before TensorFlow is imported, which takes seconds

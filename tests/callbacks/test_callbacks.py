@@ -69,6 +69,33 @@ def test_a_removed_log_directory_is_written_again(tmp_path):
         shutil.rmtree(tmp_path / "logs")
 
 
+@pytest.mark.parametrize(
+    "measuring, training, warned", [(12.0, 5.0, [4]), (12.0, 13.0, []), (9.0, 1.0, []), (30.0, 20.0, [4])]
+)
+def test_a_measurement_longer_than_the_steps_before_it_is_warned_of_once(
+    caplog, monkeypatch, measuring, training, warned
+):
+    """Never at the first one, which also traces; never below ten seconds."""
+    clock = [0.0]
+
+    def measure(generator):
+        clock[0] += measuring
+        return measured
+
+    watch = callbacks.Conditioning(lambda z: 2.0 * z, Z)
+    measured = watch.evaluator.measure(watch.generator)
+    monkeypatch.setattr(watch.evaluator, "measure", measure)
+    monkeypatch.setattr("time.monotonic", lambda: clock[0])
+    for step in (0, 4, 8):
+        watch.act(step, {})
+        clock[0] += training
+    found = [
+        record.getMessage() for record in caplog.records if "a measurement of 5 latents takes" in record.getMessage()
+    ]
+    assert [int(message.split()[1].rstrip(":")) for message in found] == warned
+    assert all(f"takes {measuring:.0f} s, and the steps since the one before took {training:.0f} s" in m for m in found)
+
+
 def test_conditioning_measures_the_last_step_too():
     model = keras.Sequential([keras.Input([3]), keras.layers.Dense(4)])
     model.compile("sgd", "mse")
@@ -127,6 +154,25 @@ def test_samples_are_written_as_pictures(tmp_path):
     picture = np.asarray(Image.open(tmp_path / "s" / "step_00000004.png"))
     np.testing.assert_array_equal(picture, grid(networks.generator(Z)))
     assert events(tmp_path / "tb")["samples"] == [(0, "images"), (2, "images"), (4, "images")]
+
+
+def test_images_without_channels_volumes_and_other_channels_are_drawn():
+    """Grey images as with one channel; the slices of a volume, and channels that are no colours, side by side."""
+    values = np.random.default_rng(0).uniform(-1, 1, [4, 2, 3, 5, 2])
+    grey = values[:, 0, :, :, 0]
+    np.testing.assert_array_equal(draw(grey), grid(grey[..., None]))
+    volume = values[..., :1]
+    np.testing.assert_array_equal(draw(volume), grid(np.concatenate([volume[:, 0], volume[:, 1]], axis=2)))
+    pairs = values[:, 0]
+    np.testing.assert_array_equal(draw(pairs), grid(np.concatenate([pairs[..., :1], pairs[..., 1:]], axis=2)))
+    with pytest.raises(ValueError, match=r"points, images or volumes to be drawn, found \[1, 2, 3, 4, 5, 6\]"):
+        draw(np.zeros([1, 2, 3, 4, 5, 6]))
+
+
+@pytest.mark.parametrize("shape", [[7], [7, 1], [7, 5]])
+def test_points_of_any_size_are_drawn_as_a_scatter_plot(shape):
+    """All points lie at 0, in the middle of the axes, as points of the plane do."""
+    np.testing.assert_array_equal(draw(np.zeros(shape)), draw(np.zeros([7, 2])))
 
 
 def test_points_are_drawn_as_a_scatter_plot():

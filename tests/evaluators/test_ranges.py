@@ -8,7 +8,8 @@ import pytest
 import tensorflow as tf
 
 from tfjc import datasets, evaluators
-from tfjc.evaluators import _bounds, _ranges, tfgan
+from tfjc.evaluators import _ranges, tfgan
+from tfjc.support import bounds
 
 RANDOM = np.random.default_rng(0)
 IMAGES = RANDOM.integers(0, 256, size=(90, 4, 4, 1)).astype(np.uint8)
@@ -196,7 +197,7 @@ NOWHERE = (-math.inf, math.inf)
     ],
 )
 def test_what_the_last_operations_say(function, expected):
-    assert _bounds.of(function, Z[:2]) == pytest.approx(expected)
+    assert bounds.of(function, Z[:2]) == pytest.approx(expected)
 
 
 def test_an_exported_generator_says_its_range_too(tmp_path):

@@ -276,9 +276,10 @@ def test_forward_refuses_noise_and_so_does_the_operator():
         (lambda z: z @ tf.ones([3, 2]), r"does not work on z \[3, 8\]: .*"),
         (lambda z: {"images": z, "mask": z}, r"must return one tensor .*, found a dict of 2 \(images, mask\)"),
         (lambda z: z.nothing, "does not work on z .*nothing"),
+        (tf.function(lambda z: z.nothing), "does not work on z .*nothing"),
         (lambda z, labels: z, "does not work on z .*labels"),
     ],
-    ids=["other size", "dictionary", "attribute", "labels missing"],
+    ids=["other size", "dictionary", "attribute", "attribute in a graph", "labels missing"],
 )
 def test_a_generator_that_fails_is_quoted(generator, message):
     with pytest.raises(ValueError, match=message):

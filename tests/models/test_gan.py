@@ -1,5 +1,7 @@
 """The training step against algorithm 1 written out, and `fit` on anybody's arrays, datasets and networks."""
 
+import warnings
+
 import keras
 import numpy as np
 import pytest
@@ -288,10 +290,30 @@ def test_penalties_are_logged_as_what_is_added():
     assert 0 < float(logs["critic_penalty"]) <= 10.0
 
 
-def test_a_sigmoid_critic_is_pointed_out():
-    critic = keras.Sequential([keras.Input([8, 8, 1]), keras.layers.Flatten(), dense(1, "sigmoid")])
+L = keras.layers
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        [L.Flatten(), L.Dense(1, "sigmoid")],
+        [L.Flatten(), L.Dense(1, "sigmoid"), L.Flatten()],
+        [L.Conv2D(1, 8), L.Activation("sigmoid"), L.Reshape([1])],
+        [L.Conv2D(1, 3, activation="sigmoid"), L.GlobalAveragePooling2D()],
+        [L.Flatten(), keras.Sequential([L.Dense(1), L.Activation("sigmoid")])],
+    ],
+    ids=["dense", "flatten", "reshape", "patches", "nested"],
+)
+def test_a_sigmoid_critic_is_pointed_out(last):
     with pytest.warns(UserWarning, match="ends in a sigmoid; its losses take logits"):
-        models.GAN(gan().generator, critic)
+        models.GAN(gan().generator, keras.Sequential([keras.Input([8, 8, 1]), *last]))
+
+
+@pytest.mark.parametrize("last", [L.Dense(1, bias_initializer=keras.initializers.Constant(0.5)), L.Dense(1, "relu")])
+def test_a_critic_of_values_from_0_to_1_need_not_end_in_a_sigmoid(last):
+    images, zero = keras.Input([8, 8, 1]), L.Rescaling(0.0)
+    with warnings.catch_warnings(action="error"):
+        models.GAN(gan().generator, keras.Model(images, last(L.Flatten()(zero(images)))))
 
 
 def test_a_dataset_of_unknown_length_makes_no_step_without_data():

@@ -81,6 +81,16 @@ def test_home_is_expanded_in_the_values_of_flags(monkeypatch):
         assert commands._expanded(given) == expected
 
 
+def test_values_of_inputs():
+    found = commands._constants(["a=0.5", "b=-3", "c=true", "d=1,2.5", "e=1e-3"])
+    assert found == {"a": 0.5, "b": -3, "c": True, "d": [1, 2.5], "e": 0.001}
+    for wrong in ("a", "a=", "=1", "a=x", "a=[1]", 'a="1"', "a=1,", "a=null"):
+        with pytest.raises(
+            ValueError, match=re.escape(f"--set must be NAME=VALUE, a number, .*found {wrong!r}").replace(r"\.\*", ".*")
+        ):
+            commands._constants([wrong])
+
+
 LAMBDA, INFINITY = "\u03bb", "\u221e"
 PRINTS = f"""
 import sys

@@ -7,20 +7,22 @@ import zipfile
 import h5py
 import keras
 import pytest
+import tf_keras
 
 from tfjc import layers
 from tfjc.saving.loading import _foreign_code
 
 
-def written(tmp_path, config, kind="keras"):
+def written(tmp_path, config, kind="keras", version="3.0.0"):
     """A file of a model with a configuration and no weights."""
     path, text = tmp_path / f"model.{kind}", json.dumps(config)
     if kind == "keras":
         with zipfile.ZipFile(path, "w") as archive:
             archive.writestr("config.json", text)
+            archive.writestr("metadata.json", json.dumps({"keras_version": version}))
     elif kind == "h5":
         with h5py.File(path, "w") as file:
-            file.attrs["model_config"] = text
+            file.attrs["model_config"], file.attrs["keras_version"] = text, version
     else:
         path.write_text(text)
     return path
@@ -34,6 +36,8 @@ def dense(**config):
     return {"module": "keras.layers", "class_name": "Dense", "config": {"units": 2, **config}}
 
 
+OLD = [("keras", "2.15.0"), ("h5", "2.2.4-tf"), ("h5", "")]  # versions of Keras 2
+OPERATIONS = ("TFOpLambda", "SlicingOpLambda")
 LAMBDA = {"class_name": "Lambda", "config": {"function": ["4wEAAAA=", None, None]}}
 CALL = {"module": "os", "class_name": "function", "config": "system", "registered_name": "system"}
 PAYLOADS = {
@@ -59,12 +63,35 @@ PAYLOADS = {
 }
 
 
-@pytest.mark.parametrize("kind", ["keras", "h5", "json"])
+REFUSED = r"(holds Python code|needs the (class|function)|calls a function).*could do anything.*--trust"
+
+
+@pytest.mark.parametrize("kind, version", [("keras", "3.0.0"), ("h5", "3.0.0"), ("json", None), *OLD])
 @pytest.mark.parametrize("name", PAYLOADS)
-def test_what_could_run_code_is_refused_and_named(tmp_path, name, kind):
-    path = written(tmp_path, PAYLOADS[name], kind)
-    with pytest.raises(ValueError, match=r"(holds Python code|needs the (class|function)).*could do anything.*--trust"):
-        _foreign_code.check(path)
+def test_what_could_run_code_is_refused_and_named(tmp_path, name, kind, version):
+    with pytest.raises(ValueError, match=REFUSED):
+        _foreign_code.check(written(tmp_path, PAYLOADS[name], kind, version))
+
+
+@pytest.mark.parametrize("kind, version", OLD)
+def test_layers_of_keras_2_that_could_call_anything_are_refused(tmp_path, kind, version):
+    """TensorFlow's functions can read, write and load; only those that compute tensors from tensors pass."""
+    functions = ["io.write_file", "raw_ops.WriteFile", "keras.utils.get_file", "py_function", "compat.v1.py_func"]
+    functions += ["load_op_library", "nn.fixed_unigram_candidate_sampler", "math.os.system", "nn.RNNCellDeviceWrapper"]
+    payloads = [{"class_name": name, "config": {"function": f}} for name in OPERATIONS for f in functions]
+    methods = {"cls_symbol": "io", "method_name": "write_file", "attr_name": "graph", "node_def": "WriteFile"}
+    names = ["ClassMethod", "InstanceMethod", "InstanceProperty", "TensorFlowOpLayer"]
+    payloads += [{"class_name": name, "config": methods} for name in names]
+    payloads += [{"class_name": "TFOpLambda", "config": "add"}, {"class_name": "TFOpLambda"}]
+    payloads += [{"class_name": "TypeSpec", "type_spec": "x", "serialized": []}]
+    payloads += [{"class_name": "NumericColumn", "config": {"normalizer_fn": "system"}}]
+    for payload in payloads:
+        for module in ({}, {"module": "tf_keras.src.layers"}, {"module": "keras.src.layers"}):
+            with pytest.raises(ValueError, match=REFUSED):
+                _foreign_code.check(written(tmp_path, sequential({**payload, **module}), kind, version))
+    harmless = ["add", "reshape", "math.sin", "nn.leaky_relu", "__operators__.getitem", "compat.v1.shape"]
+    layers_of = [{"class_name": name, "config": {"function": f}} for name in OPERATIONS for f in harmless]
+    _foreign_code.check(written(tmp_path, sequential(*layers_of), kind, version))
 
 
 @keras.saving.register_keras_serializable(package="tests")
@@ -94,19 +121,21 @@ def test_models_of_keras_and_of_this_process_pass(tmp_path, kind):
     _foreign_code.check(path)
 
 
-def test_all_that_keras_exports_passes(tmp_path):
+@pytest.mark.parametrize("library, version", [(keras, "3.0.0"), (tf_keras, "2.15.0")])
+@pytest.mark.parametrize("kind", ["keras", "h5"])
+def test_all_that_keras_exports_passes(tmp_path, library, version, kind):
     """Every layer, but for those that call a file's code; every initializer, regularizer and activation."""
     code = {"Lambda", "TFSMLayer", "JaxLayer", "FlaxLayer", "TorchModuleWrapper"}
     classes = [
-        {"module": f"keras.{part}", "class_name": name, "config": {}}
+        {"class_name": name, "config": {}} | ({"module": f"keras.{part}"} if kind == "keras" else {})
         for part in ("layers", "initializers", "regularizers", "constraints")
-        for name, value in vars(getattr(keras, part)).items()
+        for name, value in vars(getattr(library, part)).items()
         if isinstance(value, type) and name not in {*code, "InputSpec"}
     ]
     assert len(classes) > 150
-    activations = [name for name in vars(keras.activations) if not name.startswith("_")]
+    activations = [name for name in vars(library.activations) if not name.startswith("_")]
     functions = [{"module": "builtins", "class_name": "function", "config": name} for name in activations]
-    _foreign_code.check(written(tmp_path, sequential(*classes, *functions)))
+    _foreign_code.check(written(tmp_path, sequential(*classes, *functions), kind, version))
 
 
 def test_weights_alone_are_told_from_a_model(tmp_path):

@@ -1,5 +1,6 @@
 """The distribution p(z) of latents."""
 
+import math
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -54,14 +55,22 @@ def prior_of(generator: keras.Model, prior: Prior | None = None) -> Prior:
     """`prior`; for None, N(0, I) of the generator's input size.
 
     Raises:
-      ValueError: `prior` is not a distribution, or is None and the generator's input is not [B, n_z] with n_z known.
+      ValueError: `prior` is not a distribution; or the generator's latents have several axes; or `prior` is None and
+        the generator's input is not [B, n_z] with n_z known.
     """
     example = "prior=tfjc.architectures.standard_normal(n_z)"
+    shape = getattr(generator, "input_shape", None)
+    if isinstance(shape, tuple) and len(shape) > 2 and None not in shape[1:] and getattr(generator, "inputs", None):
+        sizes = list(shape[1:])
+        raise ValueError(
+            f"the generator must take latents [B, n_z], found {['B', *sizes]}".replace("'", "")
+            + f"; put before it: keras.Sequential([keras.Input([{math.prod(sizes)}]), keras.layers.Reshape({sizes}), "
+            "generator])"
+        )
     if prior is not None:
         if not (hasattr(prior, "sample") and hasattr(prior, "event_shape")):
             raise ValueError(f"prior must be a distribution over latents [n_z], such as {example}; found {prior!r}")
         return prior
-    shape = getattr(generator, "input_shape", None)
     if isinstance(shape, list) and len(shape) == 2:
         latent, _ = inputs.tell_apart(
             inputs.of(generator), "the generator", remedy=f"name its latents, such as {example}"

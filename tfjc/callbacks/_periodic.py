@@ -43,6 +43,14 @@ class Periodic(keras.callbacks.Callback):
         self._step, self._epoch_began = 0, 0
         self._acted: int | None = None
 
+    def _implements_train_batch_hooks(self):  # tf_keras asks its callbacks these three
+        return True
+
+    def _implements_test_batch_hooks(self):
+        return False
+
+    _implements_predict_batch_hooks = _implements_test_batch_hooks
+
     @property
     def _writer(self):
         return _writer_of(self._log_dir) if self._log_dir else None

@@ -4,6 +4,7 @@ import logging
 import math
 import os
 import sys
+import time
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,11 @@ _ILL = (
     "compared with others, and such generators tend to miss modes. Look at the spectrum (spectrum.plot()). Then try "
     "tfjc.penalties.JacobianClamping, which holds the singular values in an interval, or a lower learning rate."
 )
+_SLOW = (
+    "step %d: a measurement of %d latents takes %.0f s, and the steps since the one before took %.0f s: fewer latents, "
+    "or a larger `every`, leave more time for training"
+)
+_NOTICED = 10.0  # seconds that a measurement may take whatever the steps take
 _LOST = "{name} is nan: the generator's Jacobian or images are not finite, because its weights have diverged."
 
 
@@ -62,7 +68,7 @@ class Conditioning(Periodic):
     Adds `mean_log_condition` to Keras's progress line and history. With `log_dir` it writes scalars and a histogram
     of ln σ for TensorBoard. It logs a warning when a measurement crosses a threshold; a second warning comes only
     after the measurement has recovered. A generator whose noise cannot be repeated gets no quotients and no alarm on
-    them; a warning says so.
+    them; a warning says so. One warning says that a measurement takes longer than the steps between two measurements.
 
     Args:
       generator: callable z [B, n_z] → images. A Keras model is called in inference mode.
@@ -111,10 +117,13 @@ class Conditioning(Periodic):
         self.history: list[dict[str, Any]] = []
         self.latest: dict[str, Any] = {}
         self.spectrum: geometry.Spectrum | None = None
+        self._ended, self._slow = -math.inf, False  # when the measurement before ended; whether it was warned of
 
     def act(self, step: int, logs: dict[str, Any]) -> None:
         """Measures, records the result, and warns where a threshold was crossed."""
+        began = time.monotonic()
         self.spectrum, q = self.evaluator.measure(self.generator)
+        self._check_pace(step, began)
         self.latest = self.evaluator.summary(self.spectrum, q)
         if q is None and not self.history:
             logging.getLogger("tfjc").warning("no quotients are measured: %s", self.latest["no_quotient"])
@@ -124,6 +133,14 @@ class Conditioning(Periodic):
             alarm.check(step, self.latest)
         if self._writer:
             self._summarise(q)
+
+    def _check_pace(self, step, began):
+        """Warns once where a measurement takes longer than the steps before it. The first one also traces."""
+        before, self._ended = began - self._ended, time.monotonic()
+        took = self._ended - began
+        if took > max(_NOTICED, before) and not self._slow:
+            self._slow = True
+            logging.getLogger("tfjc").warning(_SLOW, step, len(self.evaluator.z), took, before)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Adds the newest `mean_log_condition` to Keras's logs of the epoch."""

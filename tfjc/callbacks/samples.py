@@ -19,11 +19,13 @@ from tfjc.support.images import to_uint8
 class Samples(Periodic):
     """Writes a grid of G(z) at fixed latents as `step_00000500.png`, and to TensorBoard with `log_dir`.
 
-    Points in the plane become a scatter plot. A class-conditional generator's grid has a column for each class.
+    Points become a scatter plot of their first two numbers. The slices of a volume lie side by side, and so do channels
+    that are no colours. A class-conditional generator's grid has a column for each class.
     TensorBoard shows ten pictures, so it gets the first 16, and then 8 for each doubling of the steps.
 
     Args:
-      generator: callable z [B, n_z] → images [B, height, width, 1 or 3] in [−1, 1], or points [B, 2].
+      generator: callable z [B, n_z] → images [B, height, width] or [B, height, width, channels] in [−1, 1], volumes
+        [B, depth, height, width, channels], or points [B, n].
       z: latents [B, n_z], fixed for all pictures.
       directory: where the pictures go; made where it does not exist.
       every: steps between pictures.
@@ -65,8 +67,26 @@ def _is_summarised(index):
 
 
 def draw(samples: np.ndarray, columns: int | None = None) -> Image.Image:
-    """A picture of samples: a grid of images [B, height, width, channels], or a scatter plot of points [B, 2]."""
-    return _scatter(samples) if samples.ndim == 2 else Image.fromarray(grid(samples, columns))
+    """A picture of samples: a grid of images or volumes, or a scatter plot of points [B, n]; see `Samples`.
+
+    Raises:
+      ValueError: the samples are none of these.
+    """
+    return _scatter(samples) if samples.ndim <= 2 else Image.fromarray(grid(_coloured(samples), columns))
+
+
+def _coloured(samples):
+    """Samples as images [B, height, width, 1, 3 or 4]: slices and channels that are no colours lie side by side."""
+    if samples.ndim == 3:
+        samples = samples[..., None]
+    if samples.ndim == 5:
+        count, depth, height, width, channels = samples.shape
+        samples = np.moveaxis(samples, 1, 2).reshape(count, height, depth * width, channels)
+    if samples.ndim != 4:
+        raise ValueError(f"samples must be points, images or volumes to be drawn, found {list(samples.shape)}")
+    if samples.shape[-1] not in (1, 3, 4):
+        samples = np.concatenate(np.split(samples, samples.shape[-1], axis=3), axis=2)
+    return samples
 
 
 def grid(images: np.ndarray, columns: int | None = None) -> np.ndarray:
@@ -85,7 +105,10 @@ def grid(images: np.ndarray, columns: int | None = None) -> np.ndarray:
 
 
 def _scatter(points):
+    """A scatter plot of the first two numbers of each point; a single number lies on the horizontal axis."""
     from matplotlib.figure import Figure
+
+    points = np.pad(np.reshape(points, [len(points), -1]), [(0, 0), (0, 1)])
 
     figure = Figure(figsize=(4, 4))
     axes = figure.add_subplot(xlim=(-1.2, 1.2), ylim=(-1.2, 1.2), aspect="equal")

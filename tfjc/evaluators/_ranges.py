@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfjc import geometry
-from tfjc.evaluators import _bounds
+from tfjc.support import bounds as _bounds
 from tfjc.support import checks
 
 KNOWN = ((-1.0, 1.0), (0.0, 1.0), (0.0, 255.0), (-0.5, 0.5))

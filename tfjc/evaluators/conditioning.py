@@ -38,7 +38,7 @@ class ConditioningEvaluator:
         chunk: int | None = None,
         seed: int = 0,
     ) -> None:
-        self.z = checks.rank("z", tf.cast(z, tf.float32), 2, "[B, n_z]")
+        self.z = geometry.latents(tf.cast(z, tf.float32))
         self.labels = None if labels is None else tf.convert_to_tensor(labels)
         if self.labels is not None and self.labels.shape[:1] != self.z.shape[:1]:
             raise ValueError(f"labels must be [{len(self.z)}, ...], one for each latent, found {self.labels.shape}")

@@ -8,7 +8,18 @@ takes the latents.
 
 from tfjc.geometry._engine import blocks, gram, jacobian, metric_tensor, settle
 from tfjc.geometry._float64 import in_float64
-from tfjc.geometry._generator import Frozen, Generator, Inspection, call, infer, inspect, run, same_noise, summary
+from tfjc.geometry._generator import (
+    Frozen,
+    Generator,
+    Inspection,
+    call,
+    infer,
+    inspect,
+    latents,
+    run,
+    same_noise,
+    summary,
+)
 from tfjc.geometry._gradients import twice_differentiable
 from tfjc.geometry._lanczos import Extremes, extremes
 from tfjc.geometry._operator import JacobianOperator, operator
@@ -32,6 +43,7 @@ __all__ = [
     "infer",
     "inspect",
     "jacobian",
+    "latents",
     "metric_tensor",
     "operator",
     "quotient",

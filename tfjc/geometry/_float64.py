@@ -5,30 +5,31 @@ import numpy as np
 import tensorflow as tf
 
 from tfjc.geometry import _generator
-from tfjc.support import noise
+from tfjc.support import keras_models, noise
 
 
 def in_float64(generator: keras.Model) -> keras.Model:
     """A copy of a Keras generator that takes float64 latents and computes in float64 with the same weights.
 
     Raises:
-      ValueError: `generator` is not a built Keras model, cannot be rebuilt from its configuration, or the copy computes
-        another function.
+      ValueError: `generator` is not a built Keras model, cannot be rebuilt from its configuration, or the copy
+        computes another function.
     """
-    if not isinstance(generator, keras.Layer) or not generator.built:
+    if not keras_models.is_layer(generator) or not generator.built:
         raise ValueError(f"only a built Keras model can be cloned in float64, found {type(generator).__name__}")
-    floatx, policy = keras.config.floatx(), keras.config.dtype_policy()
-    keras.config.set_floatx("float64")
-    keras.config.set_dtype_policy("float64")
+    library = keras_models.library(generator)
+    floatx, policy = library.backend.floatx(), library.mixed_precision.global_policy()
+    library.backend.set_floatx("float64")
+    library.mixed_precision.set_global_policy("float64")
     try:
-        clone = _clone(generator)
+        clone = _clone(generator, library)
     except (ValueError, TypeError, NotImplementedError) as error:
         name, reason = type(generator).__name__, _generator.summary(error)
         raise ValueError(f"{name} cannot be rebuilt from its configuration: {reason}") from error
     finally:
-        keras.config.set_floatx(floatx)
-        keras.config.set_dtype_policy(policy)
-    clone.set_weights([tf.cast(weight, "float64") for weight in generator.weights])
+        library.backend.set_floatx(floatx)
+        library.mixed_precision.set_global_policy(policy)
+    clone.set_weights([np.asarray(weight, "float64") for weight in generator.get_weights()])
     _check_same(clone, generator)
     return clone
 
@@ -48,10 +49,10 @@ def _check_same(clone, generator):
         )
 
 
-def _clone(generator):
-    wide = _widen(keras.saving.serialize_keras_object(generator))
+def _clone(generator, library):
+    wide = _widen(library.saving.serialize_keras_object(generator))
     # The generator's code is in memory already, so safe_mode would not protect from anything.
-    clone = keras.saving.deserialize_keras_object(wide, custom_objects=_own_code(generator), safe_mode=False)
+    clone = library.saving.deserialize_keras_object(wide, custom_objects=_own_code(generator), safe_mode=False)
     if not clone.built:
         clone.build(generator.input_shape)
     return clone

@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfjc.geometry import inputs
-from tfjc.support import checks, precision
+from tfjc.support import checks, keras_models, precision
 
 Array: TypeAlias = tf.Tensor | np.ndarray  # also any other array that TensorFlow converts
 
@@ -68,9 +68,9 @@ _kept: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 def kept(generator: Generator) -> Kept | None:
     """The `Kept` of a `Frozen`, or of a functional or sequential Keras model whose Python state can be compared.
 
-    Such a model consists of layers and operations of Keras and of this package. Their attributes are plain values,
-    variables, and functions of TensorFlow and Keras. A change of an attribute starts a new `Kept`. For any other
-    callable the result is None, since a graph does not follow the Python state of foreign classes and functions.
+    Such a model consists of layers and operations of Keras, of tf_keras and of this package. Their attributes are plain
+    values, variables, and functions of TensorFlow and Keras. A change of an attribute starts a new `Kept`. For any
+    other callable the result is None, since a graph does not follow the Python state of foreign classes and functions.
     """
     state = [] if isinstance(generator, Frozen) else _model_state(generator)
     if state is None:
@@ -94,17 +94,15 @@ class _Same:
         return isinstance(other, _Same) and self._value is other._value
 
 
-_PACKAGES = ("keras", "tensorflow", "tfjc")
-# Of the attributes that every layer has, only these two influence its output.
-_BOOKKEEPING = set(vars(keras.layers.Layer())) - {"_dtype_policy", "autocast"}
+_PACKAGES = ("keras", "tf_keras", "tensorflow", "tfjc")
 _TRAINING_ONLY = ("initializer", "regularizer", "constraint")
 
 
 def _model_state(generator):
     """The Python state of a functional or sequential model, comparable by ==; None where the state is not known."""
-    if not (_is_known(type(generator)) and isinstance(generator, keras.Model) and getattr(generator, "inputs", None)):
+    if not (_is_known(type(generator)) and keras_models.is_functional(generator)):
         return None
-    layers = generator._flatten_layers()
+    layers = list(generator._flatten_layers())
     operations = [operation for layer in layers for operation in getattr(layer, "operations", ())]
     try:
         return [_operation_state(operation) for operation in (*layers, *operations)]
@@ -115,15 +113,27 @@ def _model_state(generator):
 def _operation_state(operation):
     if not _is_known(type(operation)):
         raise _Foreign
-    if isinstance(operation, keras.Model):
+    if keras_models.is_functional(operation):
         return id(operation)  # the list of layers holds those of nested models too
+    bookkeeping = _bookkeeping(keras_models.library(operation))
     attributes = {
         name: _value_state(value)
         for name, value in vars(operation).items()
-        if name not in _BOOKKEEPING and not name.startswith("_self_") and not name.endswith(_TRAINING_ONLY)
+        if name not in bookkeeping and not name.startswith("_self_") and not name.endswith(_TRAINING_ONLY)
     }
-    calls = [_value_state((node.arguments.args, node.arguments.kwargs)) for node in operation._inbound_nodes]
-    return id(operation), attributes, calls
+    return id(operation), attributes, [_value_state(_arguments(node)) for node in operation._inbound_nodes]
+
+
+@functools.cache
+def _bookkeeping(library):
+    """The attributes that every layer has, but for those that influence its output."""
+    return set(vars(library.layers.Layer())) - {"_dtype_policy", "autocast", "_autocast"}
+
+
+def _arguments(node):
+    """The arguments of a layer's call, (args, kwargs)."""
+    arguments = getattr(node, "arguments", None)
+    return (node.call_args, node.call_kwargs) if arguments is None else (arguments.args, arguments.kwargs)
 
 
 def _value_state(value):
@@ -135,7 +145,7 @@ def _value_state(value):
         return {key: _value_state(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
         return [_value_state(entry) for entry in value]
-    if isinstance(value, (keras.Operation, keras.KerasTensor)):
+    if isinstance(value, keras.Operation) or keras_models.is_layer(value) or keras_models.is_symbolic(value):
         return id(value)  # a reference would keep the whole model alive
     if _is_known(value if hasattr(value, "__qualname__") else type(value)):
         return _Same(value)
@@ -153,10 +163,11 @@ def run(generator: Generator, z: Array, labels: Array | None = None) -> tf.Tenso
     `inputs.arranged` decides which input of a functional Keras model takes the latents and which one the labels.
     Raises ValueError where the generator returns several tensors, or where the inputs cannot be told apart.
     """
-    functional = isinstance(generator, keras.Model) and getattr(generator, "inputs", None)
     if labels is None:
         return infer(generator, z)
-    return infer(generator, inputs.arranged(generator, z, labels)) if functional else infer(generator, z, labels)
+    if keras_models.is_functional(generator):
+        return infer(generator, inputs.arranged(generator, z, labels))
+    return infer(generator, z, labels)
 
 
 def infer(generator: Generator, *arguments: Any) -> tf.Tensor:
@@ -164,7 +175,7 @@ def infer(generator: Generator, *arguments: Any) -> tf.Tensor:
 
     A list, tuple or dict with a single entry counts as that entry. Raises ValueError for several entries.
     """
-    takes = isinstance(generator, keras.Layer) and "training" in signature(generator.call).parameters
+    takes = keras_models.is_layer(generator) and "training" in signature(generator.call).parameters
     return _single(generator(*arguments, **({"training": False} if takes else {})))
 
 
@@ -232,14 +243,19 @@ def check(generator: Generator, z: tf.Tensor, labels: tf.Tensor | None = None) -
     """Builds a Keras model that is not built yet. Raises ValueError where the generator cannot take latents like z."""
     if not callable(generator):
         raise ValueError(f"the generator must be callable, z [B, n_z] → images, found {generator!r}")
-    shape = getattr(generator, "input_shape", None) if isinstance(generator, keras.Layer) else None
+    shape = getattr(generator, "input_shape", None) if keras_models.is_layer(generator) else None
     if isinstance(shape, tuple) and len(shape) == 2 and shape[1] not in (None, z.shape[1]):
         raise ValueError(f"the generator takes latents [B, {shape[1]}], found z {list(z.shape)}")
-    if isinstance(shape, tuple) and len(shape) > 3 and getattr(generator, "inputs", None):
+    if isinstance(shape, tuple) and _has_axes(shape[1:]) and getattr(generator, "inputs", None):
         expected = ", ".join(["B", *map(str, shape[1:])])
         raise ValueError(_flat(shape[1:], f"the generator takes latents [{expected}], found z {list(z.shape)}"))
-    if isinstance(generator, keras.Layer) and not generator.built:
+    if keras_models.is_layer(generator) and not generator.built:
         _quoting(z, call, generator, z[:1], None if labels is None else labels[:1])
+
+
+def _has_axes(shape):
+    """Whether latents of a shape have several axes. Keras itself adds a last axis of size 1."""
+    return len(shape) > 2 or (len(shape) == 2 and shape[1] != 1)
 
 
 def _quoting(z, function, *arguments):
@@ -361,9 +377,19 @@ def is_constant(generator: Generator, z: tf.Tensor, labels: tf.Tensor | None = N
         return np.array_equal(here, np.asarray(tf.cast(call(generator, z + 1.0, labels), tf.float64)))
 
 
+_QUOTED = "Exception encountered: "
+
+
 def summary(error: BaseException) -> str:
-    """The first line of an error that tells the cause; lines that Keras and TensorFlow put around it are skipped."""
+    """The first line of an error that tells the cause; lines that Keras and TensorFlow put around it are skipped.
+
+    Keras quotes the error of a layer that cannot be built last. AutoGraph ends with the error, after lines of code.
+    """
     lines = [re.sub(r"\x1b\[\d*m|\{\{.*?\}\}", "", line).strip() for line in str(error).splitlines()]
+    if lines and lines[0] == "in user code:":
+        lines = [line for line in lines if line][-1:]
+    quoted = [line for line in lines if line.startswith(_QUOTED)]
+    lines = [line.removeprefix(_QUOTED) for line in quoted[-1:]] or lines
     wrapping = (
         "Exception encountered when calling",
         "Graph execution error",

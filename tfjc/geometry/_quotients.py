@@ -44,8 +44,14 @@ def quotients(generator: Generator, z: Array, z_perturbed: Array, *, labels: Arr
       labels: labels [B, ...] of a class-conditional generator.
 
     Raises:
+      ValueError: it is called in a graph.
       UnrepeatableNoise: with the same z and the same state of its seeds, the generator makes two different images.
     """
+    if not tf.executing_eagerly():
+        raise ValueError(
+            "quotients returns a NumPy array and cannot run inside a tf.function: call it outside, or call "
+            "tfjc.geometry.quotient(z, z_perturbed, x, x_perturbed) inside"
+        )
     z, z_perturbed = tf.convert_to_tensor(z), tf.convert_to_tensor(z_perturbed)
     images = []
     with precision.without_tf32():

@@ -11,11 +11,12 @@ from tfjc.support import checks
 
 
 class Input(NamedTuple):
-    """One input of a model: its name, its shape without the batch axis, and its type."""
+    """One input of a model: its name, its shape without the batch axis, its type, and whether it has a batch axis."""
 
     name: str
     shape: tuple[int | None, ...]
     dtype: tf.DType
+    batched: bool = True
 
 
 def of(model: keras.Model) -> list[Input]:
@@ -42,7 +43,8 @@ def _named(model):
 
 def described(inputs: list[Input]) -> str:
     """A list of the inputs with their types and shapes, for messages."""
-    return ", ".join(f"{i.name} {i.dtype.name} [B, {', '.join(map(str, i.shape))}]".replace(", ]", "]") for i in inputs)
+    axes = [", ".join([*["B"] * entry.batched, *map(str, entry.shape)]) for entry in inputs]
+    return ", ".join(f"{entry.name} {entry.dtype.name} [{sizes}]" for entry, sizes in zip(inputs, axes, strict=True))
 
 
 def tell_apart(
@@ -51,7 +53,7 @@ def tell_apart(
     *,
     latent: str | None = None,
     labels: str | None = None,
-    remedy: str = "name both (--latent, --labels)",
+    remedy: str = "name both (--latent, --labels), and give other inputs a value (--set=NAME=VALUE)",
 ) -> tuple[Input, Input | None]:
     """(the input of the latents, the input of the labels or None), from names, types and widths.
 
@@ -73,8 +75,10 @@ def tell_apart(
     for flag, name in (("latent", latent), ("labels", labels)):
         if name is not None:
             checks.one_of(flag, name, names)
-    if len(inputs) > 2 or (len(inputs) > 1 and any(entry.dtype == tf.bool for entry in inputs)):
-        raise ValueError(f"{source} must take one latent and at most one input of labels, found {described(inputs)}")
+    if len(inputs) > 2 or (len(inputs) > 1 and any(entry.dtype == tf.bool or not entry.batched for entry in inputs)):
+        raise ValueError(
+            f"{source} must take one latent and at most one input of labels, found {described(inputs)}; {remedy}"
+        )
     possible = [(z, y) for z, y in _orders(inputs) if _may_be_latent(z) and latent in (None, z.name)]
     if not possible:
         raise ValueError(

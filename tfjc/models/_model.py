@@ -1,6 +1,7 @@
 """The base class of the models: steps, noise by seed and step, running means, optimisers, and `fit` on images."""
 
 import functools
+import inspect
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
@@ -13,7 +14,7 @@ from numpy.typing import ArrayLike
 from tfjc import architectures, datasets, geometry
 from tfjc.models._layers import warn_of_replicas
 from tfjc.models._watch import Watch
-from tfjc.support import checks, noise, replicas
+from tfjc.support import checks, keras_models, noise, replicas
 from tfjc.support.xla import use_xla
 
 Batch: TypeAlias = tf.Tensor | tuple[tf.Tensor, ...]  # images, or (images, labels)
@@ -92,11 +93,15 @@ class GenerativeModel(keras.Model):
           options: other options of Keras's `compile`, except `optimizer` and `loss`.
 
         Raises:
-          ValueError: both networks get one optimiser; `optimizer` or `loss` is given; or XLA or several steps per
-            execution are asked for with several replicas.
+          ValueError: both networks get one optimiser; an option is unknown, or `optimizer` or `loss`; or XLA or several
+            steps per execution are asked for with several replicas.
         """
-        if {"optimizer", "loss"} & options.keys():
-            raise ValueError("compile takes generator_optimizer and critic_optimizer; the model defines its own loss")
+        taken = inspect.signature(keras.Model.compile).parameters.keys() - {"optimizer", "loss"}
+        if options.keys() - taken:
+            raise ValueError(
+                "compile takes generator_optimizer and critic_optimizer, and the model defines its own loss; found "
+                + ", ".join(sorted(options.keys() - taken))
+            )
         if isinstance(generator_optimizer, keras.Optimizer) and generator_optimizer is critic_optimizer:
             raise ValueError("generator and critic need an optimizer each, found one for both")
         if self.replicas > 1 and jit_compile:
@@ -171,8 +176,10 @@ class GenerativeModel(keras.Model):
           options: other options of Keras's `fit`.
 
         Raises:
-          ValueError: images or labels have the wrong kind, range, type or number.
+          ValueError: images or labels have the wrong kind, range, type or number; or an option or a callback is for
+            models of one loss and one optimiser.
         """
+        _check_options(options)
         if isinstance(x, tf.data.Dataset):
             if batch_size is not None:
                 raise ValueError(f"a dataset comes in batches already, found batch_size = {batch_size}")
@@ -192,6 +199,24 @@ class GenerativeModel(keras.Model):
             raise ValueError(f"images must be an array or a tf.data.Dataset, found {type(x).__name__}")
         x = x if self.replicas == 1 else self._by_replica(x)
         return super().fit(x, **{"shuffle": False, **options})  # the data are in order already
+
+    def call(self, *_: Any, **__: Any) -> Any:
+        """Refuses: the networks are called, not their pair."""
+        raise ValueError("call a network of the model instead: model.generator(z), or model.critic(images)")
+
+    def predict(self, *_: Any, **__: Any) -> Any:
+        """Refuses: a generator predicts, not the pair of networks."""
+        raise ValueError("predict with the generator instead: model.generator.predict(z)")
+
+    def evaluate(self, *_: Any, **__: Any) -> Any:
+        """Refuses: there is no loss that says how good a generator is."""
+        raise ValueError(_SCORES)
+
+    def save(self, *_: Any, **__: Any) -> None:
+        """Refuses: Keras cannot rebuild the pair of networks from a file."""
+        raise ValueError(_SAVE)
+
+    export = save
 
     def _by_replica(self, batches):
         """Batches reordered so that updates see the same rows as without replicas; a replica gets consecutive rows.
@@ -387,6 +412,33 @@ def _together(gradients):
         return [g if g is None else tf.identity(g) for g in gradients]
 
 
+_SCORES = (
+    "losses of validation images do not say how good a generator is: pass "
+    "callbacks=[tfjc.callbacks.Scores(model.generator, evaluator)] to fit, or call evaluator(model.generator)"
+)
+_SAVE = (
+    "the model cannot be saved whole: save its networks (model.generator.save('generator.keras'), "
+    "tfjc.saving.export_generator), its weights (model.save_weights('x.weights.h5'), or "
+    "keras.callbacks.ModelCheckpoint with save_weights_only=True), or use keras.callbacks.BackupAndRestore to go on"
+)
+_RATES = (
+    "sets the learning rate of one optimizer, and the model has two: give each its own schedule, such as "
+    "model.compile(keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(2e-4, 10_000)), critic_optimizer)"
+)
+
+
+def _check_options(options):
+    """Raises ValueError for options and callbacks of `fit` that are for models of one loss and one optimiser."""
+    if options.get("validation_data") is not None or options.get("validation_split"):
+        raise ValueError(_SCORES)
+    given = options.get("callbacks") or []
+    for callback in given if isinstance(given, (list, tuple)) else getattr(given, "callbacks", [given]):
+        if isinstance(callback, (keras.callbacks.LearningRateScheduler, keras.callbacks.ReduceLROnPlateau)):
+            raise ValueError(f"{type(callback).__name__} {_RATES}")
+        if isinstance(callback, keras.callbacks.ModelCheckpoint) and not callback.save_weights_only:
+            raise ValueError(_SAVE)
+
+
 def check_hyperparameters(optimizer: keras.optimizers.Optimizer) -> None:
     """Checks rates and moments that Keras accepts but no training survives.
 
@@ -408,7 +460,12 @@ def check_hyperparameters(optimizer: keras.optimizers.Optimizer) -> None:
 
 
 def check_network(name: str, network: keras.Model) -> keras.Model:
-    """`network`, which must be a Keras model."""
+    """`network`, which must be a model of Keras 3."""
+    if keras_models.library(network) is not keras:
+        raise ValueError(
+            f"{name} must be a model of Keras 3, found a {type(network).__name__} of Keras 2 (tf_keras): build it with "
+            "keras.layers. tfjc.callbacks.Conditioning watches it in its own fit"
+        )
     if not isinstance(network, keras.Layer):
         raise ValueError(f"{name} must be a Keras model, found {network!r} ({type(network).__name__})")
     return network

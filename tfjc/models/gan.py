@@ -13,7 +13,7 @@ from tfjc import architectures, datasets, losses, penalties
 from tfjc.layers import SpectralNormalization
 from tfjc.models._model import Batch, Measured, check_network, images_of, labels_of, objective, total
 from tfjc.models._penalised import GeneratorPenalty, PenalisedModel, checked, generated
-from tfjc.support import checks, noise, precision
+from tfjc.support import bounds, checks, noise, precision
 from tfjc.support.images import dequantised, to_images
 
 _CLASS_WEIGHTS = (1.0, 0.1)  # as in improved_wgan_training's gan_cifar_resnet.py
@@ -219,8 +219,7 @@ class GAN(PenalisedModel):
         logits, *class_logits = outputs if classifies else [outputs]
         if tuple(logits.shape) not in ((2,), (2, 1)):
             raise ValueError(f"the critic must return logits [B, 1] or [B], found {list(logits.shape)} for B = 2")
-        last = (getattr(self.critic, "layers", None) or [None])[-1]
-        if getattr(last, "activation", None) is keras.activations.sigmoid:
+        if self._ends_in_a_sigmoid(logits):
             warnings.warn("the critic ends in a sigmoid; its losses take logits, so remove the sigmoid", stacklevel=5)
         found = [list(entry.shape[1:]) for entry in class_logits]
         if self.num_classes is None and (classifies or class_weights is not None):
@@ -236,6 +235,13 @@ class GAN(PenalisedModel):
                 f"logits [B, {self.num_classes}]], found {'class logits ' + str(found) if found else 'no class logits'}"
             )
         return _pair_of_weights(_CLASS_WEIGHTS if class_weights is None else class_weights)
+
+    def _ends_in_a_sigmoid(self, logits):
+        """Whether the critic's last operations end in a sigmoid; `logits` are two of its outputs."""
+        if tf.reduce_any((logits < 0.0) | (logits > 1.0)):
+            return False
+        images = tf.zeros([2, *self.image_shape])
+        return bounds.of(lambda x: tf.nest.flatten(self.critic(x, training=False))[0], images) == (0.0, 1.0)
 
     def _differentiated_twice(self):
         return [*super()._differentiated_twice(), *[self.critic] * bool(self.critic_penalties)]

@@ -1,5 +1,6 @@
 """Shared code of the command lines: start, exit status, and the flags that name a generator."""
 
+import json
 import os
 import sys
 import types
@@ -98,7 +99,9 @@ def inception_binding(inception: str | None) -> list[str]:
 def define_generator_flags() -> types.SimpleNamespace:
     """Defines the flags that name a trained generator and its latents; returns their absl holders by name."""
     return types.SimpleNamespace(
-        model=flags.DEFINE_string("model", None, "A SavedModel directory, a .keras or .h5 file, or a run directory."),
+        model=flags.DEFINE_string(
+            "model", None, "A SavedModel or TF-Hub directory, a .keras or .h5 file, or a run directory."
+        ),
         step=flags.DEFINE_integer("step", None, "The checkpoint of a run directory; the newest by default.", 0),
         seed=flags.DEFINE_integer("seed", 0, "Seed of the latents and labels.", lower_bound=0),
         prior=flags.DEFINE_enum(
@@ -116,6 +119,12 @@ def define_generator_flags() -> types.SimpleNamespace:
             "labels_at", None, "START:STOP, the part of the one input that is a one-hot label; the rest is z."
         ),
         signature=flags.DEFINE_string("signature", None, "Signature of a SavedModel; serving_default by default."),
+        tags=flags.DEFINE_list(
+            "tags", None, "Tags of the graph in a SavedModel of several; none, or serve, by default."
+        ),
+        constants=flags.DEFINE_multi_string(
+            "set", [], "NAME=VALUE, the value of an input beside z and labels, as in --set=truncation=0.5; repeatable."
+        ),
         num_classes=flags.DEFINE_integer(
             "num_classes", None, "Number of classes to draw labels from, if the model takes labels.", 1
         ),
@@ -154,6 +163,8 @@ def load_generator(
         path,
         step=named.step.value,
         signature=named.signature.value,
+        tags=named.tags.value,
+        constants=_constants(named.constants.value),
         latent=named.latent.value,
         labels=named.labels.value,
         latent_shape=_shape(named.latent_shape.value),
@@ -176,6 +187,8 @@ def about_latents(named: types.SimpleNamespace, loaded: "Loaded") -> dict[str, A
     about = {"model": loaded.source, "prior": named.prior.value, "seed": named.seed.value}
     if loaded.labels is not None:
         about |= {"num_classes": loaded.num_classes, "label": named.label.value}
+    if named.constants.value:
+        about["set"] = _constants(named.constants.value)
     return about if loaded.labels_at is None else about | {"labels_at": list(loaded.labels_at)}
 
 
@@ -187,6 +200,23 @@ def output_range(values: Sequence[str]) -> tuple[float, float]:
         found = ",".join(values)
         raise ValueError(f"--output_range must be two numbers such as 0,1 or -1,1, found {found!r}") from error
     return low, high
+
+
+def _constants(texts):
+    """{name: number or list of numbers} from NAME=VALUE; numbers of a list are parted by commas."""
+    found = {}
+    for text in texts:
+        name, _, value = text.partition("=")
+        try:
+            numbers = [json.loads(part) for part in value.split(",")]
+        except ValueError:
+            numbers = [None]
+        if not name or not all(isinstance(number, (bool, int, float)) for number in numbers):
+            raise ValueError(
+                f"--set must be NAME=VALUE, a number, true or false, or numbers with commas between, found {text!r}"
+            )
+        found[name] = numbers if "," in value else numbers[0]
+    return found
 
 
 def _part(text):

@@ -1,31 +1,49 @@
 """Checks which classes and functions a Keras file names before Keras reads it, because reading can run code.
 
-Keras's own safe mode differs between versions and has had holes (CVE-2025-1550, CVE-2025-8747). A file passes this
-check if it names only Keras's own layers, operations, initializers and the like, or classes that this process has
-registered with Keras.
+Keras's own safe mode differs between versions and has had holes (CVE-2025-1550, CVE-2025-8747); that of Keras 2 does
+not cover HDF5 files. A file passes this check if it names only Keras's own layers, operations, initializers and the
+like, or classes that this process has registered with Keras. A file of Keras 2 is checked against the classes of
+tf_keras, which reads it, and may also name TensorFlow's mathematical functions.
 """
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import json
 import os
+import re
 import sys
 import zipfile
 from collections.abc import Iterator
+from types import ModuleType
 
 import h5py
 import keras
 
 # Keras's classes that hold or call code from a file
 _CODE = {"Lambda", "TFSMLayer", "JaxLayer", "FlaxLayer", "TorchModuleWrapper", "__lambda__", "__typespec__"}
+# Layers of Keras 2 that call any method of TensorFlow's classes, or any operation
+_CODE |= {"ClassMethod", "InstanceMethod", "InstanceProperty", "TensorFlowOpLayer"}
 _VALUES = {"__tensor__", "__numpy__", "__bytes__", "__ellipsis__", "__tuple__", "__keras_tensor__", "__slice__"}
+_VALUES |= {"TensorShape"}
 _PARTS = ("layers", "models", "initializers", "regularizers", "constraints", "dtype_policies", "activations")
-_KINDS = (
-    *(keras.Operation, keras.Initializer, keras.Regularizer, keras.dtype_policies.DTypePolicy),
-    *(keras.constraints.Constraint, keras.optimizers.Optimizer, keras.optimizers.schedules.LearningRateSchedule),
-    *(keras.Loss, keras.Metric),
-)
+_FUNCTIONAL = {
+    "keras": ["keras.src.models.functional"],
+    "tf_keras": ["tf_keras.mixed_precision", "tf_keras.src.engine.functional", "tf_keras.src.layers"],
+}
+
+# Functions of TensorFlow that a layer of Keras 2 may call: those that compute tensors from tensors
+_MATHEMATICS = ("__operators__", "bitwise", "image", "linalg", "math", "nn", "signal")
+_FUNCTIONS = """
+    abs add add_n argmax argmin batch_to_space boolean_mask broadcast_to cast clip_by_norm clip_by_value concat
+    convert_to_tensor cos cumsum divide einsum ensure_shape exp expand_dims eye fill floor gather gather_nd identity
+    linspace matmul maximum meshgrid minimum multiply negative norm one_hot ones ones_like pad pow random.normal
+    random.stateless_normal random.stateless_uniform random.truncated_normal random.uniform range rank realdiv
+    reduce_max reduce_mean reduce_min reduce_prod reduce_sum repeat reshape reverse roll round scalar_mul shape
+    sigmoid sign sin size slice space_to_batch split sqrt square squeeze stack stop_gradient strided_slice subtract
+    tanh tensordot tile transpose truediv unstack where zeros zeros_like
+"""
 
 
 def check(path: str | os.PathLike) -> None:
@@ -36,16 +54,51 @@ def check(path: str | os.PathLike) -> None:
         it, and the way forward.
     """
     path = os.fspath(path)
-    for what in _foreign(_configuration(path)):
+    library = reader(path)
+    for what in _foreign(_configuration(path), library):
         raise ValueError(
             f"{path} {what}, which loading would run; it could do anything. If you trust the file's author, give "
             "--trust; else ask for a SavedModel (model.export('DIR')) and give that directory"
         )
 
 
+def reader(path: str | os.PathLike) -> ModuleType:
+    """The library that reads a model file: `keras`, or `tf_keras` for a `.keras` or `.h5` file of Keras 2.
+
+    Keras 3 always writes its version into the file.
+    """
+    path = os.fspath(path)
+    if path.endswith(".json") or _version(path).partition(".")[0] not in ("", "1", "2"):
+        return keras
+    import tf_keras
+
+    return tf_keras
+
+
+def _version(path):
+    """The version of Keras that wrote a file, as text; empty for an HDF5 file that does not tell."""
+    with _named_in_errors(path):
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                known = "metadata.json" in archive.namelist()
+                return str(json.loads(archive.read("metadata.json")).get("keras_version", "")) if known else "3"
+        with h5py.File(path, "r") as file:
+            version = file.attrs.get("keras_version", "")
+            return version.decode() if isinstance(version, bytes) else str(version)
+
+
+@contextlib.contextmanager
+def _named_in_errors(path):
+    """Errors of a damaged file become a ValueError that names the file."""
+    try:
+        yield
+    except (OSError, KeyError, ValueError, AttributeError, RecursionError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path} cannot be loaded: {error}") from error
+
+
 def _configuration(path) -> dict | list:
     """The configuration in a model file, as JSON has it; raises ValueError where there is none."""
-    try:
+    with _named_in_errors(path):
         if path.endswith(".json"):
             with open(path, encoding="utf-8") as stream:
                 found = json.load(stream)
@@ -55,8 +108,6 @@ def _configuration(path) -> dict | list:
         else:
             with h5py.File(path, "r") as file:
                 found = json.loads(file.attrs["model_config"]) if "model_config" in file.attrs else None
-    except (OSError, KeyError, ValueError, RecursionError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} cannot be loaded: {error}") from error
     if found is None:
         raise ValueError(
             f"{path} holds weights alone, no network: build the network in Python, load the weights "
@@ -67,38 +118,66 @@ def _configuration(path) -> dict | list:
     return found
 
 
-def _foreign(entry) -> Iterator[str]:
+def _foreign(entry, library) -> Iterator[str]:
     """For each class and function that is not known to be harmless, what the configuration does with it."""
     if isinstance(entry, dict):
         if "class_name" in entry:
-            yield from _named(str(entry["class_name"]), entry)
+            yield from _named(str(entry["class_name"]), entry, library)
         for value in entry.values():
-            yield from _foreign(value)
+            yield from _foreign(value, library)
     elif isinstance(entry, list):
         for value in entry:
-            yield from _foreign(value)
+            yield from _foreign(value, library)
 
 
-def _named(name, entry):
+def _named(name, entry, library):
     module, registered = entry.get("module"), entry.get("registered_name")
     if name in _CODE:
         yield f"holds Python code in a {name} layer"
-    elif name in _VALUES or keras.saving.get_registered_object(str(registered or name)):
+    elif name in _VALUES or library.saving.get_registered_object(str(registered or name)):
         return
     elif name == "function":
-        if not hasattr(keras.activations, str(entry.get("config"))) or not _is_of_keras(module):
+        names = [str(entry.get("config")), str(registered or entry.get("config"))]
+        if not (_is_of_keras(module) and all(hasattr(library.activations, one) for one in names)):
             yield f"needs the function {entry.get('config')!r} of module {module!r}"
-    elif not (_is_of_keras(module) and _is_harmless(module, name)):
+    elif not (_is_of_keras(module) and _is_harmless(module, name, library)):
         yield f"needs the class {name!r}" + f" of module {module!r}" * bool(module)
+    elif name in ("TFOpLambda", "SlicingOpLambda") and not _is_mathematical(entry.get("config")):
+        yield f"calls a function of TensorFlow in a layer ({_function(entry.get('config'))})"
 
 
 def _is_of_keras(module):
-    return module in (None, "builtins") or str(module).partition(".")[0] == "keras"
+    return module in (None, "builtins") or str(module).partition(".")[0] in ("keras", "tf_keras")
 
 
-def _is_harmless(module, name):
-    """Whether Keras's class of this name is a layer, an operation or the like. Imports no module."""
-    anywhere = [*(f"keras.{part}" for part in _PARTS), "keras.src.models.functional"]
-    places = anywhere if module in (None, "builtins") else [str(module)]
+def _is_harmless(module, name, library):
+    """Whether the library's class of this name is a layer, an operation or the like. Imports no module."""
+    own = library.__name__
+    anywhere = [own, *(f"{own}.{part}" for part in _PARTS), *_FUNCTIONAL[own]]
+    places = anywhere if module in (None, "builtins") else [f"{own}.{module.partition('.')[2]}".rstrip(".")]
     found = [getattr(sys.modules.get(place), name, None) for place in places]
-    return any(inspect.isclass(one) and issubclass(one, _KINDS) for one in found)
+    return any(inspect.isclass(one) and issubclass(one, _kinds(library)) for one in found)
+
+
+def _kinds(library):
+    """The base classes of a library's layers, initializers and the like."""
+    kinds = (library.layers.Layer, library.initializers.Initializer, library.regularizers.Regularizer)
+    kinds += (library.constraints.Constraint, library.optimizers.Optimizer, library.losses.Loss, library.metrics.Metric)
+    kinds += (library.optimizers.schedules.LearningRateSchedule,)
+    if library is keras:
+        return (*kinds, keras.Operation, keras.dtype_policies.DTypePolicy)
+    return (*kinds, library.mixed_precision.Policy)
+
+
+def _function(config):
+    """The name of a layer's function of TensorFlow; empty where the configuration has none."""
+    return str(config.get("function", "")) if isinstance(config, dict) else ""
+
+
+def _is_mathematical(config):
+    """Whether a layer's function of TensorFlow computes tensors from tensors, and reads and calls nothing else."""
+    name = _function(config).removeprefix("compat.v1.")
+    part, _, rest = name.partition(".")
+    return name in _FUNCTIONS.split() or (
+        part in _MATHEMATICS and re.fullmatch("[a-z0-9_]+", rest) and "sampler" not in rest
+    )

@@ -5,10 +5,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
 from tfjc import geometry
 from tfjc.geometry import inputs as model_inputs
+from tfjc.support import checks
 
 
 class Loaded(NamedTuple):
@@ -46,6 +49,7 @@ def loaded(
     latent: str | None = None,
     labels: str | None = None,
     latent_shape: Sequence[int] | None = None,
+    constants: Mapping[str, ArrayLike] | None = None,
 ) -> Loaded:
     """The `Loaded` of a function of named tensors.
 
@@ -55,11 +59,19 @@ def loaded(
       source: where the generator comes from, for messages.
       latent, labels: names of the inputs that take z and labels, where names, types and widths do not tell.
       latent_shape: the shape of one latent, where the function does not tell.
+      constants: values of other inputs by name, each for all samples.
 
     Raises:
-      ValueError: the inputs are not one latent with or without labels, or the latent's shape is not known.
+      ValueError: the inputs are not one latent with or without labels, the latent's shape is not known, or a constant
+        fits no input.
     """
-    z, y = model_inputs.tell_apart(inputs, source, latent=latent, labels=labels)
+    names = [entry.name for entry in inputs]
+    fixed = {checks.one_of("input", name, names): value for name, value in (constants or {}).items()}
+    filled = {entry.name: (entry, _filling(entry, fixed[entry.name])) for entry in inputs if entry.name in fixed}
+    free = [entry for entry in inputs if entry.name not in filled]
+    if not free:
+        raise ValueError(f"{source} has no input left for a latent; its inputs: {model_inputs.described(inputs)}")
+    z, y = model_inputs.tell_apart(free, source, latent=latent, labels=labels)
     described = model_inputs.described([z])
     sizes = tuple(latent_shape or z.shape)
     shape = tuple(size for size in sizes if size is not None)
@@ -70,9 +82,23 @@ def loaded(
 
     def generate(latents, classes=None):
         values = {z.name: tf.cast(tf.reshape(latents, [-1, *shape]), z.dtype)}
+        size = tf.shape(latents)[:1]
+        for name, (entry, value) in filled.items():
+            values[name] = tf.broadcast_to(value, tf.concat([size, tf.shape(value)], 0)) if entry.batched else value
         return apply(values if y is None else values | {y.name: classes})
 
     return Loaded(generate, shape, y, None, source)
+
+
+def _filling(entry, value):
+    """A constant as a tensor of an input's type and of its shape without the batch axis; a number fills all of it."""
+    given = np.asarray(value)
+    sizes = given.shape if None in entry.shape else entry.shape
+    if len(sizes) == len(entry.shape) and given.shape in ((), sizes):
+        filling = tf.cast(np.broadcast_to(given, sizes), entry.dtype)
+        if entry.dtype.is_floating or np.array_equal(filling, np.broadcast_to(given, sizes)):  # 0.5 is no integer
+            return filling
+    raise ValueError(f"the constant {value} does not fit the input {model_inputs.described([entry])}")
 
 
 def with_labels_at(found: Loaded, start: int, stop: int) -> Loaded:

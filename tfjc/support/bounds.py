@@ -6,12 +6,12 @@ from typing import Any
 
 import tensorflow as tf
 
-# Operations that rearrange, interpolate or convert the values of their input. A cast to integers at the end does no
-# harm: a generator that is differentiated has none, and the range of uint8 images is told by their type.
+# Operations that rearrange, interpolate, average or convert the values of their input. A cast to integers at the end
+# does no harm: a generator that is differentiated has none, and the range of uint8 images is told by their type.
 _SAME = {
     *("Identity", "IdentityN", "Reshape", "Squeeze", "ExpandDims", "Transpose", "EnsureShape", "Snapshot"),
     *("StopGradient", "PreventGradient", "CheckNumerics", "Cast", "StridedSlice", "Slice", "DepthToSpace"),
-    *("SpaceToDepth", "ResizeBilinear", "ResizeNearestNeighbor"),
+    *("SpaceToDepth", "ResizeBilinear", "ResizeNearestNeighbor", "Mean", "Max", "Min", "AvgPool", "MaxPool"),
 }
 _CALLS = {"PartitionedCall", "StatefulPartitionedCall"}
 _ENDS = {"Sigmoid": (0.0, 1.0), "Tanh": (-1.0, 1.0), "Relu": (0.0, math.inf), "Relu6": (0.0, 6.0)}
@@ -29,8 +29,9 @@ _COMMUTES = {"Mul", "AddV2", "Minimum", "Maximum"}
 def of(function: Callable[..., Any], *arguments: tf.Tensor) -> tuple[float, float]:
     """(low, high) of `function`'s values, from its graph for tensors like `arguments`; infinite where unknown.
 
-    The search starts at the output. It goes back through operations that rearrange values, through arithmetic with one
-    constant, and into called functions, until it meets a sigmoid, tanh or ReLU. Example: 2·sigmoid − 1 gives (−1, 1).
+    The search starts at the output. It goes back through operations that rearrange or average values, through
+    arithmetic with one constant, and into called functions, until it meets a sigmoid, tanh or ReLU. Example:
+    2·sigmoid − 1 gives (−1, 1).
     A function that TensorFlow cannot trace gives (−∞, ∞).
     """
     specs = [tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in arguments]
