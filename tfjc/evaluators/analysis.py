@@ -75,7 +75,6 @@ def analyze(
         "scale": None if scale is None else [scale.low, scale.high],
         **_measurements(generate, z, labels, seed, found, scale),
         "finite_differences": _check(generate, z, labels, found),
-        "epsilon": found.epsilon,
     }
     _write_spectra(run / "spectra.npz", z, found)
     figures.analysis(found, run / "spectra.png")
@@ -117,13 +116,7 @@ def _measurements(generate, z, labels, seed, found, scale):
     measured = evaluator.summary(found, evaluator.quotients(generate))
     if scale is None or (scale.low, scale.high) != (-1.0, 1.0):  # [λ_min, λ_max] = [1, 20] is for images in [−1, 1]
         measured = {name: value for name, value in measured.items() if name not in ("clamped_low", "clamped_high")}
-    beyond = {name: getattr(found, name) for name in ("log_determinant", "effective_rank", "stable_rank")}
-    return {
-        **measured,
-        **{name: float(np.mean(values)) for name, values in beyond.items()},
-        "floor": float(np.mean(found.floor)),
-        "average_jacobian_log_condition": found.average_jacobian_log_condition,
-    }
+    return measured | found.summary()
 
 
 def _check(generate, z, labels, found):

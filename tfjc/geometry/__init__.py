@@ -13,9 +13,10 @@ from tfjc.geometry._gradients import twice_differentiable
 from tfjc.geometry._lanczos import Extremes, extremes
 from tfjc.geometry._operator import JacobianOperator, operator
 from tfjc.geometry._quotients import UnrepeatableNoise, quotient, quotients
-from tfjc.geometry._spectrum import Spectrum, eigenvectors, singular_values, spectrum
+from tfjc.geometry._spectrum import QUANTILES, Spectrum, eigenvectors, quantiles, singular_values, spectrum, spectrum_of
 
 __all__ = [
+    "QUANTILES",
     "Extremes",
     "Frozen",
     "Generator",
@@ -34,6 +35,7 @@ __all__ = [
     "jacobian",
     "metric_tensor",
     "operator",
+    "quantiles",
     "quotient",
     "quotients",
     "run",
@@ -41,6 +43,7 @@ __all__ = [
     "settle",
     "singular_values",
     "spectrum",
+    "spectrum_of",
     "summary",
     "twice_differentiable",
 ]
