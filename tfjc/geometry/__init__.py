@@ -12,16 +12,20 @@ from tfjc.geometry._generator import Frozen, Generator, Inspection, call, infer,
 from tfjc.geometry._gradients import twice_differentiable
 from tfjc.geometry._lanczos import Extremes, extremes
 from tfjc.geometry._operator import JacobianOperator, operator
+from tfjc.geometry._partial import Estimate, PartialSpectrum, Quadrature, partial_spectrum
 from tfjc.geometry._quotients import UnrepeatableNoise, quotient, quotients
 from tfjc.geometry._spectrum import QUANTILES, Spectrum, eigenvectors, quantiles, singular_values, spectrum, spectrum_of
 
 __all__ = [
     "QUANTILES",
+    "Estimate",
     "Extremes",
     "Frozen",
     "Generator",
     "Inspection",
     "JacobianOperator",
+    "PartialSpectrum",
+    "Quadrature",
     "Spectrum",
     "UnrepeatableNoise",
     "blocks",
@@ -35,6 +39,7 @@ __all__ = [
     "jacobian",
     "metric_tensor",
     "operator",
+    "partial_spectrum",
     "quantiles",
     "quotient",
     "quotients",
