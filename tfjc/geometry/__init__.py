@@ -14,6 +14,7 @@ from tfjc.geometry._lanczos import Extremes, extremes
 from tfjc.geometry._operator import JacobianOperator, operator
 from tfjc.geometry._partial import Estimate, PartialSpectrum, Quadrature, partial_spectrum
 from tfjc.geometry._quotients import UnrepeatableNoise, quotient, quotients
+from tfjc.geometry._sampling import polarity_weights, smallest_norms
 from tfjc.geometry._spectrum import QUANTILES, Spectrum, eigenvectors, quantiles, singular_values, spectrum, spectrum_of
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "metric_tensor",
     "operator",
     "partial_spectrum",
+    "polarity_weights",
     "quantiles",
     "quotient",
     "quotients",
@@ -47,6 +49,7 @@ __all__ = [
     "same_noise",
     "settle",
     "singular_values",
+    "smallest_norms",
     "spectrum",
     "spectrum_of",
     "summary",
