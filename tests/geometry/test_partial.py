@@ -135,6 +135,27 @@ def test_scale_and_rotation():
     np.testing.assert_allclose(shift, 80 * np.log(7.0), rtol=1e-4)
 
 
+def test_many_latent_numbers():
+    """n_z = 20,000 with ln λ uniform on [0, 4], and three values above: in a fraction of the steps and the memory."""
+    values = np.exp(np.append(np.random.default_rng(0).uniform(0.0, 2.0, 19_997), [4.0, 4.5, 5.0]))
+    large = LinearOperator(
+        (20_000, 20_000), matvec=lambda v: np.ravel(v) * values, rmatvec=lambda v: np.ravel(v) * values, dtype=float
+    )
+    found = partial_spectrum(large, 3, probes=4, steps=24)
+    np.testing.assert_allclose(found.largest, [np.exp([5.0, 4.5, 4.0])], rtol=1e-9)
+    for estimate, expected in (
+        (found.trace, np.sum(values**2)),
+        (found.participation_ratio, np.sum(values**2) ** 2 / np.sum(values**4)),
+        (found.log_determinant, 2 * np.sum(np.log(values))),
+    ):
+        assert 0 < estimate.error[0] < 0.01 * expected
+        assert abs(estimate.value[0] - expected) < 5 * estimate.error[0]
+    low, high = found.log_determinant_bounds[0]
+    assert 0 < high - low < 40.0  # 0.001 nats on either side, for each of the 20,000 directions
+    value, _ = found.density(np.linspace(1.0, 3.0, 5), 0.3)
+    np.testing.assert_allclose(value, 0.25, rtol=0.1)
+
+
 def test_the_density_is_that_of_known_eigenvalues():
     """All steps: the mean over probes of Gaussians at ln λ; its integral is 1; 1,000 probes come close to the truth."""
     values = np.array([5.0, 3.0, 3.0, 1.0, 0.2])
@@ -165,14 +186,14 @@ def dcgan():
 
 def test_a_dcgan_as_its_full_spectrum_says():
     z = tf.random.stateless_normal([2, 32], [0, 1])
-    done = []
-    found = partial_spectrum(operator(dcgan(), z), 8, steps=24, progress=done.append)
+    maps, done = operator(dcgan(), z), []
+    found = partial_spectrum(maps, 8, steps=24, progress=done.append)
     expected = spectrum(dcgan(), z)
     assert found.shape == (2, 256, 32)
     assert sum(done) == 2 * 24
     np.testing.assert_allclose(found.largest, expected.singular_values[:, :8], rtol=1e-4)
     assert found.largest_residuals.max() < 1e-4 * found.sigma_max.max()
-    pushed = operator(dcgan(), z).matvec(found.vectors[:, :, 0])
+    pushed = maps.matvec(found.vectors[:, :, 0])
     np.testing.assert_allclose(np.linalg.norm(pushed, axis=1), expected.sigma_max, rtol=1e-4)
     np.testing.assert_allclose(found.floor, expected.floor, rtol=0.1)
     trace = np.sum(expected.singular_values**2, axis=1)
@@ -235,7 +256,7 @@ def test_mistakes_are_named(operators, options, message):
 
 def test_what_does_not_fit_into_memory_is_refused_before_the_start(monkeypatch):
     """8 probes of 64 steps at n_z = 1,000: 8·(64 + 4) + 64 + 2·2 vectors of 8 kB, and 32 of n_x = 3,000."""
-    assert _partial.memory((1, 3000, 1000), 2, 8, 64) == 8 * ((8 * 68 + 64 + 4) * 1000 + 32 * 3000)
+    assert _partial.partial_memory((1, 3000, 1000), 2, 8, 64) == 8 * ((8 * 68 + 64 + 4) * 1000 + 32 * 3000)
     monkeypatch.setattr(_memory, "_free_on_host", lambda: 2**20)
 
     def product(v):

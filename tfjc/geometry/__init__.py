@@ -12,7 +12,7 @@ from tfjc.geometry._generator import Frozen, Generator, Inspection, call, infer,
 from tfjc.geometry._gradients import twice_differentiable
 from tfjc.geometry._lanczos import Extremes, extremes
 from tfjc.geometry._operator import JacobianOperator, operator
-from tfjc.geometry._partial import Estimate, PartialSpectrum, Quadrature, partial_spectrum
+from tfjc.geometry._partial import Estimate, PartialSpectrum, Quadrature, partial_memory, partial_spectrum
 from tfjc.geometry._quotients import UnrepeatableNoise, quotient, quotients
 from tfjc.geometry._sampling import polarity_weights, smallest_norms
 from tfjc.geometry._spectrum import QUANTILES, Spectrum, eigenvectors, quantiles, singular_values, spectrum, spectrum_of
@@ -40,6 +40,7 @@ __all__ = [
     "jacobian",
     "metric_tensor",
     "operator",
+    "partial_memory",
     "partial_spectrum",
     "polarity_weights",
     "quantiles",

@@ -6,7 +6,7 @@ Lanczos quadrature (Ubaru, Chen and Saad 2017, "Fast estimation of tr(f(A)) via 
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
@@ -175,6 +175,27 @@ class PartialSpectrum:
         top = bumps(self.largest, np.full(self.largest.shape, 1.0 / n_z))
         return _mean(top[:, None] + self._others / n_z * bumps(*self.gauss))
 
+    def summary(self) -> dict[str, Any]:
+        """The partial spectrum under the names of `analysis.json` (docs/records.md): means over latents, and errors."""
+        reasons = [reason for reason in self.why_no_log_determinant() if reason]
+        estimates = {name: getattr(self, name) for name in ("trace", "log_scale", "participation_ratio", "stable_rank")}
+        if not reasons:
+            estimates["log_determinant"] = self.log_determinant
+        numbers = {"sigma_max": self.sigma_max, "floor": self.floor, "least_node": self.least_node}
+        return {
+            **{name: float(np.mean(values)) for name, values in numbers.items()},
+            "largest": np.mean(self.largest, axis=0).tolist(),
+            "largest_residual": float(np.max(self.largest_residuals)),
+            **{name: float(np.mean(estimate.value)) for name, estimate in estimates.items()},
+            **{f"{name}_error": _of_mean(estimate.error) for name, estimate in estimates.items()},
+            **({"no_log_determinant": reasons[0]} if reasons else {}),
+            "log_determinant_bounds": np.mean(self.log_determinant_bounds, axis=0).tolist(),
+            "unresolved_share": float(np.mean(self.unresolved_share)),
+            "probes": self.gauss.nodes.shape[1],
+            "lanczos_steps": self.gauss.nodes.shape[2],
+            "epsilon": self.epsilon,
+        }
+
     @property
     def _others(self):
         """n_z − k."""
@@ -199,6 +220,11 @@ class PartialSpectrum:
         return tuple(top + self._others * rule for rule in rules)
 
 
+def _of_mean(errors):
+    """The standard error of the mean of independent values with these errors."""
+    return float(np.sqrt(np.sum(np.square(errors))) / len(errors))
+
+
 def _ratio(numerator, denominator):
     return np.divide(numerator, denominator, out=np.full(np.shape(numerator), np.nan), where=denominator > 0)
 
@@ -216,11 +242,18 @@ def _jackknife(function, *by_probe):
     return Estimate(value, np.sqrt((count - 1.0) * np.var(without, axis=1)))
 
 
-def memory(shape: tuple[int, int, int], k: int, probes: int, steps: int) -> int:
-    """The bytes that `partial_spectrum` holds in NumPy arrays for (B, n_x, n_z), beside the generator's own memory."""
+def partial_memory(shape: tuple[int, int, int], k: int, probes: int, steps: int) -> int:
+    """The bytes that `partial_spectrum` holds in NumPy arrays for (B, n_x, n_z), beside the generator's own memory.
+
+    Raises ValueError where they exceed the free memory.
+    """
     count, n_x, n_z = shape
+    steps = min(steps, n_z - k)
     vectors = probes * (steps + 4) + _lanczos.krylov(k) + (count + 1) * k
-    return 8 * (vectors * n_z + 4 * probes * n_x)
+    size = 8 * (vectors * n_z + 4 * probes * n_x)
+    what = f"{probes} probes of {steps} Lanczos steps with n_z = {n_z}"
+    _memory.check_free(what, size, "take fewer probes or steps")
+    return size
 
 
 def partial_spectrum(
@@ -263,8 +296,7 @@ def partial_spectrum(
     own = max(float(np.finfo(operator.dtype).eps) for operator in each)
     own = max(own, operators.epsilon) if isinstance(operators, JacobianOperator) else own
     epsilon = own if epsilon is None else checks.real("epsilon", epsilon, minimum=own, below=1.0)
-    what = f"{probes} probes of {steps} Lanczos steps with n_z = {shape[2]}"
-    _memory.check_free(what, memory(shape, k, probes, steps), "take fewer probes or steps")
+    partial_memory(shape, k, probes, steps)
     tops, rules = [], []
     for index, operator in enumerate(each):
         top = _lanczos.largest(operator, k, seed=seed)
