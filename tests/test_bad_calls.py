@@ -146,6 +146,10 @@ CASES = {
         (["--model=GIVEN/good.keras", "--num_classes=3"], "takes no labels", "asked for"),
         (["--model=GIVEN/good.keras", "--step=3"], "run directories", "good.keras"),
         (["--model=GIVEN/good.keras", "--output=GIVEN/notes.txt"], "cannot be made", "File exists"),
+        (["--model=GIVEN/good.keras", "--probes=3"], "is for --partial", "--probes"),
+        (["--model=GIVEN/good.keras", "--partial", "--probes=1"], "integer >= 2", "1"),
+        (["--model=GIVEN/good.keras", "--partial", "--chunk=3"], "is for full spectra", "--chunk"),
+        (["--model=GIVEN/good.keras", "--partial", "--probes=1000000000000"], "GiB of memory", "1000000000000"),
     ],
     "study.run": [
         ([], "--gin_file is needed", "--gin_file"),

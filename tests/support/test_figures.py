@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from tfjc.evaluators.conditioning import QUANTILES
+from tfjc.geometry import QUANTILES
 from tfjc.support import figures
 
 

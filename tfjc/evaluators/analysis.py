@@ -61,21 +61,15 @@ def analyze(
       ValueError: as `tfjc.geometry.jacobian`; or the generator has more latent numbers than outputs.
     """
     began = time.monotonic()
-    images = _look(generate, z, labels)
+    images = look(generate, z, labels)
     scale = evaluators.tell(generate, z, images, labels)
-    run = _make(output)
+    run = make_directory(output)
     found = spectrum(generate, z, labels=labels, chunk=chunk, vectors=True, progress=progress)
     result = {
         **(about or {}),
-        "tfjc": tfjc.__version__,
-        "samples": len(z),
-        "n_z": z.shape[1],
-        "output_shape": list(images.shape[1:]),
-        "output_range": [float(images.min()), float(images.max())],
-        "scale": None if scale is None else [scale.low, scale.high],
+        **described(z, images, scale),
         **_measurements(generate, z, labels, seed, found, scale),
-        "finite_differences": _check(generate, z, labels, found),
-        "epsilon": found.epsilon,
+        "finite_differences": finite_differences(generate, z, labels, found),
     }
     _write_spectra(run / "spectra.npz", z, found)
     figures.analysis(found, run / "spectra.png")
@@ -86,7 +80,7 @@ def analyze(
     return result
 
 
-def _look(generate, z, labels):
+def look(generate: geometry.Generator, z: tf.Tensor, labels: tf.Tensor | None) -> np.ndarray:
     """The images at z. Raises ValueError if n_x < n_z, G fails at z, or no output is finite."""
     n_z, n_x = z.shape[1], geometry.inspect(generate, z, labels).n_x
     if n_x < n_z:
@@ -100,7 +94,19 @@ def _look(generate, z, labels):
     return images
 
 
-def _make(output):
+def described(z: tf.Tensor, images: np.ndarray, scale: evaluators.OutputRange | None) -> dict[str, Any]:
+    """The entries of `analysis.json` about the latents and the outputs."""
+    return {
+        "tfjc": tfjc.__version__,
+        "samples": len(z),
+        "n_z": z.shape[1],
+        "output_shape": list(images.shape[1:]),
+        "output_range": [float(images.min()), float(images.max())],
+        "scale": None if scale is None else [scale.low, scale.high],
+    }
+
+
+def make_directory(output: str | os.PathLike) -> pathlib.Path:
     """Makes the directory `output`; raises ValueError if it cannot be made or written."""
     run = pathlib.Path(output)
     try:
@@ -117,16 +123,15 @@ def _measurements(generate, z, labels, seed, found, scale):
     measured = evaluator.summary(found, evaluator.quotients(generate))
     if scale is None or (scale.low, scale.high) != (-1.0, 1.0):  # [λ_min, λ_max] = [1, 20] is for images in [−1, 1]
         measured = {name: value for name, value in measured.items() if name not in ("clamped_low", "clamped_high")}
-    beyond = {name: getattr(found, name) for name in ("log_determinant", "effective_rank", "stable_rank")}
-    return {
-        **measured,
-        **{name: float(np.mean(values)) for name, values in beyond.items()},
-        "floor": float(np.mean(found.floor)),
-        "average_jacobian_log_condition": found.average_jacobian_log_condition,
-    }
+    return measured | found.summary()
 
 
-def _check(generate, z, labels, found):
+def finite_differences(
+    generate: geometry.Generator,
+    z: tf.Tensor,
+    labels: tf.Tensor | None,
+    found: geometry.Spectrum | geometry.PartialSpectrum,
+) -> float:
     """Median over latents of |‖G(z + hv) − G(z − hv)‖/(2hσ_max) − 1| along v_max (eq. 5). Its error is O(h²)."""
     h = max(1e-2, found.epsilon ** (1 / 3))
     step, ends = tf.cast(h * found.vectors[:, :, 0], z.dtype), []
@@ -192,11 +197,8 @@ def scale(x: np.ndarray) -> tuple[float, float]:
 def table(result: Mapping[str, Any]) -> str:
     """The result of `analyze` as text, one quantity a line."""
     quantiles, n_z = result["log_condition_quantiles"], result["n_z"]
-    low, high = result["output_range"]
     lines = {
-        "latents": f"{result['samples']} of {n_z} numbers each",
-        "output": f"{result['output_shape']}, values from {low:.3g} to {high:.3g}",
-        "scale": f"σ, Q and ln det M_z are those of outputs {_scale(result)}",
+        **head(result),
         "mean log-condition": f"{result['mean_log_condition']:.2f}   (ln λ_max/λ_min of M_z = JᵀJ)",
         "  median, 5 to 95 %": f"{quantiles['0.5']:.2f}, {quantiles['0.05']:.2f} to {quantiles['0.95']:.2f}",
         "  resolved": f"{result['resolved']:.0%} of latents   (σ_min above rounding, {result['floor']:.1e})",
@@ -211,6 +213,21 @@ def table(result: Mapping[str, Any]) -> str:
         "finite differences": f"{result['finite_differences']:.1%} from the Jacobian's σ_max   (median)",
         "time": f"{result['seconds']:.1f} s",
     }
+    return aligned(lines)
+
+
+def head(result: Mapping[str, Any]) -> dict[str, str]:
+    """The first lines of a table: the latents and the outputs."""
+    low, high = result["output_range"]
+    return {
+        "latents": f"{result['samples']} of {result['n_z']} numbers each",
+        "output": f"{result['output_shape']}, values from {low:.3g} to {high:.3g}",
+        "scale": f"σ, Q and ln det M_z are those of outputs {_scale(result)}",
+    }
+
+
+def aligned(lines: Mapping[str, str]) -> str:
+    """{name: value} as text, one a line, the values below each other."""
     width = max(map(len, lines))
     return "\n".join(f"  {name:<{width}}  {value}" for name, value in lines.items())
 
@@ -235,7 +252,21 @@ def remarks(result: Mapping[str, Any]) -> Iterator[str]:
     if not result["sigma_max"] > 0.0:
         yield "J_z is 0 or not finite: the output does not depend on z, or the weights have diverged."
         return
-    yield from _on_precision(result)
+    yield from on_outputs(result)
+    yield from _on_resolution(result)
+    if "no_quotient" in result:
+        yield f"no quotients: {result['no_quotient']}."
+    elif result["quotient_quantiles"]["0.5"] < 0.05 * np.ptp(result["output_range"]) / 2.0:
+        yield "images hardly change with z: the generator looks collapsed."
+
+
+def on_outputs(result: Mapping[str, Any]) -> Iterator[str]:
+    """Warnings about the type, the range and the smoothness of a generator's outputs."""
+    if result["epsilon"] > 1e-4:
+        yield (
+            f"the generator computes in 16 bits (ε = {result['epsilon']:.1g}): small σ, Q and finite differences are "
+            "rounded; --float64 avoids that, for Keras models."
+        )
     low, high = result["output_range"]
     if result["scale"] != [-1.0, 1.0]:
         yield (
@@ -247,18 +278,9 @@ def remarks(result: Mapping[str, Any]) -> Iterator[str]:
             f"finite differences along v_max are {result['finite_differences']:.0%} off: the generator is not smooth "
             "there, draws noise of its own, or its gradients are not those of its outputs."
         )
-    if "no_quotient" in result:
-        yield f"no quotients: {result['no_quotient']}."
-    elif result["quotient_quantiles"]["0.5"] < 0.05 * (high - low) / 2.0:
-        yield "images hardly change with z: the generator looks collapsed."
 
 
-def _on_precision(result):
-    if result["epsilon"] > 1e-4:
-        yield (
-            f"the generator computes in 16 bits (ε = {result['epsilon']:.1g}): small σ, Q and finite differences are "
-            "rounded; --float64 avoids that, for Keras models."
-        )
+def _on_resolution(result):
     infinite = result["infinite_latents"]
     if infinite:
         yield (

@@ -10,8 +10,12 @@ from tfjc import geometry, penalties
 from tfjc.geometry import spectrum
 from tfjc.support import checks, noise
 
-QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
-_MEANS = ("rank", "nonzero_log_condition", "log_scale", "participation_ratio")  # recorded as means over latents
+# The keys of `Spectrum.summary` that `metrics.jsonl` has.
+_RECORDED = (
+    *("mean_log_condition", "median_log_condition", "infinite_latents"),
+    *("rank", "nonzero_log_condition", "log_scale", "participation_ratio"),
+    *("log_condition", "log_condition_quantiles", "resolved", "sigma_max", "sigma_min"),
+)
 
 
 class ConditioningEvaluator:
@@ -76,26 +80,14 @@ class ConditioningEvaluator:
 
     def summary(self, spectrum: geometry.Spectrum, q: np.ndarray | None) -> dict[str, Any]:
         """The flat dict for a `Spectrum` and quotients [B]. For quotients None it has `no_quotient`, the reason."""
-        return {
-            "mean_log_condition": spectrum.mean_log_condition,
-            "median_log_condition": spectrum.median_log_condition,
-            "infinite_latents": spectrum.infinite_latents,
-            **{name: float(np.mean(getattr(spectrum, name))) for name in _MEANS},
-            "log_condition": spectrum.log_condition.tolist(),
-            "log_condition_quantiles": _quantiles(spectrum.log_condition),
-            "resolved": float(np.mean(spectrum.resolved)),
-            "sigma_max": float(np.mean(spectrum.singular_values[:, 0])),
-            "sigma_min": float(np.mean(spectrum.singular_values[:, -1])),
-            **self._of_quotients(q),
-        }
+        of_spectrum = spectrum.summary()
+        return {**{name: of_spectrum[name] for name in _RECORDED}, **self._of_quotients(q)}
 
     def _of_quotients(self, q):
         if q is None:
             return {"no_quotient": str(geometry.UnrepeatableNoise())}
         fractions = self.clamping.clamped(tf.constant(q))
-        return {"quotient_quantiles": _quantiles(q), **{name: float(value) for name, value in fractions.items()}}
-
-
-def _quantiles(values):
-    # Interpolating between a finite and an infinite value would give nan; "lower" takes actual values.
-    return {str(q): float(np.quantile(values, q, method="lower")) for q in QUANTILES}
+        return {
+            "quotient_quantiles": geometry.quantiles(q),
+            **{name: float(value) for name, value in fractions.items()},
+        }

@@ -23,15 +23,21 @@ from tfjc.geometry._generator import (
 from tfjc.geometry._gradients import twice_differentiable
 from tfjc.geometry._lanczos import Extremes, extremes
 from tfjc.geometry._operator import JacobianOperator, operator
+from tfjc.geometry._partial import Estimate, PartialSpectrum, Quadrature, partial_memory, partial_spectrum
 from tfjc.geometry._quotients import UnrepeatableNoise, quotient, quotients
-from tfjc.geometry._spectrum import Spectrum, eigenvectors, singular_values, spectrum
+from tfjc.geometry._sampling import polarity_weights, smallest_norms
+from tfjc.geometry._spectrum import QUANTILES, Spectrum, eigenvectors, quantiles, singular_values, spectrum, spectrum_of
 
 __all__ = [
+    "QUANTILES",
+    "Estimate",
     "Extremes",
     "Frozen",
     "Generator",
     "Inspection",
     "JacobianOperator",
+    "PartialSpectrum",
+    "Quadrature",
     "Spectrum",
     "UnrepeatableNoise",
     "blocks",
@@ -46,13 +52,19 @@ __all__ = [
     "latents",
     "metric_tensor",
     "operator",
+    "partial_memory",
+    "partial_spectrum",
+    "polarity_weights",
+    "quantiles",
     "quotient",
     "quotients",
     "run",
     "same_noise",
     "settle",
     "singular_values",
+    "smallest_norms",
     "spectrum",
+    "spectrum_of",
     "summary",
     "twice_differentiable",
 ]

@@ -308,9 +308,12 @@ def tolerance(epsilon: float) -> float:
 
 def _epsilon(dtype):
     on_tpu = isinstance(tf.distribute.get_strategy(), tf.distribute.TPUStrategy)  # TPUs multiply float32 as bfloat16
-    if dtype == tf.bfloat16 or (on_tpu and dtype == tf.float32):
-        return 2.0**-7
-    return float(np.finfo(dtype.as_numpy_dtype).eps)
+    return machine_epsilon(tf.bfloat16 if on_tpu and dtype == tf.float32 else dtype)
+
+
+def machine_epsilon(dtype: tf.DType) -> float:
+    """The distance from 1 to the next number of a floating type."""
+    return 2.0**-7 if dtype == tf.bfloat16 else float(np.finfo(dtype.as_numpy_dtype).eps)
 
 
 _NO_ACTIVATION = {"ReadVariableOp", "Const", "Placeholder", "Identity", "Reshape"}

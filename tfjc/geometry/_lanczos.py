@@ -43,51 +43,86 @@ def extremes(operator: LinearOperator, k: int = 6, *, krylov: int | None = None,
       ValueError: k or krylov is out of range, a product is not finite, or the solver does not converge.
     """
     n_z = operator.shape[1]
-    k = checks.integer("k", k, minimum=1)
-    if k >= n_z:
-        raise ValueError(f"k must be less than n_z = {n_z}, found {k}; tfjc.geometry.spectrum gives all {n_z} values")
+    k = count(k, n_z)
     krylov = min(n_z, checks.integer("krylov", 4096 if krylov is None else krylov, minimum=2 * k + 1))
+    found = largest(operator, k, seed=seed)
+    sigma_max = found.values[0]
+    if sigma_max == 0.0:
+        return Extremes(*found, *found)
+    squared = _metric(operator)
+    flipped = LinearOperator((n_z, n_z), matvec=lambda v: sigma_max**2 * v - squared(v), dtype=np.float64)
+    least = _lanczos(flipped, k, v0=_start(n_z, seed), ncv=krylov, tol=np.finfo(operator.dtype).eps)
+    return Extremes(*found, *_refine(operator, least, sigma_max))
 
-    def squared(v):
-        return operator.rmatvec(operator.matvec(v.astype(operator.dtype))).astype(np.float64)
 
-    start = noise.rng(seed, noise.Stream.LANCZOS).standard_normal(n_z)
+class Largest(NamedTuple):
+    """The k largest singular values [k] of J, descending, residuals ‖Jᵀu − σv‖ [k] and directions v [n_z, k]."""
+
+    values: np.ndarray
+    residuals: np.ndarray
+    vectors: np.ndarray
+
+
+def krylov(k: int) -> int:
+    """The dimension of the Krylov space in which `largest` searches for k values."""
+    return max(4 * k, 64)
+
+
+def largest(operator: LinearOperator, k: int, *, seed: int = 0) -> Largest:
+    """The `Largest` of a linear map J [n_x, n_z], by Lanczos (ARPACK) on M = JᵀJ and a Rayleigh–Ritz step on J.
+
+    Arguments and errors are those of `extremes`.
+    """
+    n_z = operator.shape[1]
+    k, start, squared = count(k, n_z), _start(n_z, seed), _metric(operator)
     image = squared(start)
     if not np.isfinite(image).all():
         raise ValueError("the products of the operator hold nan or infinite values")
     if not image.any():
-        return _zero(n_z, k)
-    solve = {"k": k, "which": "LA", "v0": start}
+        return Largest(np.zeros(k), np.zeros(k), np.eye(n_z, k))  # J = 0: the directions are arbitrary
     metric = LinearOperator((n_z, n_z), matvec=squared, dtype=np.float64)
-    largest, most = _lanczos(metric, **solve)
-    flipped = LinearOperator((n_z, n_z), matvec=lambda v: largest[-1] * v - squared(v), dtype=np.float64)
-    _, least = _lanczos(flipped, **solve, ncv=krylov, tol=np.finfo(operator.dtype).eps)
-    null = n_z * np.finfo(operator.dtype).eps * np.sqrt(largest[-1])
-    return Extremes(*_refine(operator, most, null), *_refine(operator, least, null))
+    vectors = _lanczos(metric, k, v0=start, ncv=min(n_z, krylov(k)), tol=np.finfo(operator.dtype).eps)
+    return _refine(operator, vectors)
 
 
-def _lanczos(matrix, **options):
+def count(k: int, n_z: int) -> int:
+    """`k`, which must be a number of singular values from 1 to n_z − 1."""
+    k = checks.integer("k", k, minimum=1)
+    if k >= n_z:
+        raise ValueError(f"k must be less than n_z = {n_z}, found {k}; tfjc.geometry.spectrum gives all {n_z} values")
+    return k
+
+
+def _start(n_z, seed):
+    return noise.rng(seed, noise.Stream.LANCZOS).standard_normal(n_z)
+
+
+def _metric(operator):
+    """The map v ↦ JᵀJv of float64 vectors."""
+    return lambda v: operator.rmatvec(operator.matvec(v.astype(operator.dtype))).astype(np.float64)
+
+
+def _lanczos(matrix, k, **options):
+    """The eigenvectors [n, k] of the k largest eigenvalues of a symmetric matrix."""
     try:
-        return eigsh(matrix, **options)
+        return eigsh(matrix, k, which="LA", **options)[1]
     except ArpackNoConvergence as error:
-        size = options.get("ncv", "its default")
+        size = options["ncv"]
         raise ValueError(f"Lanczos did not converge in a Krylov space of {size} dimensions: {error}") from error
 
 
-def _zero(n_z, k):
-    """The extremes of J = 0, with arbitrary directions."""
-    ends = np.zeros(k), np.zeros(k), np.eye(n_z, k)
-    return Extremes(*ends, *ends)
-
-
-def _refine(operator, vectors, null):
+def _refine(operator, vectors, sigma_max=None):
     """Rayleigh–Ritz: the singular values of J on the span of orthonormal `vectors`, residuals and directions.
 
-    A value of at most `null` is rounding error. It has no meaningful u, so its residual is ‖Jv‖.
+    A value within rounding of 0 has no meaningful u, so that its residual is ‖Jv‖. Rounding is that of `sigma_max`, or
+    of the largest value.
     """
     images = operator.matmat(vectors.astype(operator.dtype)).astype(np.float64)
-    left, values, rotation = np.linalg.svd(images, full_matrices=False)
-    right = vectors @ rotation.T
-    pulled = operator.rmatmat(left.astype(operator.dtype)).astype(np.float64)
+    left, found, rotation = np.linalg.svd(images, full_matrices=len(images) < vectors.shape[1])
+    values, right = np.zeros(vectors.shape[1]), vectors @ rotation.T
+    values[: len(found)] = found
+    pulled = np.zeros_like(right)
+    pulled[:, : len(found)] = operator.rmatmat(left.astype(operator.dtype))
     residuals = np.linalg.norm(pulled - right * values, axis=0)
-    return values, np.where(values <= null, values, residuals), right
+    null = operator.shape[1] * np.finfo(operator.dtype).eps * (found[0] if sigma_max is None else sigma_max)
+    return Largest(values, np.where(values <= null, values, residuals), right)

@@ -39,6 +39,13 @@ def passes(size: int, columns: int, pairs: int | None) -> int | None:
     return -(-columns // -(-columns // at_once))
 
 
+def check_free(what: str, size: float, remedy: str) -> None:
+    """Raises ValueError where `size`, the bytes that `what` needs, exceeds the free memory of the host."""
+    free = _free_on_host()
+    if size > free:
+        raise ValueError(f"{what} need {size / 2**30:.3g} GiB of memory, {free / 2**30:.3g} GiB are free; {remedy}")
+
+
 def _budget():
     if isinstance(tf.distribute.get_strategy(), tf.distribute.MultiWorkerMirroredStrategy):
         return _MOST_ON_CPU  # all workers must compute the same blocks, whatever their memory

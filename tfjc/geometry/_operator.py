@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 from scipy.sparse.linalg import LinearOperator
 
-from tfjc.geometry import _generator, _gradients, _lanczos
+from tfjc.geometry import _generator, _gradients, _lanczos, _memory
 from tfjc.geometry._generator import Array, Generator
 from tfjc.geometry._methods import UnconnectedError, pull
 from tfjc.support import noise, precision
@@ -35,11 +35,13 @@ class JacobianOperator:
     """The maps v ↦ J_z v and u ↦ J_zᵀu at each of B latents, by automatic differentiation.
 
     `operator[b]` is the SciPy LinearOperator [n_x, n_z] at the b-th latent. Arguments and errors are those of
-    `tfjc.geometry.operator`, for latents [B, n_z].
+    `tfjc.geometry.operator`, for latents [B, n_z]. As many products run together as fit into a quarter of the device's
+    free memory.
 
     Attributes:
       shape: (B, n_x, n_z).
       z: the latents, [B, n_z].
+      epsilon: machine epsilon of the coarsest type that the generator computes in.
     """
 
     def __init__(self, generator: Generator, z: Array, labels: Array | None = None) -> None:
@@ -49,6 +51,8 @@ class JacobianOperator:
         self._labels = _generator.conditions(labels, self.z)
         inspection = _generator.inspect(generator, self.z, self._labels)
         self.shape = (self.z.shape[0], inspection.n_x, self.z.shape[1])
+        self.epsilon = inspection.epsilon
+        self._together = _memory.pairs(inspection, None)
         self._generator = generator
         if _generator.draws_noise(generator, self.z, self._labels):
             raise ValueError("the generator draws random numbers: its Jacobian differs between products")
@@ -89,7 +93,7 @@ class JacobianOperator:
         return self.shape[0]
 
     def __getitem__(self, index: int) -> LinearOperator:
-        """The SciPy LinearOperator [n_x, n_z] at one latent. A product with k columns runs G on k copies of it."""
+        """The SciPy LinearOperator [n_x, n_z] at one latent. A product with k columns runs G on copies of z."""
         index = range(len(self))[index]
 
         def product(function, columns):
@@ -116,6 +120,12 @@ class JacobianOperator:
         return vectors
 
     def _apply(self, function, vectors, z, labels):
+        """The products of the `vectors` [k, ...], at most `_together` of them at once."""
+        parts = [slice(start, start + self._together) for start in range(0, len(vectors), self._together)]
+        at = [(vectors[part], z[part], None if labels is None else labels[part]) for part in parts]
+        return tf.concat([self._product(function, *arguments) for arguments in at], axis=0)
+
+    def _product(self, function, vectors, z, labels):
         try:
             with _gradients.completed(), precision.without_tf32():
                 return function(vectors, z, labels)

@@ -1,14 +1,18 @@
 """Spectra of a generator: singular values of J_z, log-condition numbers of M_z, the spectrum of E_z[J_z]."""
 
 import dataclasses
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike
+from scipy.sparse.linalg import LinearOperator
 
 from tfjc import geometry
+from tfjc.geometry import _generator
 from tfjc.geometry._generator import Array
+from tfjc.support import checks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,7 +21,8 @@ if TYPE_CHECKING:
 # ‖ΔJ‖₂/(eps·‖J‖_F) is 0.3 before training. After 8,000 steps it is up to 8, but ΔJ then lies along the large
 # directions, and ln κ is off by 5e-6. Where ΔJ is unstructured (0.4 at 28 and 32 pixels), a floor of 4 keeps σ_min
 # within 10 % and ln κ within 0.2.
-_FLOOR = 4.0
+FLOOR = 4.0
+QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)  # of the summaries
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,12 +143,31 @@ class Spectrum:
     @property
     def floor(self) -> np.ndarray:
         """The rounding error of σ, 4·ε·‖J_z‖_F with the machine epsilon ε, [B]."""
-        return _FLOOR * self.epsilon * np.sqrt(np.sum(np.square(self.singular_values), axis=1))
+        return FLOOR * self.epsilon * np.sqrt(np.sum(np.square(self.singular_values), axis=1))
 
     @property
     def resolved(self) -> np.ndarray:
         """Whether σ_min exceeds `floor`, [B] bool. Where it does not, ln κ is at best a lower bound."""
         return self.sigma_min > self.floor
+
+    def summary(self) -> dict[str, Any]:
+        """The spectrum under the names of `analysis.json` (docs/records.md): numbers, lists and dicts of numbers."""
+        means = ("rank", "nonzero_log_condition", "log_scale", "participation_ratio")
+        more = ("log_determinant", "effective_rank", "stable_rank", "floor")
+        return {
+            "mean_log_condition": self.mean_log_condition,
+            "median_log_condition": self.median_log_condition,
+            "infinite_latents": self.infinite_latents,
+            **{name: float(np.mean(getattr(self, name))) for name in means},
+            "log_condition": self.log_condition.tolist(),
+            "log_condition_quantiles": quantiles(self.log_condition),
+            "resolved": float(np.mean(self.resolved)),
+            "sigma_max": float(np.mean(self.sigma_max)),
+            "sigma_min": float(np.mean(self.sigma_min)),
+            **{name: float(np.mean(getattr(self, name))) for name in more},
+            "average_jacobian_log_condition": self.average_jacobian_log_condition,
+            "epsilon": self.epsilon,
+        }
 
     def plot(self, axes: "Axes | None" = None) -> "Axes":
         """Draws the spectra of all latents and of E[J] in log scale on `axes` (default: new axes); returns the axes."""
@@ -153,6 +177,12 @@ class Spectrum:
 
         axes = axes or pyplot.subplots(layout="constrained")[1]
         return figures.spectra(axes, self.singular_values, self.average_jacobian)
+
+
+def quantiles(values: np.ndarray) -> dict[str, float]:
+    """The `QUANTILES` of values, which may be infinite, keyed "0.0", "0.05", ..., "1.0"."""
+    # Interpolating between a finite and an infinite value would give nan; "lower" takes actual values.
+    return {str(q): float(np.quantile(values, q, method="lower")) for q in QUANTILES}
 
 
 def _log_condition(singular_values):
@@ -194,10 +224,78 @@ def spectrum(
             "spectrum returns NumPy arrays and cannot run inside a tf.function: call it outside, or call "
             "tfjc.geometry.metric_tensor inside; its eigenvalues are the squared singular values"
         )
-    decompose = _decompose if tf.convert_to_tensor(z).dtype == tf.float64 else _decompose_gram
+    exact = tf.convert_to_tensor(z).dtype == tf.float64
     inspection = geometry.inspect(generator, z, labels)
+    blocks = geometry.blocks(generator, z, labels=labels, chunk=chunk, inspection=inspection)
+    return _of_blocks(blocks, inspection.epsilon, exact, vectors, progress)
+
+
+def spectrum_of(jacobian: ArrayLike, *, epsilon: float | None = None, vectors: bool = False) -> Spectrum:
+    """The `Spectrum` of Jacobians J [B, n_x, n_z] that any framework has computed.
+
+    J[b, i, j] = ∂G(z_b)_i/∂(z_b)_j with flattened outputs. The result is that of `spectrum` for the same J: float64 J
+    are decomposed themselves, J of other types by their float64 Gram matrices; a J that is not finite gives nan at its
+    latent alone. Source: Odena et al. 2018, sections 2 and 3.
+
+    Args:
+      jacobian: [B, n_x, n_z] of float16, bfloat16, float32 or float64: a NumPy array, or what `np.asarray` takes, such
+        as arrays of JAX, and tensors of PyTorch that are detached, on the CPU and not bfloat16 (pass J.float() with
+        epsilon=2**-7 for these).
+      epsilon: machine epsilon of the coarsest type that J was computed in; that of its own type by default. Example:
+        2**-7 for a float32 J of a network that computes in bfloat16. `Spectrum.floor` follows from it.
+      vectors: whether to keep the eigenvectors of each M_z.
+
+    Raises:
+      ValueError: J is no floating array [B, n_x, n_z] with B, n_x, n_z ≥ 1, or epsilon is finer than the type of J.
+    """
+    j = _jacobians(jacobian)
+    own = _generator.machine_epsilon(tf.as_dtype(j.dtype))
+    epsilon = own if epsilon is None else checks.real("epsilon", epsilon, minimum=own, below=1.0)
+    step = max(1, _TOGETHER // (j.shape[1] * max(j.shape[1:])))
+    blocks = (tf.constant(j[start : start + step]) for start in range(0, len(j), step))
+    return _of_blocks(blocks, epsilon, j.dtype == np.float64, vectors)
+
+
+_TOGETHER = 2**24  # numbers of J, or of M, that `spectrum_of` decomposes at once
+
+
+def _jacobians(jacobian):
+    """`jacobian` as a floating NumPy array [B, n_x, n_z]; raises ValueError where it is none."""
+    if isinstance(jacobian, LinearOperator):
+        raise ValueError(
+            f"jacobian must be an array [B, n_x, n_z], found a LinearOperator {list(jacobian.shape)}: "
+            "tfjc.geometry.partial_spectrum measures products"
+        )
+    try:
+        j = np.asarray(jacobian)
+    except Exception as error:  # arrays of other frameworks raise errors of their own
+        kind = f"{type(jacobian).__module__.partition('.')[0]} {type(jacobian).__name__}"
+        raise ValueError(f"NumPy cannot read the jacobian, a {kind}: {_generator.summary(error)}") from error
+    if j.ndim != 3:
+        raise ValueError(f"jacobian must have shape [B, n_x, n_z], found {list(j.shape)}{_hint(j.ndim)}")
+    if 0 in j.shape:
+        raise ValueError(f"jacobian must have shape [B, n_x, n_z] with no axis of 0, found {list(j.shape)}")
+    if j.dtype.name not in ("float16", "bfloat16", "float32", "float64"):
+        raise ValueError(f"jacobian must be float16, bfloat16, float32 or float64, found {j.dtype.name}")
+    return j
+
+
+def _hint(axes):
+    if axes == 2:
+        return "; for one latent pass jacobian[None]"
+    if axes > 3:
+        return (
+            "; flatten the outputs and the latents of each sample: jacobian.reshape(B, n_x, n_z). The Jacobian of a "
+            "whole batch also has an axis for the latents of other samples: vectorise over samples instead (vmap)"
+        )
+    return ""
+
+
+def _of_blocks(blocks: Iterable[tf.Tensor], epsilon, exact, vectors, progress=None) -> Spectrum:
+    """The `Spectrum` of J in consecutive blocks of samples; from J itself if `exact`, else from its Gram matrices."""
+    decompose = _decompose if exact else _decompose_gram
     decomposed, metric, total = [], np.zeros(()), np.zeros(())
-    for block in geometry.blocks(generator, z, labels=labels, chunk=chunk, inspection=inspection):
+    for block in blocks:
         grams = geometry.gram(block).numpy()
         decomposed.append(decompose(block, grams, vectors))
         metric = metric + grams.sum(axis=0)
@@ -213,7 +311,7 @@ def spectrum(
         average_jacobian=decompose(average, geometry.gram(average).numpy(), vectors=False)[0][0],
         average_metric_tensor=metric / samples,
         vectors=np.concatenate(directions) if vectors else None,
-        epsilon=inspection.epsilon,
+        epsilon=epsilon,
     )
 
 

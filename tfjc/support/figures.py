@@ -138,6 +138,43 @@ def analysis(spectrum: DrawnSpectrum, path: str | os.PathLike) -> None:
     _save(figure, path)
 
 
+def partial_analysis(
+    largest: np.ndarray,
+    log_eigenvalues: np.ndarray,
+    density: np.ndarray,
+    error: np.ndarray,
+    unresolved: tuple[float, float],
+    path: str | os.PathLike,
+) -> None:
+    """Draws a partial spectrum as a PNG: the largest singular values, and the density of ln λ with its errors.
+
+    Args:
+      largest: the k largest σ at each latent, [B, k].
+      log_eigenvalues: the points of the density, [P].
+      density: the density of ln λ at each latent, [B, P].
+      error: the standard error of its mean over latents, [P].
+      unresolved: (ln λ, share): below ln λ up to this share of the directions is not resolved; nothing is marked for 0.
+      path: the picture to write.
+    """
+    figure = Figure(figsize=(10, 4.2), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    left.set_yscale("log")
+    index = range(1, largest.shape[1] + 1)
+    left.plot(index, np.where(largest > 0, largest, np.nan).T, color="tab:blue", alpha=0.5, marker=".")
+    left.set(xlabel="index k", ylabel="singular value σ_k of J_z", title=f"Largest values at {len(largest)} latents")
+    mean = density.mean(axis=0)
+    right.plot(log_eigenvalues, density.T, color="tab:blue", alpha=0.25, linewidth=0.8)
+    right.plot(log_eigenvalues, mean, color="black", label="mean over latents")
+    right.fill_between(log_eigenvalues, mean - error, mean + error, color="black", alpha=0.2, label="± standard error")
+    end, share = unresolved
+    if share > 0.0:
+        label = f"not resolved: up to {share:.1%} of the directions"
+        right.axvspan(log_eigenvalues[0], end, color="tab:red", alpha=0.1, label=label)
+    right.set(xlabel="ln λ of M_z", ylabel="density a nat", title="Spectral density", ylim=(0, None))
+    right.legend()
+    _save(figure, path)
+
+
 def _log_condition_histogram(axes, spectrum):
     values = spectrum.log_condition
     finite = np.isfinite(values)

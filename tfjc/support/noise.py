@@ -39,6 +39,7 @@ class Stream(enum.IntEnum):
     COTANGENTS = 12  # u of the Jacobian engine's check of Jᵀu
     ADJOINTS = 13  # u and v of the operator's check that ⟨u, Jv⟩ = ⟨Jᵀu, v⟩, by axis
     LANCZOS = 14  # the solver's starting vector
+    PROBES = 16  # starting vectors of stochastic Lanczos quadrature; the index is the latent's place
     LYAPUNOV = 15  # initial perturbations for Lyapunov exponents: of a map, of a flow, or of copies in training
 
     # Training; indices are the update within a step, the penalty's place in its list, and the step

@@ -10,7 +10,7 @@ import numpy as np
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT))
 
-QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)  # of tfjc.evaluators.conditioning
+QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)  # of tfjc.geometry
 _MEANS = ("rank", "nonzero_log_condition", "log_scale", "participation_ratio")
 _PAPER_COUNT = 360  # of tfjc.evaluators.modes
 
