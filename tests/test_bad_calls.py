@@ -67,6 +67,7 @@ CASES = {
         (bound("Adam.learning_rate = None"), "learning_rate` should be float", "learning_rate=None"),
         (bound("Adam.learning_rate = 1e999"), "learning_rate must be a finite number", "inf"),
         (bound("Adam.beta_1 = @Adam()"), "refers to itself", "a loop"),
+        (bound("train_and_evaluate.steps = @train_and_evaluate()"), "refers to itself", "a loop"),
         (bound("Adam.beta_1 = 1.5"), "beta_1 must be less than 1", "1.5"),
         (bound("Adam.beta_2 = 'x'"), "beta_2 must be a finite number", "'x'"),
         (bound("Adam.epsilon = -1"), "epsilon must be at least 0", "-1"),

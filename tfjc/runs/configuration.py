@@ -9,6 +9,7 @@ import logging
 import pathlib
 import re
 import tokenize
+import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -276,11 +277,19 @@ def _as_json(value, macros, within=()):
 
 @contextlib.contextmanager
 def explained() -> Iterator[None]:
-    """A context that turns ValueError, TypeError and OSError into ConfigError, with the message of `explain`."""
+    """A context that turns ValueError, TypeError and OSError into ConfigError, with the message of `explain`.
+
+    So it does with the RecursionError of a configurable that refers to itself.
+    """
     try:
         yield
     except ConfigError as error:
         raise ConfigError(_plain(error)) from error
+    except RecursionError as error:
+        calls = [frame.filename for frame in traceback.extract_tb(error.__traceback__)].count(gin.config.__file__)
+        if calls < 10:
+            raise
+        raise ConfigError("the bindings form a loop: a configurable refers to itself") from error
     except (ValueError, TypeError, OSError) as error:
         raise ConfigError(explain(error)) from error
 

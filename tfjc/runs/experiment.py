@@ -270,12 +270,7 @@ def _make(name, function, kind, *args, **kwargs):
         raise ValueError(
             f"train_and_evaluate.{name} must be callable (in gin: @name), found a {type(function).__name__}"
         )
-    try:
-        made = function(*args, **kwargs)
-    except RecursionError:
-        raise ValueError(
-            f"the bindings of train_and_evaluate.{name} form a loop: a configurable refers to itself"
-        ) from None
+    made = function(*args, **kwargs)
     if not isinstance(made, kind):
         raise ValueError(f"train_and_evaluate.{name} must make {kind.__name__}, found {type(made).__name__}")
     return made
