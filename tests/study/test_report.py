@@ -12,7 +12,7 @@ import pytest
 from conftest import ROOT
 from matplotlib.figure import Figure
 
-from tfjc.study import _html, _lambdas, _read, _report
+from tfjc.study import _figures, _html, _lambdas, _read, _report
 from tfjc.support.run_directory import lock
 
 # (log-condition, score, Fréchet distance, least-sampled class) of ten runs an arm, the paper's number: without clamping
@@ -266,3 +266,14 @@ def test_mistakes_end_with_one_message(module, flags, message, tmp_path):
     done = run(module, *flags)
     assert (done.returncode, "Traceback" in done.stderr) == (2, False), done.stderr
     assert re.search(message, done.stderr)
+
+
+def test_a_logarithmic_axis_of_less_than_a_decade_has_a_few_ticks():
+    for low, high in ((22.0, 41.0), (101.0, 107.0), (3.0, 900.0)):
+        figure = Figure()
+        axes = figure.subplots()
+        axes.plot([low, high], [0, 1])
+        _figures._scale(axes, "x", "frechet_distance@500")
+        figure.draw_without_rendering()
+        assert 2 <= sum(low <= tick <= high for tick in axes.get_xticks()) <= 5
+        assert not any(label.get_text() for label in axes.get_xticklabels(minor=True))

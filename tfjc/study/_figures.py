@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib import colormaps
+from matplotlib import colormaps, ticker
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -72,7 +72,7 @@ def _draw_arms(axes, recorded, arms, name):
         axes.plot(np.full(infinite, 1.0), np.full(infinite, position), ">", markersize=5, **dots, **options)
     axes.set_yticks(range(len(arms)), arms, fontsize=8)
     axes.set_ylim(len(arms) - 0.5, -0.5)
-    axes.set_xscale("log" if name.partition("@")[0] in LOGARITHMIC else "linear")
+    _scale(axes, "x", name)
     axes.set_title(name, fontsize=9)
 
 
@@ -81,7 +81,7 @@ def _draw_dose(axes, recorded, arms, dose, outcome):
         points = [(run.outcome(dose), run.outcome(outcome)) for run in recorded if run.run.arm == arm]
         _scatter(axes, points, _colour(position), arm)
     axes.set_xlabel(dose, fontsize=8)
-    axes.set_yscale("log" if outcome.partition("@")[0] in LOGARITHMIC else "linear")
+    _scale(axes, "y", outcome)
     axes.set_title(f"{outcome} by {dose}", fontsize=9)
 
 
@@ -109,8 +109,7 @@ def curves(recorded: Sequence[Recorded], arms: Sequence[str], names: Sequence[st
             for index, run in enumerate(_of(recorded, arm)):
                 steps, values = run.series(name)
                 axes.plot(steps, _finite(values), color=_colour(index), linewidth=1.0, label=f"seed {run.run.seed}")
-            if name in LOGARITHMIC:
-                axes.set_yscale("log")
+            _scale(axes, "y", name)
             axes.set_title(f"{arm}: {name}", fontsize=9)
     _label(grid[-1], "step")
     most = max(grid[0], key=lambda axes: len(axes.lines))
@@ -242,8 +241,25 @@ def _panels(recorded, names):
     panels = list(zip(grid.flat, names, strict=False))
     for axes, name in panels:
         axes.set_title(name, fontsize=9)
-        axes.set_yscale("log" if name in LOGARITHMIC else "linear")
+        _scale(axes, "y", name)
     return figure, panels
+
+
+class _LogTicks(ticker.LogLocator):
+    """Powers of ten; within less than a decade, about four round numbers."""
+
+    def tick_values(self, vmin, vmax):
+        return ticker.MaxNLocator(4).tick_values(vmin, vmax) if vmax < 10 * vmin else super().tick_values(vmin, vmax)
+
+
+def _scale(axes, which, name):
+    """Makes the axis "x" or "y" logarithmic where it shows a number with such a scale."""
+    if name.partition("@")[0] in LOGARITHMIC:
+        axes.set(**{f"{which}scale": "log"})
+        axis = getattr(axes, f"{which}axis")
+        axis.set_major_locator(_LogTicks())
+        axis.set_major_formatter(ticker.FormatStrFormatter("%g"))
+        axis.set_minor_formatter(ticker.NullFormatter())
 
 
 def _of(recorded, arm):
