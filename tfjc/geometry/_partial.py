@@ -43,7 +43,8 @@ class PartialSpectrum:
     Sums over eigenvalues λ = σ² of M_z take the k largest as they are, and n_z − k times the mean of the `gauss` rules
     for the others. Standard errors cover the choice of the probe vectors. They do not cover the quadrature itself,
     which is exact for tr M and tr M², and coarse for functions that change fast near λ = 0, such as ln λ; the bounds of
-    `log_determinant_bounds` cover that.
+    `log_determinant_bounds` cover that. Over p probes, t standard errors hold the truth as often as Student's t with
+    p − 1 degrees of freedom says: of 8 probes, 2.4 in 95 of 100 cases.
 
     Attributes:
       largest: the k largest σ of J_z, [B, k] float64, descending.
@@ -104,8 +105,11 @@ class PartialSpectrum:
 
     @property
     def unresolved_share(self) -> np.ndarray:
-        """The largest share of the n_z directions that may have σ = 0 by what the products tell, [B]."""
-        return np.mean(self.radau.weights[:, :, -1], axis=1) * self._others / self.shape[2]
+        """The largest share of the n_z directions that may have σ of at most `floor` by what the products tell, [B]."""
+        floor = self.floor[:, None]
+        rest = np.sum(self.radau.weights * (self.radau.nodes <= floor[..., None]), axis=2)
+        top = np.count_nonzero(self.largest <= floor, axis=1)
+        return (top + self._others * np.mean(rest, axis=1)) / self.shape[2]
 
     @property
     def log_determinant_bounds(self) -> np.ndarray:
