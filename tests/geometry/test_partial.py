@@ -256,6 +256,25 @@ def test_mistakes_are_named(operators, options, message):
         partial_spectrum(operators, **{"k": 2, **options})
 
 
+def test_products_that_become_nan_are_no_end_of_the_recursion():
+    """The solver for the largest values takes single vectors; the products of several are nan."""
+    matrix = with_singular_values(MILD) @ np.eye(40)
+
+    def product(m):
+        return lambda v: (m @ v) * (np.nan if v.shape[1] > 3 else 1.0)
+
+    one = LinearOperator(
+        matrix.shape,
+        matvec=lambda v: matrix @ v,
+        rmatvec=lambda u: matrix.T @ u,
+        matmat=product(matrix),
+        rmatmat=product(matrix.T),
+        dtype=float,
+    )
+    with pytest.raises(ValueError, match="nan or infinite"):
+        partial_spectrum(one, 3)
+
+
 def test_what_does_not_fit_into_memory_is_refused_before_the_start(monkeypatch):
     """8 probes of 64 steps at n_z = 1,000: 8·(64 + 4) + 64 + 2·2 vectors of 8 kB, and 32 of n_x = 3,000."""
     assert _partial.partial_memory((1, 3000, 1000), 2, 8, 64) == 8 * ((8 * 68 + 64 + 4) * 1000 + 32 * 3000)

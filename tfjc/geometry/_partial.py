@@ -293,10 +293,11 @@ def partial_spectrum(
         converge, or the vectors do not fit into the free memory.
     """
     each = _operators(operators)
-    shape = (len(each), *each[0].shape)
-    k = _lanczos.count(k, shape[2])
+    n_x, n_z = each[0].shape
+    shape = (len(each), n_x, n_z)
+    k = _lanczos.count(k, n_z)
     probes = checks.integer("probes", probes, minimum=2)
-    steps = min(checks.integer("steps", steps, minimum=2), shape[2] - k)
+    steps = min(checks.integer("steps", steps, minimum=2), n_z - k)
     own = max(float(np.finfo(operator.dtype).eps) for operator in each)
     own = max(own, operators.epsilon) if isinstance(operators, JacobianOperator) else own
     epsilon = own if epsilon is None else checks.real("epsilon", epsilon, minimum=own, below=1.0)
@@ -304,7 +305,7 @@ def partial_spectrum(
     tops, rules = [], []
     for index, operator in enumerate(each):
         top = _lanczos.largest(operator, k, seed=seed)
-        starts = noise.rng(seed, noise.Stream.PROBES, index).standard_normal([shape[2], probes])
+        starts = noise.rng(seed, noise.Stream.PROBES, index).standard_normal([n_z, probes])
         alphas, betas = _bidiagonalise(operator, starts, top.vectors, steps, progress)
         tops.append(top)
         rules.append(_rules(alphas, betas))
@@ -342,13 +343,14 @@ def _bidiagonalise(operator, starts, top, steps, progress):
     β_j·v_{j+1}. A number within rounding of 0 becomes 0 and ends its probe's recursion: all that follow are 0.
     """
     n_z, probes = starts.shape
-    basis, alphas, betas = np.zeros([probes, steps, n_z]), *np.zeros([2, probes, steps])
+    basis = np.zeros([probes, steps, n_z])
+    alphas, betas = np.zeros([2, probes, steps])
     rounding = np.finfo(operator.dtype).eps
 
     def unit(vectors):
         """Columns of unit length, and lengths, which are 0 within rounding."""
         lengths = np.linalg.norm(vectors, axis=0)
-        lengths = np.where(lengths > rounding * alphas.max(axis=1), lengths, 0.0)
+        lengths = np.where(lengths <= rounding * alphas.max(axis=1), 0.0, lengths)  # nan stays
         return np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0), lengths
 
     v, _ = unit(_off(starts, top, basis[:, :0]))
