@@ -1,4 +1,4 @@
-"""Precision and recall of a generator whose latents are chosen by its Jacobian: polarity, and rejection by the norm.
+"""Precision and recall of a generator of digits, with latents chosen by its Jacobian: polarity, rejection by the norm.
 
     python -m tfjc.train --gin_file=gin/digits.gin
     python docs/examples/sampling_by_geometry.py --model=runs/digits_seed0 [--pool=8000] [--samples=1000] [--seed=0]
@@ -22,14 +22,16 @@ def main():
     """Prints a line of scores for each way to choose latents."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--model", required=True, help="a run directory, a SavedModel or a .keras file")
-    parser.add_argument("--dataset", default="digits")
+    parser.add_argument("--size", type=int, default=28, help="height of the generator's images")
     parser.add_argument("--pool", type=int, default=8000)
     parser.add_argument("--samples", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     flags = parser.parse_args()
+    if flags.pool < 5 * flags.samples:
+        parser.error(f"--pool must be at least 5 times --samples = {flags.samples}, found {flags.pool}")
     loaded = loading.load(flags.model)
     z = tf.random.stateless_normal([flags.pool, loaded.n_z], [flags.seed, 0])
-    evaluator = tfjc.evaluators.ClassifierEvaluator(z[: flags.samples], tfjc.datasets.load(flags.dataset))
+    evaluator = tfjc.evaluators.ClassifierEvaluator(z[: flags.samples], tfjc.datasets.load("digits", size=flags.size))
     spectrum = tfjc.geometry.spectrum(loaded.generate, z)
     rng = np.random.default_rng(flags.seed)
 
