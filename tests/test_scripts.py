@@ -70,6 +70,19 @@ def test_the_clamp_in_loops_of_ones_own(monkeypatch, capsys):
     assert (held > 1.15 * free).all(), (free, held)
 
 
+def test_sampling_by_geometry(finished_run, digits_classifier, monkeypatch, capsys):
+    """Each way to choose latents has its line of scores; ρ = 0 spreads over the whole pool."""
+    flags = [f"--model={finished_run.path}", "--size=8", "--pool=100", "--samples=20"]
+    monkeypatch.setattr(sys, "argv", ["sampling_by_geometry.py", *flags])
+    runpy.run_path(str(ROOT / "docs/examples/sampling_by_geometry.py"), run_name="__main__")
+    lines = [line for line in capsys.readouterr().out.splitlines() if "precision" in line]
+    assert len(lines) == 10
+    assert lines[3].startswith("ρ = +0.00 (100 of 100)")
+    shares = [float(number) for line in lines for number in re.findall(r"(?:precision|recall|coverage) (\S+)", line)]
+    assert len(shares) == 30
+    assert all(0.0 <= share <= 1.0 for share in shares)
+
+
 def test_the_jacobian_benchmark(tmp_path):
     """Two latents of a tiny network: its values must agree, and its table be whole; its times mean nothing."""
     flags = ["--networks", "dcgan8-4-2", "--methods", "pullback", "batch_jacobian", "--samples", "2", "--rounds", "1"]

@@ -105,18 +105,20 @@ def test_a_log_determinant_that_is_not_resolved_is_not_given():
 
 
 @pytest.mark.parametrize(
-    "operator, steps, reason",
+    "operator, steps, share, reason",
     [
-        (with_singular_values([*MILD, 0.0]), 99, "σ_min is at most .*, below the rounding"),
-        (with_singular_values([*MILD, 1e-8], dtype="float32"), 99, "σ_min is at most .*, below the rounding"),
-        (with_singular_values([*MILD, 0.0]), 5, "Lanczos steps leave up to"),
-        (aslinearoperator(orthonormal(40, 30, 0).T), 99, "singular: n_x = 30 is less than n_z = 40"),
-        (aslinearoperator(np.zeros([50, 40])), 99, "σ_min is at most 0, below the rounding"),
+        (with_singular_values([*MILD, 0.0]), 99, 1 / 41, "σ_min is at most .*, below the rounding"),
+        (with_singular_values([*MILD, 1e-8], dtype="float32"), 99, 1 / 41, "σ_min is at most .*, below the rounding"),
+        (with_singular_values([*MILD, 0.0]), 5, 1 / 41, "Lanczos steps leave up to"),
+        (aslinearoperator(orthonormal(40, 30, 0).T), 99, 10 / 40, "singular: n_x = 30 is less than n_z = 40"),
+        (aslinearoperator(np.zeros([50, 40])), 99, 1.0, "σ_min is at most 0, below the rounding"),
     ],
     ids=["rank", "rounding", "rank, few steps", "shape", "zero"],
 )
-def test_why_there_is_no_log_determinant(operator, steps, reason):
-    found = partial_spectrum(operator, 2, steps=steps)
+def test_why_there_is_no_log_determinant(operator, steps, share, reason):
+    """And how many directions may have σ = 0, by 100 probes."""
+    found = partial_spectrum(operator, 2, steps=steps, probes=100)
+    assert found.unresolved_share[0] == pytest.approx(share, rel=0.5)
     assert np.isnan(found.log_determinant).all()
     with pytest.raises(AssertionError, match=reason):
         raise AssertionError(found.why_no_log_determinant()[0])
@@ -181,21 +183,21 @@ def test_a_jackknife_of_the_mean_is_its_standard_error():
 
 @functools.cache
 def dcgan():
-    return architectures.dcgan((16, 16, 1), n_z=32, channels=4).generator
+    return architectures.dcgan((8, 8, 2), n_z=16, channels=4).generator
 
 
 def test_a_dcgan_as_its_full_spectrum_says():
-    z = tf.random.stateless_normal([2, 32], [0, 1])
+    z = tf.random.stateless_normal([2, 16], [0, 1])
     maps, done = operator(dcgan(), z), []
-    found = partial_spectrum(maps, 8, steps=24, progress=done.append)
+    found = partial_spectrum(maps, 4, steps=12, progress=done.append)
     expected = spectrum(dcgan(), z)
-    assert found.shape == (2, 256, 32)
-    assert sum(done) == 2 * 24
-    np.testing.assert_allclose(found.largest, expected.singular_values[:, :8], rtol=1e-4)
+    assert found.shape == (2, 128, 16)
+    assert sum(done) == 2 * 12
+    np.testing.assert_allclose(found.largest, expected.singular_values[:, :4], rtol=1e-4)
     assert found.largest_residuals.max() < 1e-4 * found.sigma_max.max()
     pushed = maps.matvec(found.vectors[:, :, 0])
     np.testing.assert_allclose(np.linalg.norm(pushed, axis=1), expected.sigma_max, rtol=1e-4)
-    np.testing.assert_allclose(found.floor, expected.floor, rtol=0.1)
+    np.testing.assert_allclose(found.floor, expected.floor, rtol=0.2)
     trace = np.sum(expected.singular_values**2, axis=1)
     for estimate, truth in (
         (found.trace, trace),
@@ -214,11 +216,11 @@ def test_a_coarser_generator_has_a_higher_floor():
 
 
 def test_products_run_in_parts_that_fit(monkeypatch):
-    z = tf.random.stateless_normal([5, 32], [0, 1])
+    z = tf.random.stateless_normal([5, 16], [0, 1])
     whole = operator(dcgan(), z)
     monkeypatch.setattr(_memory, "pairs", lambda inspection, chunk: 2)
     parts = operator(dcgan(), z)
-    v, columns = tf.random.stateless_normal([5, 32], [0, 2]), np.random.default_rng(0).normal(size=(32, 5))
+    v, columns = tf.random.stateless_normal([5, 16], [0, 2]), np.random.default_rng(0).normal(size=(16, 5))
     np.testing.assert_allclose(parts.matvec(v), whole.matvec(v), rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(parts[0] @ columns, whole[0] @ columns, rtol=1e-4, atol=1e-6)
 
@@ -252,6 +254,25 @@ def test_more_values_than_outputs():
 def test_mistakes_are_named(operators, options, message):
     with pytest.raises(ValueError, match=message):
         partial_spectrum(operators, **{"k": 2, **options})
+
+
+def test_products_that_become_nan_are_no_end_of_the_recursion():
+    """The solver for the largest values takes single vectors; the products of several are nan."""
+    matrix = with_singular_values(MILD) @ np.eye(40)
+
+    def product(m):
+        return lambda v: (m @ v) * (np.nan if v.shape[1] > 3 else 1.0)
+
+    one = LinearOperator(
+        matrix.shape,
+        matvec=lambda v: matrix @ v,
+        rmatvec=lambda u: matrix.T @ u,
+        matmat=product(matrix),
+        rmatmat=product(matrix.T),
+        dtype=float,
+    )
+    with pytest.raises(ValueError, match="nan or infinite"):
+        partial_spectrum(one, 3)
 
 
 def test_what_does_not_fit_into_memory_is_refused_before_the_start(monkeypatch):

@@ -133,6 +133,7 @@ def finite_differences(
     found: geometry.Spectrum | geometry.PartialSpectrum,
 ) -> float:
     """Median over latents of |‖G(z + hv) − G(z − hv)‖/(2hσ_max) − 1| along v_max (eq. 5). Its error is O(h²)."""
+    assert found.vectors is not None
     h = max(1e-2, found.epsilon ** (1 / 3))
     step, ends = tf.cast(h * found.vectors[:, :, 0], z.dtype), []
     with geometry.same_noise(geometry.inspect(generate, z, labels).states) as restart:

@@ -152,7 +152,7 @@ def table(result: Mapping[str, Any]) -> str:
         f"{with_error('stable_rank')})",
         "ln det M_z": _log_determinant(result),
         "smallest σ": f"σ_min is at most {result['least_node']:.3g}   (mean; rounding {result['floor']:.1e})",
-        "not resolved": f"up to {result['unresolved_share']:.2%} of the directions may have σ = 0",
+        "not resolved": f"up to {result['unresolved_share']:.2%} of the directions may have σ below rounding",
         "errors": f"standard errors over {result['probes']} probes of {result['lanczos_steps']} Lanczos steps",
         "finite differences": f"{result['finite_differences']:.1%} from the Jacobian's σ_max   (median)",
         "time": f"{result['seconds']:.1f} s",

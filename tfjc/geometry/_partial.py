@@ -43,7 +43,8 @@ class PartialSpectrum:
     Sums over eigenvalues λ = σ² of M_z take the k largest as they are, and n_z − k times the mean of the `gauss` rules
     for the others. Standard errors cover the choice of the probe vectors. They do not cover the quadrature itself,
     which is exact for tr M and tr M², and coarse for functions that change fast near λ = 0, such as ln λ; the bounds of
-    `log_determinant_bounds` cover that.
+    `log_determinant_bounds` cover that. Over p probes, t standard errors hold the truth as often as Student's t with
+    p − 1 degrees of freedom says: of 8 probes, 2.4 in 95 of 100 cases.
 
     Attributes:
       largest: the k largest σ of J_z, [B, k] float64, descending.
@@ -104,8 +105,11 @@ class PartialSpectrum:
 
     @property
     def unresolved_share(self) -> np.ndarray:
-        """The largest share of the n_z directions that may have σ = 0 by what the products tell, [B]."""
-        return np.mean(self.radau.weights[:, :, -1], axis=1) * self._others / self.shape[2]
+        """The largest share of the n_z directions that may have σ of at most `floor` by what the products tell, [B]."""
+        floor = self.floor[:, None]
+        rest = np.sum(self.radau.weights * (self.radau.nodes <= floor[..., None]), axis=2)
+        top = np.count_nonzero(self.largest <= floor, axis=1)
+        return (top + self._others * np.mean(rest, axis=1)) / self.shape[2]
 
     @property
     def log_determinant_bounds(self) -> np.ndarray:
@@ -289,10 +293,11 @@ def partial_spectrum(
         converge, or the vectors do not fit into the free memory.
     """
     each = _operators(operators)
-    shape = (len(each), *each[0].shape)
-    k = _lanczos.count(k, shape[2])
+    n_x, n_z = each[0].shape
+    shape = (len(each), n_x, n_z)
+    k = _lanczos.count(k, n_z)
     probes = checks.integer("probes", probes, minimum=2)
-    steps = min(checks.integer("steps", steps, minimum=2), shape[2] - k)
+    steps = min(checks.integer("steps", steps, minimum=2), n_z - k)
     own = max(float(np.finfo(operator.dtype).eps) for operator in each)
     own = max(own, operators.epsilon) if isinstance(operators, JacobianOperator) else own
     epsilon = own if epsilon is None else checks.real("epsilon", epsilon, minimum=own, below=1.0)
@@ -300,7 +305,7 @@ def partial_spectrum(
     tops, rules = [], []
     for index, operator in enumerate(each):
         top = _lanczos.largest(operator, k, seed=seed)
-        starts = noise.rng(seed, noise.Stream.PROBES, index).standard_normal([shape[2], probes])
+        starts = noise.rng(seed, noise.Stream.PROBES, index).standard_normal([n_z, probes])
         alphas, betas = _bidiagonalise(operator, starts, top.vectors, steps, progress)
         tops.append(top)
         rules.append(_rules(alphas, betas))
@@ -338,13 +343,14 @@ def _bidiagonalise(operator, starts, top, steps, progress):
     β_j·v_{j+1}. A number within rounding of 0 becomes 0 and ends its probe's recursion: all that follow are 0.
     """
     n_z, probes = starts.shape
-    basis, alphas, betas = np.zeros([probes, steps, n_z]), *np.zeros([2, probes, steps])
+    basis = np.zeros([probes, steps, n_z])
+    alphas, betas = np.zeros([2, probes, steps])
     rounding = np.finfo(operator.dtype).eps
 
     def unit(vectors):
         """Columns of unit length, and lengths, which are 0 within rounding."""
         lengths = np.linalg.norm(vectors, axis=0)
-        lengths = np.where(lengths > rounding * alphas.max(axis=1), lengths, 0.0)
+        lengths = np.where(lengths <= rounding * alphas.max(axis=1), 0.0, lengths)  # nan stays
         return np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0), lengths
 
     v, _ = unit(_off(starts, top, basis[:, :0]))
