@@ -1,5 +1,6 @@
 """Penalties on the spectrum against singular vectors of linear generators, finite differences and invariances."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -225,3 +226,24 @@ def test_what_is_penalised_is_what_is_measured():
     penalty(generate, Z, SEED)
     expected = geometry.spectrum(generate, Z).log_condition.mean()
     assert float(penalty.measured) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("policy, bound", [("mixed_bfloat16", 0.05), ("mixed_float16", 0.01)])
+@pytest.mark.parametrize(
+    "penalty", [ConditionNumber(0.5, 1.0), SpectralSpread(1.0), Isometry(1.0)], ids=lambda p: type(p).__name__
+)
+def test_gradients_in_16_bits_are_near_those_in_32(penalty, policy, bound):
+    """Of the same weights; bfloat16 has 8 bits of mantissa, float16 11."""
+    z, found = tf.random.stateless_normal([8, 4], [3, 4]), []
+    for used in ("float32", policy):
+        keras.utils.set_random_seed(0)
+        layers = [keras.layers.Dense(16, "tanh", dtype=used), keras.layers.Dense(12, dtype=used)]
+        network = keras.Sequential([keras.Input([4]), *layers])
+        with tf.GradientTape() as tape:
+            value = tf.reduce_mean(penalty(network, z, SEED))
+        weights = [layer.kernel for layer in layers]
+        gradient = np.concatenate([np.ravel(part) for part in tape.gradient(value, weights)])
+        found.append((value, gradient))
+    (exact, expected), (value, gradient) = found
+    assert value.dtype == tf.float32 and abs(value / exact - 1.0) < bound
+    assert 1e-6 < np.linalg.norm(gradient - expected) / np.linalg.norm(expected) < 3 * bound
