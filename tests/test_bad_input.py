@@ -53,6 +53,11 @@ def twofold():
     return keras.Model(z, [keras.layers.Dense(2)(z), keras.layers.Dense(2)(z)])
 
 
+def named_critic():
+    x = keras.Input([8, 8, 1])
+    return keras.Model(x, {"real": keras.layers.Dense(1)(keras.layers.Flatten()(x))})
+
+
 def critic_of_planes():
     return keras.Sequential([keras.Input([2]), keras.layers.Dense(1)])
 
@@ -328,6 +333,8 @@ OF_MODELS = {
         "[B, 1, 1, 3]",
     ),
     "two images of a generator": (lambda: models.GAN(twofold(), critic_of_planes()), "one tensor", "a list of 2"),
+    "a critic of named outputs": (lambda: models.GAN(networks().generator, named_critic()), "logits [B, 1]", "real"),
+    "images of different weights": (lambda: fitted(IMAGES, class_weight={0: 2.0}), "weigh all", "class_weight"),
     "validation data": (lambda: fitted(IMAGES, validation_data=(IMAGES,)), "tfjc.callbacks.Scores", "validation"),
     "a validation split": (lambda: fitted(IMAGES, validation_split=0.5), "tfjc.callbacks.Scores", "validation"),
     "evaluating a GAN": (lambda: gan().evaluate(IMAGES), "tfjc.callbacks.Scores", "validation"),

@@ -4,7 +4,7 @@ import os
 import pathlib
 from collections.abc import Sequence
 
-from absl import flags
+from absl import flags, logging
 
 from tfjc.runs import commands
 from tfjc.support import checks
@@ -44,6 +44,7 @@ def _analyze():
             "--model is needed: a .keras or .h5 file, a SavedModel or TF-Hub directory, or a run directory"
         )
     checks.existing("model", _NAMED.model.value)  # before TensorFlow is imported, which takes seconds
+    logging.set_verbosity(logging.WARNING)
     _check_flags()
     from tfjc.runs import devices
     from tfjc.saving import loading

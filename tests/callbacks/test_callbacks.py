@@ -75,11 +75,16 @@ def test_a_removed_log_directory_is_written_again(tmp_path):
 def test_a_measurement_longer_than_the_steps_before_it_is_warned_of_once(
     caplog, monkeypatch, measuring, training, warned
 ):
-    """Never at the first one, which also traces; never below ten seconds."""
+    """Never at the first one, which also traces, and of which it is said after two latents of five how long the others
+    take; never below ten seconds.
+    """
     clock = [0.0]
 
-    def measure(generator):
-        clock[0] += measuring
+    def measure(generator, progress):
+        for count in (2, 3) if progress else ():
+            clock[0] += measuring * count / 5
+            progress(count)
+        clock[0] += 0.0 if progress else measuring
         return measured
 
     watch = callbacks.Conditioning(lambda z: 2.0 * z, Z)
@@ -93,6 +98,8 @@ def test_a_measurement_longer_than_the_steps_before_it_is_warned_of_once(
         record.getMessage() for record in caplog.records if "a measurement of 5 latents takes" in record.getMessage()
     ]
     assert [int(message.split()[1].rstrip(":")) for message in found] == warned
+    expected = ["step 0: 2 of 5 latents are measured, and the others take about 18 s"] if measuring == 30.0 else []
+    assert [message for record in caplog.records if "2 of 5" in (message := record.getMessage())] == expected
     assert all(f"takes {measuring:.0f} s, and the steps since the one before took {training:.0f} s" in m for m in found)
 
 

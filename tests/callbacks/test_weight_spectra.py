@@ -143,8 +143,8 @@ def test_layers_that_are_not_built_yet_wait():
 @pytest.mark.parametrize(
     "networks, message",
     [
-        ([], r"networks must be Keras models by name, .* found \[\]"),
-        ({"critic": 3}, "networks must be Keras models by name"),
+        ([], r"networks must be models of Keras 3 by name, .* found \[\]"),
+        ({"critic": 3}, "networks must be models of Keras 3 by name"),
         ({"net": keras.Sequential([keras.layers.ReLU()])}, "no kernel to measure in net"),
     ],
 )

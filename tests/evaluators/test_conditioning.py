@@ -95,7 +95,7 @@ def by_analysis(generate, tmp_path):
 def by_callback(generate, tmp_path):
     callback, found = callbacks.Conditioning(generate, MANY), []
     measured = callback.evaluator.measure
-    callback.evaluator.measure = lambda g: found.append(measured(g)) or found[-1]
+    callback.evaluator.measure = lambda *g: found.append(measured(*g)) or found[-1]
     callback.act(0, {})
     return found[0][1]
 

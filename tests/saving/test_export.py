@@ -153,7 +153,7 @@ def test_an_older_export_is_replaced(networks, tmp_path):
         (lambda path: export.export_generator(architectures.dcgan((8, 8, 1)).generator, path.parent), "not replaced"),
         (
             lambda path: export.export_generator(architectures.dcgan((8, 8, 1)).critic, path),
-            r"the generator's input is \(None, 8, 8, 1\), not \[B, n_z\]",
+            r"must take latents \[B, n_z\], found \[B, 8, 8, 1\]",
         ),
     ],
 )

@@ -57,6 +57,7 @@ PAYLOADS = {
         {"module": "keras.config", "class_name": "enable_unsafe_deserialization", "config": {}}
     ),
     "another module of Keras's": sequential({"module": "keras.src.saving.saving_lib", "class_name": "H5IOStore"}),
+    "a module that is none of Keras's": sequential({"module": "keras.nothing", "class_name": "Dense", "config": {}}),
     "a module under Keras's name": sequential({"module": "keras_evil.layers", "class_name": "Dense", "config": {}}),
     "an unknown class": sequential({"module": "my.layers", "class_name": "Noise", "registered_name": "my>Noise"}),
     "an unknown class of Keras 2": {"class_name": "Sequential", "config": [{"class_name": "Noise", "config": {}}]},

@@ -25,6 +25,7 @@ _ILL = (
     "compared with others, and such generators tend to miss modes. Look at the spectrum (spectrum.plot()). Then try "
     "tfjc.penalties.JacobianClamping, which holds the singular values in an interval, or a lower learning rate."
 )
+_LEFT = "step %d: %d of %d latents are measured, and the others take about %.0f s"
 _SLOW = (
     "step %d: a measurement of %d latents takes %.0f s, and the steps since the one before took %.0f s: fewer latents, "
     "or a larger `every`, leave more time for training"
@@ -68,7 +69,8 @@ class Conditioning(Periodic):
     Adds `mean_log_condition` to Keras's progress line and history. With `log_dir` it writes scalars and a histogram
     of ln σ for TensorBoard. It logs a warning when a measurement crosses a threshold; a second warning comes only
     after the measurement has recovered. A generator whose noise cannot be repeated gets no quotients and no alarm on
-    them; a warning says so. One warning says that a measurement takes longer than the steps between two measurements.
+    them; a warning says so. A warning says how long a first measurement of more than ten seconds will take, and another
+    one that a measurement takes longer than the steps between two measurements.
 
     Args:
       generator: callable z [B, n_z] → images. A Keras model is called in inference mode.
@@ -122,7 +124,9 @@ class Conditioning(Periodic):
     def act(self, step: int, logs: dict[str, Any]) -> None:
         """Measures, records the result, and warns where a threshold was crossed."""
         began = time.monotonic()
-        self.spectrum, q = self.evaluator.measure(self.generator)
+        self.spectrum, q = self.evaluator.measure(
+            self.generator, None if self.history else self._foretelling(step, began)
+        )
         self._check_pace(step, began)
         self.latest = self.evaluator.summary(self.spectrum, q)
         if q is None and not self.history:
@@ -133,6 +137,18 @@ class Conditioning(Periodic):
             alarm.check(step, self.latest)
         if self._writer:
             self._summarise(q)
+
+    def _foretelling(self, step, began):
+        """A function that is told of finished latents, and says once how long the others will take."""
+        counts = []
+
+        def progress(count):
+            counts.append(count)
+            left = (time.monotonic() - began) * (len(self.evaluator.z) / sum(counts) - 1.0)
+            if len(counts) == 1 and left > _NOTICED:
+                logging.getLogger("tfjc").warning(_LEFT, step, sum(counts), len(self.evaluator.z), left)
+
+        return progress
 
     def _check_pace(self, step, began):
         """Warns once where a measurement takes longer than the steps before it. The first one also traces."""

@@ -48,7 +48,9 @@ class WeightSpectra(Periodic):
     ) -> None:
         super().__init__(every, log_dir)
         if not isinstance(networks, dict) or not all(isinstance(n, keras.Model) for n in networks.values()):
-            raise ValueError(f"networks must be Keras models by name, such as {{'critic': critic}}, found {networks!r}")
+            raise ValueError(
+                f"networks must be models of Keras 3 by name, such as {{'critic': critic}}, found {networks!r}"
+            )
         self._layers = {
             f"weights/{name}/{path}": layer for name, network in networks.items() for path, layer in _kernels(network)
         }

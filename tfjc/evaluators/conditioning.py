@@ -1,5 +1,6 @@
 """Conditioning of a generator on a fixed batch of latents (Odena et al. 2018, sections 3 and 4)."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -58,13 +59,16 @@ class ConditioningEvaluator:
         """The measurements under the names of `metrics.jsonl`: numbers, and lists or dicts of numbers."""
         return self.summary(*self.measure(generate))
 
-    def measure(self, generate: geometry.Generator) -> tuple[geometry.Spectrum, np.ndarray | None]:
+    def measure(
+        self, generate: geometry.Generator, progress: Callable[[int], object] | None = None
+    ) -> tuple[geometry.Spectrum, np.ndarray | None]:
         """(the `Spectrum` at z, the `quotients` Q [B] or None).
 
-        Restores the state of the generator's random seeds.
+        Restores the state of the generator's random seeds. `progress` is called after each block of spectra with the
+        number of its latents.
         """
         with geometry.same_noise(geometry.inspect(generate, self.z, self.labels).states) as restart:
-            found = spectrum(generate, self.z, labels=self.labels, chunk=self.chunk)
+            found = spectrum(generate, self.z, labels=self.labels, chunk=self.chunk, progress=progress)
             restart()
             return found, self.quotients(generate)
 

@@ -431,6 +431,9 @@ def _check_options(options):
     """Raises ValueError for options and callbacks of `fit` that are for models of one loss and one optimiser."""
     if options.get("validation_data") is not None or options.get("validation_split"):
         raise ValueError(_SCORES)
+    for name in ("class_weight", "sample_weight"):
+        if options.get(name) is not None:
+            raise ValueError(f"the losses of the model weigh all images alike, found {name}")
     given = options.get("callbacks") or []
     for callback in given if isinstance(given, (list, tuple)) else getattr(given, "callbacks", [given]):
         if isinstance(callback, (keras.callbacks.LearningRateScheduler, keras.callbacks.ReduceLROnPlateau)):

@@ -215,6 +215,8 @@ class GAN(PenalisedModel):
     def _check_critic(self, class_weights):
         """Builds the critic by one call; returns the weights of the class losses, or None without classes."""
         outputs = self.critic(self._examples()[1], training=False)
+        if isinstance(outputs, dict):
+            raise ValueError(f"the critic must return logits [B, 1] or [B], found a dict of {', '.join(outputs)}")
         classifies = isinstance(outputs, (list, tuple))
         logits, *class_logits = outputs if classifies else [outputs]
         if tuple(logits.shape) not in ((2,), (2, 1)):

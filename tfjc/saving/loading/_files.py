@@ -171,7 +171,10 @@ def _from_saved_model(path, signature, tags, **named):
     archive = _reading(path, lambda: tf.saved_model.load(str(path), tags=tags))
     signatures = dict(archive.signatures)
     if not signatures:
-        raise ValueError(f"{path} has no signatures: export its generator with one (Keras: model.export)")
+        raise ValueError(
+            f"{path} has no signatures: export its generator with one (Keras: model.export; "
+            "TensorFlow: tf.saved_model.save(module, DIR, signatures=module.generate))"
+        )
     default = _first_of(("serving_default", "default"), signatures)
     signature = checks.one_of("signature", default if signature is None else signature, signatures)
     function = signatures[signature]

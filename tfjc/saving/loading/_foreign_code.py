@@ -138,16 +138,16 @@ def _named(name, entry, library):
         return
     elif name == "function":
         names = [str(entry.get("config")), str(registered or entry.get("config"))]
-        if not (_is_of_keras(module) and all(hasattr(library.activations, one) for one in names)):
+        if not (_is_of_keras(module, library) and all(hasattr(library.activations, one) for one in names)):
             yield f"needs the function {entry.get('config')!r} of module {module!r}"
-    elif not (_is_of_keras(module) and _is_harmless(module, name, library)):
+    elif not (_is_of_keras(module, library) and _is_harmless(module, name, library)):
         yield f"needs the class {name!r}" + f" of module {module!r}" * bool(module)
     elif name in ("TFOpLambda", "SlicingOpLambda") and not _is_mathematical(entry.get("config")):
         yield f"calls a function of TensorFlow in a layer ({_function(entry.get('config'))})"
 
 
-def _is_of_keras(module):
-    return module in (None, "builtins") or str(module).partition(".")[0] in ("keras", "tf_keras")
+def _is_of_keras(module, library):
+    return module in (None, "builtins") or str(module).partition(".")[0] in ("keras", library.__name__)
 
 
 def _is_harmless(module, name, library):
