@@ -40,6 +40,8 @@ def called(command, module, arguments, seconds):
             commands.start(command, module.main)
         except SystemExit as ended:
             return ended.code, printed.getvalue()
+        finally:
+            signal.alarm(0)
     raise AssertionError("a command line ends with an exit status")
 
 

@@ -499,7 +499,7 @@ OF_MEASUREMENTS = {
         "[16, 16, 1]",
         "[8, 8, 1]",
     ),
-    "one sample": (lambda: ClassifierEvaluator(Z[:1], data()), "at least 6 samples", "1 latents"),
+    "one sample": (lambda: ClassifierEvaluator(Z[:1], data()), "at least 6 samples", "found 1"),
     "a batch of scores of 0": (lambda: MissingModes(Z, data(), batch_size=0), "at least 1", "0"),
     "features of nan": (lambda: scores.frechet_distance(np.full([4, 2], NAN), np.ones([4, 2])), "finite", "4 of 4"),
     "features of two sizes": (

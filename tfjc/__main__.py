@@ -7,7 +7,7 @@ from tfjc.support import checks
 COMMANDS = {
     "train": "train a generator and watch its conditioning",
     "analyze": "measure any trained generator: spectra, quotients, directions in z",
-    "evaluate": "score a trained generator's samples against a dataset",
+    "evaluate": "score a trained generator's samples, or images, against a dataset",
     "study.run": "train several arms with many seeds",
     "study.report": "write the report of a study, with the paper's claims",
     "study.lambdas": "choose λ_min and λ_max from a study's unclamped runs",

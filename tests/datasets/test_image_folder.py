@@ -225,7 +225,7 @@ def test_an_image_that_links_to_nothing_is_named(put, tmp_path):
 def test_an_image_beside_classes_is_refused(put, tmp_path):
     put("cats/a.png"), put("dogs/a.png"), put("p.png")
     assert refusal(tmp_path) == (
-        f"dataset.folder {str(tmp_path)!r} holds 1 image(s) beside its classes (cats, dogs), such as 'p.png'; "
+        f"folder {str(tmp_path)!r} holds 1 image(s) beside its classes (cats, dogs), such as 'p.png'; "
         "move them into a class, or, for a dataset without labels, everything into one folder"
     )
     (tmp_path / "all").mkdir()

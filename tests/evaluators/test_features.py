@@ -147,8 +147,8 @@ def test_few_samples_are_warned_about():
         (lambda: evaluator().score(np.zeros([0, 4, 4, 1])), "N ≥ 1, found"),
         (lambda: evaluator().score(np.zeros([9, 4, 4, 1], int)), "images must be uint8, or floats"),
         (lambda: evaluator(Z[0]), r"z must have shape \[N, n_z\], found \[3\]"),
-        (lambda: evaluator(Z[:5]), "at least 6 samples are needed, found 5 latents"),
-        (lambda: evaluators.MissingModes(Z[:0], REAL), "at least 1 samples are needed, found 0 latents"),
+        (lambda: evaluator(Z[:5]), "at least 6 samples are needed, found 5"),
+        (lambda: evaluators.MissingModes(Z[:0], REAL), "at least 1 samples are needed, found 0"),
         (
             lambda: evaluators.ClassifierEvaluator(Z, datasets.Dataset("mine", REAL.images[:5]), classifier=network),
             "at least 6 real images are needed, found 5",

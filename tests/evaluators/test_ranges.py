@@ -124,7 +124,7 @@ def test_1000_samples_in_0_to_1_say_nothing_where_real_images_are_bright():
 
 def test_a_later_sample_outside_the_range_that_was_found_is_refused():
     """The first 1,000 samples lie in [0, 1], the last 200 do not."""
-    with pytest.raises(ValueError, match=r"must lie in \[0, 1\], which is the generator's range by its values, found"):
+    with pytest.raises(ValueError, match=r"must lie in \[0, 1\], their range by the values of the first ones, found"):
         scored(opaque(lambda z: tf.where(tf.shape(z)[0] == 200, twin(z), unit(z))), 1200, batch_size=1000)
 
 

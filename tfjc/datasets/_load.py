@@ -2,8 +2,9 @@
 
 import dataclasses
 import functools
+import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -86,7 +87,7 @@ def load(
     name: str,
     *,
     split: str | None = None,
-    size: int | None = None,
+    size: int | Sequence[int] | None = None,
     folder: str | os.PathLike | None = None,
     data_dir: str | os.PathLike | None = None,
     manual_dir: str | os.PathLike | None = None,
@@ -101,7 +102,8 @@ def load(
     Args:
       name: one of these names.
       split: tensorflow-datasets' split; "train" by default, for stl10 "unlabelled" (100,000 images).
-      size: pixels of a side after resizing; 28 by default, 32 for CIFAR-10, 48 for STL-10, 64 for a folder.
+      size: pixels of a side after resizing; 28 by default, 32 for CIFAR-10, 48 for STL-10, 64 for a folder. Of a
+        folder also (height, width).
       folder: the folder of `image_folder`.
       data_dir: tensorflow-datasets' data directory.
       manual_dir: a directory with the dataset's official archives, for machines without network.
@@ -129,6 +131,20 @@ def _options(name: str, defaults: dict[str, Any], given: dict[str, Any]) -> dict
             raise ValueError(f"dataset {name!r} has no option {option!r}, found {option} = {value!r}")
     options = defaults | given
     if "size" in options:
-        size = options["size"] = checks.integer("dataset.size", options["size"], minimum=1)
-        checks.fits(f"dataset.size = {size}", 4 * _RESIZED_AT_ONCE * size * size)
+        options["size"] = check_size(options["size"], may_be_pair=name == "image_folder")
     return options
+
+
+def check_size(size: int | Sequence[int], may_be_pair: bool = True) -> int | tuple[int, ...]:
+    """`size` in pixels: a side of squares, or where `may_be_pair` also (height, width); raises ValueError otherwise."""
+    if isinstance(size, (list, tuple)) and len(size) == 2 and may_be_pair:
+        size = tuple(checks.integer("dataset.size", side, minimum=1) for side in size)
+    elif isinstance(size, (list, tuple)):
+        asked = "a number, or [height, width]" if may_be_pair else "one number: the images are squares"
+        raise ValueError(f"dataset.size must be {asked}, found {size!r}")
+    else:
+        size = checks.integer("dataset.size", size, minimum=1)
+    checks.fits(
+        f"dataset.size = {size}", 4 * _RESIZED_AT_ONCE * (math.prod(size) if isinstance(size, tuple) else size**2)
+    )
+    return size

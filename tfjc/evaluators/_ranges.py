@@ -13,6 +13,11 @@ KNOWN = ((-1.0, 1.0), (0.0, 1.0), (0.0, 255.0), (-0.5, 0.5))
 LOOK = 1000  # with so many samples, values alone can tell [0, 1]
 _SLACK = 5e-4  # rounding may exceed a range by this share of its width
 _CLIPPED = 0.02  # clipping to a given range may move values by this share of its width, on average
+_REASONS = {
+    "operations": "the generator's last operations",
+    "type": "their type",
+    "values": "the values of the first ones",
+}
 _REMEDY = "name it: output_range=(LOW, HIGH), --output_range=LOW,HIGH on the command line"
 
 
@@ -72,8 +77,8 @@ class OutputRange:
             images = self._clip(images)
         elif not now.within(self.low, self.high):
             raise ValueError(
-                f"images must lie in {self}, which is the generator's range by its {self.reason}, found {now}; "
-                f"if the generator has another range, {_REMEDY} (values outside are then clipped)"
+                f"images must lie in {self}, their range by {_REASONS[self.reason]}, found {now}; "
+                f"if their range is another, {_REMEDY} (values outside are then clipped)"
             )
         return images if (self.low, self.high) == (-1.0, 1.0) else (images - self.low) / _half(self) - np.float32(1.0)
 

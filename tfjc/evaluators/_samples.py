@@ -46,7 +46,7 @@ def latents(z: ArrayLike, labels: ArrayLike | None, least: int = 1) -> tuple[tf.
     """(z as float32 [N, n_z], labels [N, ...] or None). Raises ValueError for other shapes or N < `least`."""
     found = checks.rank("z", tf.cast(z, tf.float32), 2, "[N, n_z]")
     if len(found) < least:
-        raise ValueError(f"at least {least} samples are needed, found {len(found)} latents")
+        raise ValueError(f"at least {least} samples are needed, found {len(found)}")
     if labels is None:
         return found, None
     beside = tf.convert_to_tensor(labels)

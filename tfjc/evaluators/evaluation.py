@@ -54,7 +54,8 @@ def choose(
         made.append(make(evaluators.InceptionEvaluator))
     if not made:
         raise ValueError(
-            f"no score suits dataset {data.name!r}: expected labels or images of 3 channels, found neither"
+            f"no score suits dataset {data.name!r}: expected labels or images of 3 channels, found neither; "
+            "--inception=DIR scores grey images without labels, too"
         )
     return made
 
@@ -84,14 +85,15 @@ def evaluate(
     Returns:
       (row, messages). The row has the scores by their keys, and in `evaluators` what each score was taken with. For
       images it has `output_range`, the generator's [low, high], `output_range_from`, the reason
-      (`evaluators.OutputRange`), and for a given range `clipped`, the share of values outside. The messages are those
-      of evaluators whose network is `evaluators.Unavailable`; the row lacks their scores.
+      (`evaluators.OutputRange`), and for a given range `clipped`, the share of values outside. The messages say which
+      scores the row lacks: those of evaluators whose network is `evaluators.Unavailable`, and for images without labels
+      those that need labels.
 
     Raises:
       ValueError: the samples are unlike the dataset's images, or their range is unknown.
     """
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    row, with_what, left_out = {"time": now, "tfjc": tfjc.__version__, **about}, [], []
+    row, with_what, left_out = {"time": now, "tfjc": tfjc.__version__, **about}, [], _without_labels(chosen)
     evaluators.tfgan.load()
     for evaluator in chosen:
         evaluator.look(generate)
@@ -108,6 +110,15 @@ def evaluate(
         row |= _about_range(evaluator.found_range)
         with_what.append({"evaluator": name, **evaluator.about()})
     return {**row, "evaluators": with_what}, left_out
+
+
+def _without_labels(chosen):
+    """The message that says which scores real images without labels do not give, in a list."""
+    data = chosen[0].data
+    by_class = (evaluators.ClassifierEvaluator, evaluators.MissingModes)
+    if data.is_labelled or any(isinstance(evaluator, by_class) for evaluator in chosen):
+        return []
+    return [f"classifier scores and missing modes are left out: the real images ({data.name}) have no labels"]
 
 
 def _about_range(found):

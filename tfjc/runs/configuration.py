@@ -118,6 +118,12 @@ def dataset(**where: Any) -> datasets.Dataset:
     return _REGISTERED["dataset"](**where)
 
 
+def dataset_size() -> int | tuple[int, ...] | None:
+    """The bound `dataset.size` in pixels, or None; raises ValueError for one that is no size."""
+    size = _bound("dataset.size")
+    return None if size is None else datasets.check_size(size)
+
+
 def _check_named():
     if _bound("dataset.name") is None:
         example = "--gin_bindings=\"dataset.name = 'mnist'\""
@@ -125,12 +131,15 @@ def _check_named():
 
 
 def choose(*args: Any, **kwargs: Any) -> list[evaluators.Evaluator]:
-    """`evaluation.choose` with the dataset and scores that are bound to `evaluate`, or else `train_and_evaluate`."""
+    """`evaluation.choose` with the dataset and scores that are bound to `evaluate`, or else `train_and_evaluate`.
+
+    A `dataset` among the arguments comes before a bound one.
+    """
     for name in ("dataset", "scores"):
         if _bound(f"evaluate.{name}") is None and _bound(f"train_and_evaluate.{name}") is not None:
             gin.bind_parameter(f"evaluate.{name}", _bound(f"train_and_evaluate.{name}"))
     if _bound("evaluate.dataset") is None:
-        kwargs["dataset"] = dataset
+        kwargs.setdefault("dataset", dataset)
     kwargs["configured"] = {target: _REGISTERED[name] for name, target in _CONFIGURABLES.items()}
     return _REGISTERED["evaluate"](*args, **kwargs)
 
