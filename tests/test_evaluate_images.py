@@ -11,6 +11,7 @@ from PIL import Image
 
 from tfjc import datasets, evaluate, evaluators
 from tfjc.evaluators import evaluation, given, tfgan
+from tfjc.runs import devices
 
 RNG = np.random.default_rng(0)
 PHOTOS, SAMPLES = (RNG.integers(0, 256, [12, 8, 10, 3]).astype(np.uint8) for _ in range(2))
@@ -42,6 +43,7 @@ def module(tmp_path_factory):
 @pytest.fixture
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(devices, "prepare", lambda *_: None)  # it would change this process for all later tests
     return tmp_path
 
 

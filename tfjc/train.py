@@ -20,6 +20,11 @@ _SEED = flags.DEFINE_integer("seed", 0, "Seed of the weights, the data's order a
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "The data directory of tensorflow-datasets.")
 _MANUAL_DIR = flags.DEFINE_string("manual_dir", None, "A directory with the dataset's official archives.")
 _INCEPTION = flags.DEFINE_string("inception", None, "Directory or TF-Hub handle of TF-GAN's Inception module.")
+_STOP = flags.DEFINE_boolean(
+    "stop_on_collapse",
+    None,
+    "End the run with status 3 when the generator collapses (train_and_evaluate.alarm_quotient).",
+)
 _RESUME = flags.DEFINE_boolean("resume", True, "Whether to resume a run that workdir holds.")
 _FORCE = flags.DEFINE_boolean("force", False, "Resume a run although its configuration has changed.")
 _DRY_RUN = flags.DEFINE_boolean("dry_run", False, "Print the resolved configuration and the networks, and stop.")
@@ -44,11 +49,15 @@ _AT_ONCE = flags.DEFINE_string(
 )
 
 
+_COLLAPSED = 3  # exit status
+
+
 def main(argv: Sequence[str]) -> int:
     """Runs the experiment that the flags name.
 
     Returns:
-      The exit status: 2 for a mistake of the user, 1 if the training diverged or failed, for example on a full disk.
+      The exit status: 2 for a mistake of the user, 1 if the training diverged or failed, for example on a full disk, 3
+      if it ended for a collapse (--stop_on_collapse).
     """
     interrupted = "interrupted; the same command goes on from the last checkpoint, if there is one"
     return commands.status("train", _start, argv, interrupted)
@@ -69,7 +78,7 @@ def _start():
         if isinstance(error.__cause__, (ValueError, TypeError)):
             raise  # the traceback of a mistake in the program
         print(f"tfjc.train: {configuration.explain(error)}", file=sys.stderr)
-        return 1
+        return _COLLAPSED if isinstance(error, sessions.Collapsed) else 1
 
 
 def _train(configuration):
@@ -89,6 +98,7 @@ def _train(configuration):
             force=_FORCE.value,
             dry_run=_DRY_RUN.value,
             steps_per_execution=_steps_per_execution(),
+            **({} if _STOP.value is None else {"stop_on_collapse": _STOP.value}),
         )
 
 
@@ -105,6 +115,7 @@ def _agreement(workdir, bindings):
 
     shared = RunDirectory(os.path.abspath(workdir))
     flags_of = {"seed": _SEED, "precision": _PRECISION, "jit_compile": _JIT, "resume": _RESUME, "force": _FORCE}
+    flags_of["stop_on_collapse"] = _STOP
     return {
         **{f"--{name}": flag.value for name, flag in flags_of.items()},
         "--workdir": str(shared.path),

@@ -1,6 +1,7 @@
 """Callbacks in our `fit` and in anybody's."""
 
 import shutil
+import types
 
 import keras
 import numpy as np
@@ -227,42 +228,122 @@ class Shrinking(keras.Model):
         return {"seen": self.seen}
 
 
-def warnings_of(caplog, scales, **thresholds):
+def watched(scales, **options):
+    """The callback after a `fit` whose steps set the scales one after another."""
     model = Shrinking(scales)
     model.compile(jit_compile=False)
     model.built = True
-    watch = callbacks.Conditioning(model, tf.random.stateless_normal([8, 2], [1, 1]), every=1, **thresholds)
+    watch = callbacks.Conditioning(model, tf.random.stateless_normal([8, 2], [1, 1]), every=1, **options)
+    model.fit(np.zeros([len(scales) - 1, 1]), batch_size=1, verbose=0, callbacks=[watch])
+    return watch
+
+
+class Told:
+    """An evaluator whose quotients and log-condition numbers are told beforehand."""
+
+    def __init__(self, quotients, log_conditions):
+        self.told = iter(zip(quotients, log_conditions, strict=True))
+
+    def measure(self, generate):
+        return None, np.zeros(1)
+
+    def summary(self, spectrum, q):
+        quotient, log_condition = next(self.told)
+        return {"quotient_quantiles": {"0.5": quotient}, "mean_log_condition": log_condition}
+
+
+def told(quotients, log_conditions=None, **options):
+    """A callback that measures these numbers, one at each step."""
+    watch = callbacks.Conditioning(tf.identity, Z, **options)
+    watch.evaluator = Told(quotients, log_conditions or [3.0] * len(quotients))
+    watch.set_model(types.SimpleNamespace(stop_training=False))
+    return watch
+
+
+def warnings_of(caplog, *numbers, **thresholds):
+    watch = told(*numbers, **thresholds)
+    caplog.clear()
     with caplog.at_level("WARNING", logger="tfjc"):
-        model.fit(np.zeros([len(scales) - 1, 1]), batch_size=1, verbose=0, callbacks=[watch])
+        for step in range(len(numbers[0])):
+            watch.act(step, {})
     return [record.getMessage() for record in caplog.records if record.name == "tfjc"]
 
 
 def test_a_collapse_is_warned_of_when_it_happens_and_again_after_recovery(caplog):
-    scales = [[s, s] for s in (0.001, 1.0, 0.01, 0.001, 1.0, 0.04)]  # too small at the start: nothing fell there
-    found = warnings_of(caplog, scales)
+    found = warnings_of(caplog, [0.001, 1.0, 0.01, 0.001, 1.0, 0.04])  # too small at the start: nothing fell there
     assert [line.split(":")[0] for line in found] == ["step 2", "step 5"]
     assert "fell to 0.01, below 0.05" in found[0]
     assert "JacobianClamping" in found[0]
 
 
 def test_a_log_condition_that_passes_its_threshold_is_warned_of(caplog):
-    """κ(J) = 10, 1000, inf: 2·ln 1000 = 13.8."""
-    scales = [[0.1, 1.0], [0.001, 1.0], [0.1, 1.0], [0.0, 1.0]]
-    found = warnings_of(caplog, scales, alarm_log_condition=10, alarm_quotient=None)
+    numbers = [1.0] * 4, [4.6, 13.8, 4.6, np.inf]
+    found = warnings_of(caplog, *numbers, alarm_log_condition=10, alarm_quotient=None)
     assert [line.split(":")[0] for line in found] == ["step 1", "step 3"]
     assert "rose to 13.8, above 10" in found[0]
     assert "rose to inf, above 10" in found[1]
-    caplog.clear()
-    found = warnings_of(caplog, scales, alarm_quotient=None)  # an infinite one is warned of whatever the threshold
-    assert [line.split(" tend")[0] for line in found] == [found[0].split(" tend")[0]]
-    assert "step 3" in found[0]
-    assert "rose to inf: some" in found[0]
+    (found,) = warnings_of(caplog, *numbers)  # an infinite one is warned of without a threshold
+    assert found.startswith("step 3") and "rose to inf: some" in found
+
+
+def test_alarms_are_data():
+    """On from the step at which the value leaves its interval to the step at which it is back."""
+    watch = told([0.01, 1.0, 0.01, 0.02, 1.0, np.nan], [3.0, 3.0, 3.0, np.inf, np.inf, 3.0])
+    for step in range(6):
+        watch.act(step, {})
+    both = ["quotient", "log_condition"]
+    assert [row["alarms"] for row in watch.history] == [[], [], ["quotient"], both, ["log_condition"], ["quotient"]]
+
+
+def test_alarms_of_a_resumed_training_go_on_as_they_were():
+    """Cut at any step, the second part lists what one training lists."""
+    quotients, expected = [1.0, 0.01, 0.01, 1.0, 0.01], [[], ["quotient"], ["quotient"], [], ["quotient"]]
+    rows = []
+    for cut in range(6):
+        watch = told(quotients[cut:])
+        if rows:
+            watch.resume(rows[cut - 1])
+        for step in range(cut, 5):
+            watch.act(step, {})
+        rows = rows or watch.history
+        assert [row["alarms"] for row in watch.history] == expected[cut:]
+
+
+@pytest.mark.parametrize(
+    "quotients, log_conditions, options, reason",
+    [
+        ([1.0, 0.01], None, {}, "the median quotient is 0.01, below 0.05"),
+        ([1.0, 0.01], None, {"alarm_quotient": 0.001}, None),
+        ([1.0, 0.01], None, {"alarm_quotient": None}, None),
+        ([0.01, 0.01], None, {}, None),  # small from the beginning: nothing fell
+        ([1.0, 1.0], [3.0, np.inf], {}, None),  # a null direction is no collapse
+        ([1.0, 1.0], [3.0, np.inf], {"alarm_log_condition": 30}, "the mean log-condition number is inf, above 30"),
+        ([1.0, np.nan], None, {}, None),
+    ],
+)
+def test_what_is_a_collapse(quotients, log_conditions, options, reason):
+    for stop in (True, False):
+        watch = told(quotients, log_conditions, stop_on_collapse=stop, **options)
+        watch.act(0, {})
+        watch.act(1, {})
+        assert watch.collapse(watch.latest) == (reason if stop else None)
+        assert watch.model.stop_training == (stop and reason is not None)
+
+
+def test_a_collapse_ends_a_fit_and_is_told_to_tensorboard(tmp_path):
+    scales = [[1.0, 1.0], [0.01, 0.01], [0.01, 0.01]]
+    watch = watched(scales, stop_on_collapse=True, log_dir=tmp_path)
+    assert [(row["step"], row["alarms"]) for row in watch.history] == [(0, []), (1, ["quotient"])]
+    assert events(tmp_path)["conditioning/alarm/quotient"] == [(1, "text")]
 
 
 def test_weights_that_diverge_are_not_taken_for_a_collapse(caplog):
-    found = warnings_of(caplog, [[1.0, 1.0], [np.nan, 1.0]])
+    with caplog.at_level("WARNING", logger="tfjc"):
+        watch = watched([[1.0, 1.0], [np.nan, 1.0], [1.0, 1.0]], stop_on_collapse=True)
+    found = [record.getMessage() for record in caplog.records if record.name == "tfjc"]
     assert [line.split(":")[0] for line in found] == ["step 1", "step 1"]
     assert all("are not finite" in line and "collapse" not in line for line in found)
+    assert len(watch.history) == 3
 
 
 def test_a_conditional_generator_is_measured_with_its_labels():

@@ -313,6 +313,48 @@ def test_divergence_stops_the_run_at_once_and_is_named(tmp_path, unexported):
     assert checkpoints.find(run.checkpoints)[0] == 0
 
 
+COLLAPSING = (  # the clamp shrinks the images
+    *MLP,
+    "train_and_evaluate.steps = 8",
+    "train_and_evaluate.eval_every = 4",
+    "train_and_evaluate.alarm_quotient = 0.5",
+    "JacobianClamping.lambda_min = 0.0",
+    "JacobianClamping.lambda_max = 0.001",
+    "Adam.learning_rate = 0.1",
+)
+
+
+def test_a_collapse_ends_the_run_and_the_same_command_says_so_again(tmp_path, unexported, capsys):
+    """Without the flag it goes on, and ends with the bytes of a run that never stopped."""
+    whole = train(tmp_path / "whole", *COLLAPSING)
+    assert ["quotient" in row["alarms"] for row in whole.read_metrics()] == [False, True, True]
+    messages = []
+    for _ in range(2):
+        with pytest.raises(sessions.Collapsed) as caught:
+            train(tmp_path / "run", *COLLAPSING, stop_on_collapse=True)
+        messages.append(str(caught.value))
+        run = RunDirectory(tmp_path / "run")
+        found = run.read_run()
+        value = run.read_metrics()[-1]["quotient_quantiles"]["0.5"]
+        assert found["status"] == "collapsed"
+        assert found["collapsed"] == {"step": 4, "reason": f"the median quotient is {value:.3g}, below 0.5"}
+        assert [row["step"] for row in run.read_metrics()] == [0, 4]
+        assert checkpoints.find(run.checkpoints)[0] == 4 and run.lost() is None
+    assert messages[0] == messages[1] and "at step 4 the median quotient is" in messages[0]
+    capsys.readouterr()
+    run = train(tmp_path / "run", *COLLAPSING)
+    assert "the generator had collapsed: the median quotient is" in capsys.readouterr().out
+    assert (run.read_run()["status"], "collapsed" in run.read_run()) == ("finished", False)
+    assert without_time(run) == without_time(whole)
+    assert_same_weights(run, whole)
+
+
+def test_whether_a_collapse_ends_a_run_may_change(tmp_path, unexported):
+    run = train(tmp_path / "run", *MLP, "train_and_evaluate.steps = 2")
+    train(run.path, *MLP, "train_and_evaluate.steps = 4", "train_and_evaluate.stop_on_collapse = True")
+    assert run.read_metrics()[-1]["step"] == 4
+
+
 def test_a_failure_after_the_start_is_not_taken_for_a_mistake_in_the_call(tmp_path, monkeypatch):
     def full(rows, path):
         raise OSError("out of paper")

@@ -90,6 +90,7 @@ def test_the_statistics_are_of_runs_with_an_outcome_and_the_others_are_named(tmp
     directory = fabricated.study(tmp_path, {"plain": [*GOOD[:4], None, BAD[0]], "clamped": CLAMPED[:6]})
     runs = directory.list_runs(directory.read())
     runs[0].directory.update_run(status="diverged")
+    runs[1].directory.update_run(status="collapsed")
     runs[2].directory.update_run(status="running")
     runs[4].directory.update_run(status="running")
     runs[9].failure.write_text(json.dumps({"status": "refused", "why": "no such dataset"}))

@@ -93,7 +93,7 @@ def test_a_finished_run_that_has_lost_records_is_resumed(tmp_path):
     (finished.path / "spectra" / "step_00000005.npz").write_text("")
     damaged.run.write_text("{")
     assert [run.status() for run in made.runs[:3]] == ["damaged", "damaged", "finished"]
-    assert schedule(tmp_path, {"a/0": ["diverged"], "b/0": [2]})[1] == ["a/0", "b/0"]
+    assert schedule(tmp_path, {"a/0": ["collapsed"], "b/0": [2]})[1] == ["a/0", "b/0"]
 
 
 def test_a_mistake_is_not_tried_again_and_a_divergence_is_an_outcome(tmp_path):

@@ -2,9 +2,11 @@
 
 import logging
 import math
+import operator
 import os
 import sys
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -31,32 +33,52 @@ _SLOW = (
     "or a larger `every`, leave more time for training"
 )
 _NOTICED = 10.0  # seconds that a measurement may take whatever the steps take
-_LOST = "{name} is nan: the generator's Jacobian or images are not finite, because its weights have diverged."
+_LOST = "the {what} is nan: the generator's Jacobian or images are not finite, because its weights have diverged."
 
 
 class _Alarm:
-    """Logs a warning when a measurement leaves the interval [least, most] or becomes nan."""
+    """Goes on when a measurement leaves the interval [least, most] or becomes nan, and off when it is back inside.
 
-    def __init__(self, name, read, message, *, least=-math.inf, most=math.inf) -> None:
-        self._name, self._read, self._message = name, read, message
-        self._least, self._most, self._armed = least, most, False
+    Attributes:
+      name: its name in records.
+      is_on: whether it is on.
+    """
 
-    def check(self, step, measured):
-        """Warns when the value leaves the interval, and only then; a value inside the interval rearms the alarm.
+    def __init__(self, name, what, read, message, *, least=-math.inf, most=math.inf) -> None:
+        self.name, self._what, self._read, self._message = name, what, read, message
+        self._least, self._most = least, most
+        self.is_on, self._was_inside = False, False
+
+    def check(self, measured):
+        """Takes a measurement into account; returns the warning where the value has just left the interval, or None.
 
         A value that was not measured (None) changes nothing.
         """
         value = self._read(measured)
         if value is None:
-            return
+            return None
         inside = self._least <= value <= self._most
-        if self._armed and not inside:
-            limit = self._least if value < self._least else self._most
-            bound = "" if limit == sys.float_info.max else f", {'below' if limit == self._least else 'above'} {limit:g}"
-            message = _LOST if math.isnan(value) else self._message
-            message = message.format(value=value, bound=bound, name=self._name)
-            logging.getLogger("tfjc").warning("step %d: %s", step, message)
-        self._armed = inside
+        has_left, self._was_inside = self._was_inside and not inside, inside
+        self.is_on = has_left or (self.is_on and not inside)
+        message = _LOST if math.isnan(value) else self._message
+        return message.format(value=value, bound=self._bound(value), what=self._what) if has_left else None
+
+    def resume(self, measured):
+        """Sets the state to that after a recorded measurement."""
+        value = self._read(measured)
+        self._was_inside = value is not None and self._least <= value <= self._most
+        self.is_on = self.name in measured.get("alarms", ())
+
+    def describe(self, measured):
+        """The value and the bound that it has crossed, as text; None where the alarm is off or the value is nan."""
+        value = self._read(measured)
+        if value is None or math.isnan(value) or self.name not in measured.get("alarms", ()):
+            return None
+        return f"the {self._what} is {value:.3g}{self._bound(value)}"
+
+    def _bound(self, value):
+        limit = self._least if value < self._least else self._most
+        return "" if limit == sys.float_info.max else f", {'below' if limit == self._least else 'above'} {limit:g}"
 
 
 def _median_quotient(measured):
@@ -67,10 +89,11 @@ class Conditioning(Periodic):
     """Measures a generator's spectrum and quotients at fixed latents during any `model.fit`.
 
     Adds `mean_log_condition` to Keras's progress line and history. With `log_dir` it writes scalars and a histogram
-    of ln σ for TensorBoard. It logs a warning when a measurement crosses a threshold; a second warning comes only
-    after the measurement has recovered. A generator whose noise cannot be repeated gets no quotients and no alarm on
-    them; a warning says so. A warning says how long a first measurement of more than ten seconds will take, and another
-    one that a measurement takes longer than the steps between two measurements.
+    of ln σ for TensorBoard. When a measurement crosses a threshold, it logs a warning, which TensorBoard gets as text.
+    A second warning comes only after the measurement has recovered. Until then each measurement lists the alarm:
+    `alarms` is a list of "quotient" and "log_condition". A generator whose noise cannot be repeated gets no quotients
+    and no alarm on them; a warning says so. A warning says how long a first measurement of more than ten seconds will
+    take, and another one that a measurement takes longer than the steps between two measurements.
 
     Args:
       generator: callable z [B, n_z] → images. A Keras model is called in inference mode.
@@ -80,6 +103,8 @@ class Conditioning(Periodic):
       alarm_quotient: warn where the median quotient falls below this value, a sign of collapse; None for no alarm.
       alarm_log_condition: warn where the mean log-condition number rises above this value. None warns only of an
         infinite one, because usual values depend on the network.
+      stop_on_collapse: end the training where the median quotient falls below `alarm_quotient`, or the mean
+        log-condition number rises above an `alarm_log_condition` that is given. The callbacks of that step still run.
       labels, clamping, chunk, seed: as in `tfjc.evaluators.ConditioningEvaluator`.
 
     Attributes:
@@ -100,6 +125,7 @@ class Conditioning(Periodic):
         log_dir: str | os.PathLike | None = None,
         alarm_quotient: float | None = 0.05,
         alarm_log_condition: float | None = None,
+        stop_on_collapse: bool = False,
         labels: ArrayLike | tf.Tensor | None = None,
         clamping: penalties.JacobianClamping | None = None,
         chunk: int | None = None,
@@ -112,10 +138,12 @@ class Conditioning(Periodic):
         most = sys.float_info.max  # only an infinite value is above
         if alarm_log_condition is not None:
             most = checks.real("alarm_log_condition", alarm_log_condition, minimum=0)
-        self._alarms = [
-            _Alarm("the quotient", _median_quotient, _COLLAPSE, least=least),
-            _Alarm("the log-condition number", lambda m: m["mean_log_condition"], _ILL, most=most),
-        ]
+        self.stop_on_collapse = checks.boolean("stop_on_collapse", stop_on_collapse)
+        of_quotient = _Alarm("quotient", "median quotient", _median_quotient, _COLLAPSE, least=least)
+        read = operator.itemgetter("mean_log_condition")
+        of_condition = _Alarm("log_condition", "mean log-condition number", read, _ILL, most=most)
+        self._alarms = [of_quotient, of_condition]
+        self._of_collapse = [of_quotient, *([of_condition] if alarm_log_condition is not None else [])]
         self.history: list[dict[str, Any]] = []
         self.latest: dict[str, Any] = {}
         self.spectrum: geometry.Spectrum | None = None
@@ -131,12 +159,33 @@ class Conditioning(Periodic):
         self.latest = self.evaluator.summary(self.spectrum, q)
         if q is None and not self.history:
             logging.getLogger("tfjc").warning("no quotients are measured: %s", self.latest["no_quotient"])
+        warnings = {alarm.name: warning for alarm in self._alarms if (warning := alarm.check(self.latest))}
+        self.latest["alarms"] = [alarm.name for alarm in self._alarms if alarm.is_on]
         self.history.append({"step": step, **self.latest})
         logs["mean_log_condition"] = self.latest["mean_log_condition"]
-        for alarm in self._alarms:
-            alarm.check(step, self.latest)
+        for warning in warnings.values():
+            logging.getLogger("tfjc").warning("step %d: %s", step, warning)
         if self._writer:
             self._summarise(q)
+            for name, warning in warnings.items():
+                tf.summary.text(f"conditioning/alarm/{name}", warning)
+        if self.collapse(self.latest):
+            self.model.stop_training = True
+
+    def collapse(self, measured: Mapping[str, Any]) -> str | None:
+        """Why the training ends after a measurement, as text; None where it goes on.
+
+        Args:
+          measured: an entry of `history`, or a row of `metrics.jsonl`.
+        """
+        found = [alarm.describe(measured) for alarm in self._of_collapse] if self.stop_on_collapse else []
+        return next(filter(None, found), None)
+
+    def resume(self, measured: Mapping[str, Any]) -> None:
+        """Sets the alarms to their state after a measurement of an earlier session; `measured` as in `collapse`."""
+        self.latest = dict(measured)
+        for alarm in self._alarms:
+            alarm.resume(measured)
 
     def _foretelling(self, step, began):
         """A function that is told of finished latents, and says once how long the others will take."""

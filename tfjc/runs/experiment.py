@@ -38,6 +38,9 @@ def train_and_evaluate(
     batch_size: int = 64,
     eval_every: int = 500,
     eval_latents: int = 64,
+    alarm_quotient: float | None = 0.05,
+    alarm_log_condition: float | None = None,
+    stop_on_collapse: bool = False,
     scores: Sequence[tuple[Callable[..., Evaluator], int]] = (),
     score_samples: int = 10_000,
     chunk: int | None = None,
@@ -64,6 +67,8 @@ def train_and_evaluate(
       batch_size: samples of the generator in an update.
       eval_every: steps between evaluations, checkpoints and pictures.
       eval_latents: number of fixed latents for the conditioning.
+      alarm_quotient, alarm_log_condition, stop_on_collapse: as in `tfjc.callbacks.Conditioning`. A run that ends for a
+        collapse has the status `collapsed`.
       scores: pairs (evaluator, every). The evaluator is a callable (z, data) → evaluator of samples, such as
         `evaluators.ClassifierEvaluator`. `every` is the number of steps between its scores, rounded up to a multiple
         of `eval_every`.
@@ -87,6 +92,7 @@ def train_and_evaluate(
       ValueError, TypeError: the configuration cannot be run, or is not that of the run in the directory; or the
         directory is in use, holds other files, or holds a run without an intact checkpoint. No record has changed.
       FloatingPointError: the training diverged.
+      sessions.Collapsed: the generator has collapsed, under `stop_on_collapse`.
       sessions.TrainingError: the training failed. `DiskFull`: the disk is full. `WorkerLost`: another worker ended.
     """
     steps = checks.integer("train_and_evaluate.steps", steps, minimum=1, maximum=checks.LARGEST_SEED)
@@ -116,6 +122,9 @@ def train_and_evaluate(
     batches()  # checks the number of images
     checks.fits(f"train_and_evaluate.eval_latents = {eval_latents}", eval_latents * _bytes(gan))
     evaluators = _evaluators(scores, eval_every, data, gan, score_samples)
+    alarms = {"alarm_quotient": alarm_quotient, "alarm_log_condition": alarm_log_condition}
+    alarms["stop_on_collapse"] = stop_on_collapse
+    callbacks.Conditioning(gan.generator, _latents(gan, 1, noise.Stream.MEASURED_LATENTS)[0], **alarms)  # checks them
     if dry_run:
         return _describe(data, networks, config())
     run = RunDirectory(workdir)
@@ -130,11 +139,13 @@ def train_and_evaluate(
         sessions.restore(run, checkpoints)
         step = sessions.common_step(gan)
         sessions.check_latents(run, step, _latents(gan, eval_latents, noise.Stream.MEASURED_LATENTS)[0], changed)
+        conditioning = _conditioning(own, gan, eval_latents, eval_every, chunk=chunk, **alarms)
+        sessions.resume(run, step, conditioning)
         with sessions.session(own, seed, config, bindings, step=step, **({"changed": changed} if changed else {})):
             write_text(own.generator, gan.generator.to_json())
             own.update_run(**classes)
-            listed = _callbacks(own, gan, eval_latents, eval_every, chunk, evaluators, steps, bindings)
-            _train(own, gan, batches, steps, [*listed, checkpoints], at_once)
+            listed = _callbacks(own, gan, conditioning, evaluators, steps, bindings)
+            _train(own, gan, conditioning, batches, steps, [*listed, checkpoints], at_once)
         rows = own.read_metrics()
         if devices.is_chief():
             print(summary(run, rows), flush=True)
@@ -164,12 +175,14 @@ def _warn_of_decay(optimizers, updates):
             )
 
 
-def _train(run, gan, batches, steps, listed, at_once):
-    """Trains up to step `steps`, then draws the figures and exports the generator."""
-    _fit(gan, batches, steps, listed[-1].every, listed, at_once)
+def _train(run, gan, conditioning, batches, steps, listed, at_once):
+    """Trains up to step `steps`, or to a collapse, then draws the figures and exports the generator."""
+    _fit(gan, conditioning, batches, steps, listed, at_once)
     sessions.check(run)
     figures.conditioning(run.read_metrics(), run.figure)
     figures.scores(run.read_metrics(), run.score_figure)
+    if found := conditioning.collapse(conditioning.latest):
+        raise sessions.Collapsed(run, int(gan.step.numpy()), found)
     export.export_generator(gan.evaluated_generator, run.saved_model, prior=gan.prior, num_classes=gan.num_classes)
 
 
@@ -205,13 +218,17 @@ def _latents(gan, count, stream):
     return gan.prior.sample(count, seed=noise.seed(gan.seed, stream)), labels
 
 
-def _callbacks(run, gan, count, every, chunk, evaluators, last, bindings):
+def _conditioning(run, gan, count, every, **options):
     generator, (z, labels) = gan.evaluated_generator, _latents(gan, count, noise.Stream.MEASURED_LATENTS)
     penalties = getattr(gan, "generator_penalties", ())
     clamping = next((p for p in penalties if hasattr(p, "clamped")), None)
-    conditioning = callbacks.Conditioning(
-        generator, z, every, log_dir=run.tensorboard, labels=labels, clamping=clamping, chunk=chunk, seed=gan.seed
-    )
+    options |= {"labels": labels, "clamping": clamping, "seed": gan.seed}
+    return callbacks.Conditioning(generator, z, every, log_dir=run.tensorboard, **options)
+
+
+def _callbacks(run, gan, conditioning, evaluators, last, bindings):
+    generator, every = conditioning.generator, conditioning.every
+    z, labels = conditioning.evaluator.z, conditioning.evaluator.labels
     scores = [
         callbacks.Scores(generator, evaluator, interval, prefix=prefix, log_dir=run.tensorboard, last=last)
         for evaluator, interval, prefix in evaluators
@@ -245,9 +262,13 @@ def _hyperparameters(gan, bindings):
     return {"seed": gan.seed, **named}
 
 
-def _fit(gan, batches, steps, every, listed, at_once):
-    """Fits up to step `steps`, with one epoch for each evaluation. The first and last epoch may be shorter."""
-    while (done := int(gan.step.numpy())) < steps:
+def _fit(gan, conditioning, batches, steps, listed, at_once):
+    """Fits up to step `steps` or a collapse, with one epoch for each evaluation.
+
+    The first and last epoch may be shorter.
+    """
+    every = conditioning.every
+    while (done := int(gan.step.numpy())) < steps and not conditioning.collapse(conditioning.latest):
         epoch, behind = divmod(done, every)
         full = 0 if behind else (steps - done) // every
         length = every if full else min(every - behind, steps - done)

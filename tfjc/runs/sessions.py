@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfjc import geometry, models
+from tfjc.callbacks import Conditioning
 from tfjc.runs import devices, environment
 from tfjc.runs.saver import Checkpoints
 from tfjc.saving import checkpoints
@@ -22,7 +23,6 @@ from tfjc.support import interrupts
 from tfjc.support.files import write_text
 from tfjc.support.run_directory import RunDirectory, lock, refuse_foreign
 
-_OUTCOMES = {KeyboardInterrupt: "interrupted", FloatingPointError: "diverged"}  # any other error: "failed"
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -38,11 +38,36 @@ class DirectoryLost(TrainingError):
     """A run stopped because its directory was removed, renamed or replaced."""
 
 
+class Collapsed(TrainingError):
+    """A run ended because its generator has collapsed.
+
+    Args:
+      run: the run directory.
+      step: the step at which it ended.
+      reason: what was measured, as text.
+    """
+
+    def __init__(self, run: RunDirectory, step: int, reason: str) -> None:
+        super().__init__(
+            f"the generator has collapsed: at step {step} {reason}. The records in {run.path} are complete up to that "
+            "step; the same command without --stop_on_collapse goes on"
+        )
+        self.step, self.reason = step, reason
+
+
 class WorkerLost(TrainingError):
     """A run failed because another worker of its cluster ended. All workers can be started again."""
 
 
-_FREE = ("train_and_evaluate.steps", "train_and_evaluate.chunk", "InceptionEvaluator.inception")
+_FREE = (
+    "train_and_evaluate.steps",
+    "train_and_evaluate.chunk",
+    "train_and_evaluate.stop_on_collapse",
+    "InceptionEvaluator.inception",
+)
+
+
+_OUTCOMES = {KeyboardInterrupt: "interrupted", FloatingPointError: "diverged", Collapsed: "collapsed"}  # else "failed"
 
 
 def changed(run: RunDirectory, seed: int, bindings: Mapping[str, Any] | None, resume: bool, force: bool) -> list[str]:
@@ -107,7 +132,7 @@ def session(
     sessions = [*run.read_run().get("sessions", []), {**environment.describe(), **about}]
     try:
         # run.json marks the directory as a run's, so it is the first file.
-        run.update_run(seed=seed, status="running", bindings=bindings, sessions=sessions, diverged=None)
+        run.update_run(seed=seed, status="running", bindings=bindings, sessions=sessions, diverged=None, collapsed=None)
         _write(run, config())
         yield
         _check_held(run)
@@ -117,13 +142,19 @@ def session(
         status = next((status for kind, status in _OUTCOMES.items() if isinstance(error, kind)), "failed")
         status = "interrupted" if stopped or _is_of_another_worker(error) else status
         with interrupts.held(), contextlib.suppress(OSError, ValueError):  # a second error must not hide the first
-            diverged = {"step": error.step, "tensor": error.tensor} if isinstance(error, models.Diverged) else None
-            _end(run, status, config, diverged)
+            _end(run, status, config, **_why(error))
         if stopped:
             raise KeyboardInterrupt from error
         if isinstance(error, (ValueError, TypeError, OSError, tf.errors.OpError)):
             raise _failure(run, error) from error
         raise
+
+
+def _why(error):
+    """The entry of `run.json` that says why a run diverged or collapsed."""
+    if isinstance(error, models.Diverged):
+        return {"diverged": {"step": error.step, "tensor": error.tensor}}
+    return {"collapsed": {"step": error.step, "reason": error.reason}} if isinstance(error, Collapsed) else {}
 
 
 def check(run: RunDirectory) -> None:
@@ -160,12 +191,12 @@ class Watch(keras.callbacks.Callback):
         check(self.run)
 
 
-def _end(run, status, config, diverged=None):
+def _end(run, status, config, **why):
     if not run.is_held():  # what is there now belongs to somebody else
         return
     _write(run, config())  # the operative configuration is complete only at the end
     seconds = [row["seconds"] for row in run.read_metrics()[-1:]]
-    run.update_run(status=status, diverged=diverged, wall_clock_seconds=sum(seconds))
+    run.update_run(status=status, **why, wall_clock_seconds=sum(seconds))
 
 
 def _failure(run, error):
@@ -255,6 +286,16 @@ def restore(run: RunDirectory, saver: Checkpoints) -> None:
             f"{run.path} has records up to step {rows[-1]['step']} and no checkpoint to go on from; restore "
             f"{run.checkpoints.name}/ from a copy, or choose another --workdir"
         )
+
+
+def resume(run: RunDirectory, step: int, conditioning: Conditioning) -> None:
+    """Gives a callback the measurement at the step from which the run goes on, so that alarms go on as they were."""
+    row = next((row for row in run.read_metrics() if row["step"] == step), None)
+    if step and row:
+        conditioning.resume(row)
+        collapsed = run.read_run().get("collapsed")
+        if collapsed and not conditioning.stop_on_collapse:
+            print(f"note: the generator had collapsed: {collapsed['reason']} at step {collapsed['step']}", flush=True)
 
 
 def check_latents(run: RunDirectory, step: int, z: tf.Tensor, changed: list[str]) -> None:

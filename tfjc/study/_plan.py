@@ -17,7 +17,7 @@ from tfjc.support.files import write_text
 from tfjc.support.run_directory import RunDirectory, is_locked, refuse_foreign
 
 _MOST_SEEDS = 100_000
-_OUTCOMES = ("finished", "diverged")
+_OUTCOMES = ("finished", "diverged", "collapsed")
 _NAME = r"\w[\w.-]*"
 
 
@@ -69,9 +69,9 @@ class Run:
     def status(self) -> str:
         """The state of the run.
 
-        `finished` and `diverged` are outcomes. `interrupted` and `failed` are as in `run.json`. A run that is written
-        down as running is `running` while a process holds its directory, else `killed`. A run that the study gave up
-        may also be `refused`, as configured wrongly. A run is `damaged` if its records cannot be read, or if it
+        `finished`, `diverged` and `collapsed` are outcomes. `interrupted` and `failed` are as in `run.json`. A run that
+        is written down as running is `running` while a process holds its directory, else `killed`. A run that the study
+        gave up may also be `refused`, as configured wrongly. A run is `damaged` if its records cannot be read, or if it
         finished and has lost some. Any other run is `waiting`.
         """
         if self.damage():
@@ -96,7 +96,7 @@ class Run:
             return str(error)
 
     def is_over(self) -> bool:
-        """Whether the run has an outcome: it finished with all its records, or diverged."""
+        """Whether the run has an outcome: it finished with all its records, diverged, or ended for a collapse."""
         return self.status() in _OUTCOMES
 
 

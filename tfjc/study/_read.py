@@ -47,8 +47,8 @@ class Recorded:
 
     @property
     def has_outcome(self) -> bool:
-        """Whether the run diverged, or finished with records. Only such runs count."""
-        return self.status == "diverged" or (self.status == "finished" and bool(self.rows))
+        """Whether the run diverged, ended for a collapse, or finished with records. Only such runs count."""
+        return self.status in ("diverged", "collapsed") or (self.status == "finished" and bool(self.rows))
 
     @property
     def trained(self) -> list[dict[str, Any]]:

@@ -14,7 +14,10 @@ import numpy as np
 from tfjc.study import _claims, _figures, _html, _numbers, _plan, _read, _tested
 from tfjc.support.files import replacing, write_text
 
-_STATUSES = ("finished", "diverged", "refused", "failed", "killed", "interrupted", "running", "waiting", "damaged")
+_STATUSES = (
+    *("finished", "diverged", "collapsed", "refused", "failed", "killed", "interrupted", "running", "waiting"),
+    "damaged",
+)
 _CIRCUMSTANCES = ("tfjc", "commit", "device", "python", "tensorflow", "keras", "numpy")
 ANSWER = (
     "What the claims are about. Dots are runs, and a line joins the runs of a seed. Black is an arm's mean with its "

@@ -19,7 +19,8 @@ from tfjc.support.files import append_line, replacing, take_lock, write_text
 
 _SPECTRUM = ("z", "singular_values", "average_jacobian")  # the arrays of one evaluation's file
 _KINDS = {int: "a whole number", (int, float): "a number", list: "a list", dict: "an object", str: "a string"}
-_OF_RUN = {"seed": int, "status": str, "bindings": dict, "sessions": list, "scores": list, "diverged": dict}
+_OF_RUN = {"seed": int, "status": str, "bindings": dict, "sessions": list, "scores": list}
+_OF_RUN |= {"diverged": dict, "collapsed": dict}
 _EVERY_ROW = {"step": int, "seconds": (int, float), "mean_log_condition": (int, float), "log_condition": list}
 
 
