@@ -14,7 +14,7 @@ import tensorflow as tf
 from tfjc import architectures, callbacks, datasets, geometry, layers, losses, models
 from tfjc.architectures import dcgan, mlp, sngan_cnn, sngan_resnet, wgangp_resnet
 from tfjc.evaluators import ClassifierEvaluator, ConditioningEvaluator, MissingModes, scores
-from tfjc.penalties import R1, GradientPenalty, JacobianClamping, OroJaR, PathLength
+from tfjc.penalties import R1, R2, GradientPenalty, JacobianClamping, OroJaR, PathLength
 from tfjc.study import statistics
 
 NAN, INF = math.nan, math.inf
@@ -294,6 +294,11 @@ OF_MODELS = {
     "critic steps of 1.0": (lambda: made(d_steps=1.0), "a whole number", "1.0"),
     "critic steps of True": (lambda: made(d_steps=True), "a whole number", "True"),
     "a generator batch of 10**9": (lambda: made(generator_batch=10**9), "GiB of memory", "1000000000"),
+    "pairs of several generated images": (
+        lambda: made(loss="relativistic", generator_batch=2),
+        "a paired loss",
+        "found 2",
+    ),
     "dequantise of 'yes'": (lambda: made(dequantise="yes"), "True or False", "'yes'"),
     "an average of 1": (lambda: made(ema_decay=1.0), "less than 1", "1.0"),
     "an average of nan": (lambda: made(ema_decay=NAN), "a finite number", "nan"),
@@ -412,6 +417,9 @@ OF_PENALTIES = {
     "a negative penalty": (lambda: GradientPenalty(-10), "weight must be at least 0", "-10"),
     "a lambda_max of '20'": (lambda: JacobianClamping(lambda_max="20"), "lambda_max must be a finite", "'20' (str)"),
     "an epsilon of nan": (lambda: JacobianClamping(epsilon=NAN), "epsilon must be a finite number", "nan"),
+    "a gradient penalty at no step": (lambda: GradientPenalty(every=0), "every must be at least 1", "0"),
+    "R2 at half the steps": (lambda: R2(every=0.5), "every must be a whole number", "0.5"),
+    "a negative gamma of R2": (lambda: R2(gamma=-1.0), "gamma must be at least 0", "-1.0"),
     "a negative gamma": (lambda: R1(gamma=-1.0), "gamma must be at least 0", "-1.0"),
     "a negative weight of path lengths": (lambda: PathLength(weight=-1.0), "weight must be at least 0", "-1.0"),
     "a negative weight of OroJaR": (lambda: OroJaR(weight=-1.0), "weight must be at least 0", "-1.0"),

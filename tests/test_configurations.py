@@ -52,9 +52,9 @@ PARAMETERS = {
     "Adam.epsilon": ["1e-7"],
     "PolynomialDecay.initial_learning_rate": ["1e-3"],
     "PolynomialDecay.decay_steps": ["10"],
-    "GAN.loss": ["'hinge'", "'wasserstein'", "'least_squares'"],
+    "GAN.loss": ["'hinge'", "'wasserstein'", "'least_squares'", "'relativistic'"],
     "GAN.generator_penalties": ["[@JacobianClamping()]", "@PathLength()", "[@OroJaR(), @JacobianClamping()]"],
-    "GAN.critic_penalties": ["[@GradientPenalty()]", "[@R1()]", "[]"],
+    "GAN.critic_penalties": ["[@GradientPenalty()]", "[@R1(), @R2()]", "[]"],
     "GAN.d_steps": WHOLE,
     "GAN.generator_batch": WHOLE,
     "GAN.dequantise": ["True", "False"],
@@ -72,6 +72,7 @@ PARAMETERS = {
     "PathLength.decay": ["0.01"],
     "OroJaR.weight": ["1.0"],
     "R1.gamma": ["10.0"],
+    "R2.every": WHOLE,
 }
 WRONG = ["-1", "0", "0.5", "-2.5", "1e30", "1e999", "-1e999", "1e-300", "10" + "0" * 12, "10" + "0" * 30, "True"]
 WRONG += ["None", "'x'", "''", "b'x'", "[]", "{}", "()", "(1, 2)", "[None]", "{'a': 1}", "@dcgan", "@Adam()", "x", "%x"]

@@ -62,7 +62,7 @@ SLOPES = {  # of real, fake and generator, each at −1000 and 1000
 }
 
 
-@pytest.mark.parametrize("name", losses._LOSSES)
+@pytest.mark.parametrize("name", SLOPES)
 @pytest.mark.parametrize("part", [0, 1, 2], ids=losses.Loss._fields)
 def test_slopes_at_extreme_logits(name, part):
     """The closed forms' limits. The generator goes on learning where the critic is sure (−1000), but for minimax."""
@@ -74,7 +74,7 @@ def test_slopes_at_extreme_logits(name, part):
     np.testing.assert_allclose(tape.gradient(value, logits), SLOPES[name][part], atol=1e-6)
 
 
-@pytest.mark.parametrize("name", losses._LOSSES)
+@pytest.mark.parametrize("name", SLOPES)
 @pytest.mark.parametrize("part", [0, 1, 2], ids=losses.Loss._fields)
 def test_slopes_are_the_finite_differences(name, part):
     logits, h = tf.constant([-30.0, -2.0, -0.3, 0.0, 0.7, 5.0, 30.0], tf.float64), 1e-6
@@ -85,6 +85,42 @@ def test_slopes_are_the_finite_differences(name, part):
     assert value.shape == logits.shape
     expected = (loss(logits + h) - loss(logits - h)) / (2 * h)
     np.testing.assert_allclose(tape.gradient(value, logits), expected, atol=1e-7)
+
+
+def test_the_relativistic_loss_is_that_of_the_pairs_differences():
+    """−ln σ(d) with d = D(x) − D(G(z)) for the critic, and −d for the generator: σ(d) = 0.5, 0.8, 0.1 by hand."""
+    sigma = np.array([0.5, 0.8, 0.1])
+    fake = tf.constant([3.0, -20.0, 0.0])
+    real = fake + tf.constant(np.log(sigma / (1 - sigma)), tf.float32)
+    loss = losses.get("relativistic")
+    assert float(loss.of_critic(real, fake)) == pytest.approx(np.mean(-np.log(sigma)), rel=1e-5)
+    assert float(loss.of_generator(real, fake)) == pytest.approx(np.mean(-np.log(1 - sigma)), rel=1e-5)
+
+
+def test_a_paired_loss_sees_differences_alone():
+    """A constant added to all logits changes nothing; an order of the pairs does. Slopes at ±1000 are −1 and 0."""
+    real, fake = tf.random.stateless_normal([2, 7], [1, 1])
+    loss = losses.get("relativistic")
+    for part in (loss.of_critic, loss.of_generator):
+        assert float(part(real + 5.0, fake + 5.0)) == pytest.approx(float(part(real, fake)), rel=1e-6)
+        assert abs(part(real, fake[::-1]) - part(real, fake)) > 1e-3
+    difference = tf.constant([-1000.0, 1000.0])
+    with tf.GradientTape() as tape:
+        tape.watch(difference)
+        value = loss.pair(difference)
+    np.testing.assert_array_equal(value, [1000.0, 0.0])
+    np.testing.assert_array_equal(tape.gradient(value, difference), [-1.0, 0.0])
+
+
+@pytest.mark.parametrize("name", SLOPES)
+def test_a_loss_is_the_sum_of_its_parts_means(name):
+    real, fake = tf.random.stateless_normal([2, 7], [1, 1])
+    loss = losses.get(name)
+    assert float(loss.of_critic(real, fake)) == pytest.approx(
+        np.mean(loss.real(real)) + np.mean(loss.fake(fake)), rel=1e-6
+    )
+    assert float(loss.of_generator(None, fake)) == pytest.approx(np.mean(loss.generator(fake)), rel=1e-6)
+    assert not loss.is_paired and set(losses._LOSSES) == {*SLOPES, "relativistic"}
 
 
 def test_unknown_names_are_refused():

@@ -1,7 +1,7 @@
-"""Adversarial losses of each sample, from the critic's logits."""
+"""Adversarial losses, from the critic's logits."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import tensorflow as tf
 
@@ -9,7 +9,7 @@ from tfjc.support import checks
 
 
 class Loss(NamedTuple):
-    """An adversarial loss: three functions of logits [B] or [B, 1] that return the loss of each sample.
+    """A loss that looks at each image alone: three functions of logits [B] or [B, 1] → the loss of each image.
 
     The critic minimises mean(real(D(x))) + mean(fake(D(G(z)))). The generator minimises mean(generator(D(G(z)))).
 
@@ -23,6 +23,46 @@ class Loss(NamedTuple):
     fake: Callable[[tf.Tensor], tf.Tensor]
     generator: Callable[[tf.Tensor], tf.Tensor]
 
+    @property
+    def is_paired(self) -> bool:
+        """Whether the generator's loss takes real images."""
+        return False
+
+    def of_critic(self, real: tf.Tensor, fake: tf.Tensor) -> tf.Tensor:
+        """L_D, a scalar, from logits of real and of generated images."""
+        return tf.reduce_mean(self.real(real)) + tf.reduce_mean(self.fake(fake))
+
+    def of_generator(self, real: tf.Tensor | None, fake: tf.Tensor) -> tf.Tensor:
+        """L_G, a scalar; `real` may be None."""
+        return tf.reduce_mean(self.generator(fake))
+
+
+class PairedLoss(NamedTuple):
+    """A loss that compares real with generated images, in pairs: the critic tells which one of two is real.
+
+    The critic minimises mean(pair(D(x) − D(G(z)))), the generator mean(pair(D(G(z)) − D(x))).
+
+    Attributes:
+      pair: the loss of each pair, from a difference of logits [B] or [B, 1].
+    """
+
+    pair: Callable[[tf.Tensor], tf.Tensor]
+
+    @property
+    def is_paired(self) -> bool:
+        """Whether the generator's loss takes real images."""
+        return True
+
+    def of_critic(self, real: tf.Tensor, fake: tf.Tensor) -> tf.Tensor:
+        """L_D, a scalar, from logits of real and of as many generated images."""
+        return tf.reduce_mean(self.pair(real - fake))
+
+    def of_generator(self, real: tf.Tensor, fake: tf.Tensor) -> tf.Tensor:
+        """L_G, a scalar."""
+        return tf.reduce_mean(self.pair(fake - real))
+
+
+AdversarialLoss: TypeAlias = Loss | PairedLoss
 
 # −ln σ(l) = softplus(−l) and −ln(1 − σ(l)) = softplus(l), finite for logits of any size.
 NON_SATURATING = Loss(
@@ -52,15 +92,20 @@ LEAST_SQUARES = Loss(
 )
 """L_D = ½(D(x) − 1)² + ½D(G(z))², L_G = ½(D(G(z)) − 1)² (Mao et al. 2017, eq. 9)."""
 
-_LOSSES = {
+RELATIVISTIC = PairedLoss(pair=lambda difference: tf.nn.softplus(-difference))
+"""L_D = −ln σ(D(x) − D(G(z))), L_G = −ln σ(D(G(z)) − D(x)) (Jolicoeur-Martineau 2019, section 4.1; R3GAN's loss,
+Huang et al. 2024, section 2)."""
+
+_LOSSES: dict[str, AdversarialLoss] = {
     "non_saturating": NON_SATURATING,
     "minimax": MINIMAX,
     "wasserstein": WASSERSTEIN,
     "hinge": HINGE,
     "least_squares": LEAST_SQUARES,
+    "relativistic": RELATIVISTIC,
 }
 
 
-def get(loss: str | Loss) -> Loss:
-    """The `Loss` with the name `loss`, or `loss` itself if it is a `Loss`. Raises ValueError for an unknown name."""
-    return loss if isinstance(loss, Loss) else _LOSSES[checks.one_of("loss", loss, _LOSSES)]
+def get(loss: str | AdversarialLoss) -> AdversarialLoss:
+    """The loss with the name `loss`, or `loss` itself if it is one. Raises ValueError for an unknown name."""
+    return loss if isinstance(loss, AdversarialLoss) else _LOSSES[checks.one_of("loss", loss, _LOSSES)]

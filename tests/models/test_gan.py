@@ -6,10 +6,11 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from models.games import game, parameters
 
 from tfjc import architectures, losses, models
 from tfjc.models._penalised import one_pass
-from tfjc.penalties import GradientPenalty, JacobianClamping
+from tfjc.penalties import R1, R2, GradientPenalty, JacobianClamping
 from tfjc.support import noise
 from tfjc.support.images import to_images
 
@@ -154,6 +155,39 @@ def test_wasserstein_with_gradient_penalty_pulls_the_slope_to_one():
     model.fit(IMAGES, batch_size=8, epochs=80, verbose=0)
     after = tf.reduce_mean(GradientPenalty(1.0)(model.critic, real, fake, [1, 1]))
     assert after < 0.2 * before
+
+
+def test_the_relativistic_generator_is_compared_with_the_last_critic_updates_images():
+    """One step of the bilinear game with d_steps = 2: L_G = softplus(mean over pairs), worked out by hand."""
+    images = tf.constant([[1.0], [2.0], [3.0], [4.0]])  # batches [1, 2] and [3, 4]
+    gan = game(0.5, 0.7, loss="relativistic", d_steps=2, rate=0.0)
+    found = {name: float(value) for name, value in gan.train_step(images).items()}
+    d = 0.7 * (np.array([[1.0, 2.0], [3.0, 4.0]]) - 0.5)  # D(x) − D(G(z)) = y·(x − b)
+    critic = np.log1p(np.exp(-d)).mean()
+    assert found == pytest.approx({"critic_loss": critic, "generator_loss": np.log1p(np.exp(d[1])).mean()}, rel=1e-6)
+
+
+def test_the_relativistic_game_is_updated_by_its_gradients():
+    """∂L_D/∂y = −σ(−d)(x − b) and ∂L_G/∂b = −σ(d)·y of one pair: descent with rate 0.1, the critic first."""
+    sigmoid = lambda t: 1.0 / (1.0 + np.exp(-t))  # noqa: E731
+    gan = game(0.5, 0.7, loss="relativistic")
+    gan.train_step(tf.constant([[2.0]]))
+    y = 0.7 + 0.1 * sigmoid(-0.7 * 1.5) * 1.5
+    b = 0.5 + 0.1 * sigmoid(y * 1.5) * y
+    np.testing.assert_allclose(parameters(gan), [b, y], rtol=1e-6)
+
+
+@pytest.mark.parametrize("penalty", [R1, R2, GradientPenalty])
+def test_a_critic_penalty_for_every_third_step(penalty):
+    """Three times the penalty at steps 0 and 3, none at the others. The game's slope y is held: (γ/2)y², (y − 1)²."""
+    gan = game(0.5, 0.7, rate=0.0, critic_penalties=[penalty(4.0, every=3)])
+    step = tf.function(gan.train_step)
+    found = []
+    for _ in range(4):
+        gan.reset_metrics()
+        found.append(float(step(tf.constant([[2.0], [1.0]]))["critic_penalty"]))
+    once = 4.0 * 0.3**2 if penalty is GradientPenalty else 2.0 * 0.7**2
+    np.testing.assert_allclose(found, [3 * once, 0.0, 0.0, 3 * once], rtol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["uint8", "float", "dataset", "dataset of pairs", "float64 dataset"])

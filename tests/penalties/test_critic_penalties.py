@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from penalties.linear import RESIZING, AsMatrix, derivatives, network
 
-from tfjc.penalties import R1, GradientPenalty
+from tfjc.penalties import R1, R2, GradientPenalty
 
 SEED = [3, 4]
 REAL, FAKE = tf.random.stateless_normal([2, 3, 4, 4, 1], [1, 1])
@@ -48,13 +48,18 @@ def test_r1_is_taken_at_the_real_images():
         np.testing.assert_allclose(R1(2.0)(critic, REAL, fake, SEED), expected, rtol=1e-5)
 
 
+def test_r2_is_r1_at_the_generated_images():
+    critic = lambda x, training: 0.5 * tf.reduce_sum(x**2, axis=[1, 2, 3])  # noqa: E731
+    np.testing.assert_array_equal(R2(2.0)(critic, np.nan * REAL, FAKE, SEED), R1(2.0)(critic, FAKE, REAL, SEED))
+
+
 def test_r1_of_sixteen_bit_images_is_taken_in_float32():
     critic = lambda x, training: tf.reduce_sum(300.0 * x, axis=[1, 2, 3])  # noqa: E731
     found = R1(2.0)(critic, tf.cast(REAL, tf.float16), FAKE, SEED)  # 16·300² is beyond float16
     np.testing.assert_allclose(found, [16 * 300.0**2] * 3, rtol=1e-5)
 
 
-@pytest.mark.parametrize("penalty", [GradientPenalty(10.0), R1(10.0)], ids=["gradient penalty", "R1"])
+@pytest.mark.parametrize("penalty", [GradientPenalty(10.0), R1(10.0), R2(10.0)], ids=["gradient penalty", "R1", "R2"])
 def test_gradients_by_the_critics_weights(penalty):
     critic, weights = network(16, 5, 1)
     images = [tf.cast(x, tf.float64) for x in (REAL, FAKE)]

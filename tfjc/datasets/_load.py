@@ -117,11 +117,11 @@ def load(
         loader, defaults = _LOADERS[name]
         return Dataset(name, *loader(**_options(name, defaults, given)))
     options = _options(name, dict(zip(("split", "size"), _PREPARED[name], strict=True)), given)
-    split, size = options["split"], options["size"]
+    split, side = options["split"], options["size"]
     if not isinstance(split, str):
         raise ValueError(f"dataset.split must be a string, found {split!r}")
-    reload = functools.partial(load, name, size=size, data_dir=data_dir, manual_dir=manual_dir)
-    return Dataset(name, *prepared.load(name, split, size, data_dir, manual_dir), split, reload)
+    reload = functools.partial(load, name, size=side, data_dir=data_dir, manual_dir=manual_dir)
+    return Dataset(name, *prepared.load(name, split, side, data_dir, manual_dir), split, reload)
 
 
 def _options(name: str, defaults: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:

@@ -63,7 +63,8 @@ class PenalisedModel(GenerativeModel):
         if not self.generator_penalties:
             return [], []
         calls = list(zip(self.generator_penalties, arguments, strict=True))
-        added = [self._penalty(penalty, found) for penalty, found in calls]
+        latents = [found[0] if compares(penalty) else found[1] for penalty, found in calls]
+        added = [self._mean(*call, like=z) for call, z in zip(calls, latents, strict=True)]
         logged = [pair for penalty, found in calls for pair in penalty.measure(*found).items()]
         return added, [("generator_penalty", total(added)), *logged]
 
@@ -73,14 +74,18 @@ class PenalisedModel(GenerativeModel):
             return [], []
         return self._added(self._penalised(self._latents(batch_size, update=0), None, needs_images=False)[1])
 
-    def _penalty(self, penalty, arguments):
-        """The mean of a penalty; of one for every k-th step, k times the mean at these steps and 0 at the others."""
+    def _mean(self, penalty, arguments, like):
+        """The mean of a penalty; of one for every k-th step, k times the mean at these steps and 0 at the others.
+
+        The result of such a penalty has the type of `like`.
+        """
         every = getattr(penalty, "every", 1)
         if every == 1:
             return tf.reduce_mean(penalty(*arguments))
-        z = arguments[0] if compares(penalty) else arguments[1]
         return tf.cond(
-            self.step % every == 0, lambda: every * tf.reduce_mean(penalty(*arguments)), lambda: tf.zeros([], z.dtype)
+            self.step % every == 0,
+            lambda: tf.cast(every * tf.reduce_mean(penalty(*arguments)), like.dtype),
+            lambda: tf.zeros([], like.dtype),
         )
 
     def _penalised(self, z, labels, needs_images=True):

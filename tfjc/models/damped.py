@@ -41,7 +41,7 @@ class DampedGAN(GAN):
         *,
         adjustment: str = "consensus",
         weight: float = 1.0,
-        loss: str | losses.Loss = "non_saturating",
+        loss: str | losses.AdversarialLoss = "non_saturating",
         generator_penalties: Sequence[penalties.ComparingPenalty | penalties.DifferentiatingPenalty] = (),
         critic_penalties: Sequence[penalties.CriticPenalty] = (),
         num_classes: int | None = None,
@@ -101,7 +101,7 @@ class DampedGAN(GAN):
         with tf.GradientTape(persistent=True) as tape:
             fake = self._generate(self._latents(batch_size, update=0), labels)
             critic_objective, critic_measured = self._critic_objective(images, labels, fake, update=0)
-            generator_objective, generator_measured = self._generator_objective(batch_size, update=1)
+            generator_objective, generator_measured = self._generator_objective(images, batch_size, update=1)
         objectives = (generator_objective, self.generator), (critic_objective, self.critic)
         with geometry.twice_differentiable():
             gradients = [

@@ -34,7 +34,8 @@ class GAN(PenalisedModel):
     Args:
       generator: Keras model z [B, n_z] → images in [−1, 1]; with `num_classes`, [z, labels int32 [B]] → images.
       critic: Keras model images → logits [B, 1] or [B]; with `num_classes`, → [logits, class logits [B, C]].
-      loss: name ("non_saturating", "wasserstein", ...) or a `tfjc.losses.Loss`.
+      loss: name ("non_saturating", "wasserstein", ...), or a `Loss` or `PairedLoss` of `tfjc.losses`. The generator
+        of a paired loss is compared with the real images of the last critic update.
       generator_penalties: penalties such as `JacobianClamping`. The mean of each over the batch is added to the
         generator's loss.
       critic_penalties: penalties such as `GradientPenalty`. The mean of each is added to the critic's loss.
@@ -57,7 +58,7 @@ class GAN(PenalisedModel):
         generator: keras.Model,
         critic: keras.Model,
         *,
-        loss: str | losses.Loss = "non_saturating",
+        loss: str | losses.AdversarialLoss = "non_saturating",
         generator_penalties: Sequence[GeneratorPenalty] = (),
         critic_penalties: Sequence[penalties.CriticPenalty] = (),
         d_steps: int = 1,
@@ -77,6 +78,11 @@ class GAN(PenalisedModel):
         self.critic_penalties = checked("critic_penalties", critic_penalties, of_generator=False)
         self.d_steps = self.images_per_sample = checks.integer("d_steps", d_steps, minimum=1)
         self.generator_batch = checks.integer("generator_batch", generator_batch, minimum=1)
+        if self.adversarial_loss.is_paired and self.generator_batch > 1:
+            raise ValueError(
+                "a paired loss needs as many generated as real images, and so generator_batch = 1, found "
+                f"{self.generator_batch}"
+            )
         checks.fits(f"generator_batch = {generator_batch}", 4 * self.generator_batch * math.prod(self.image_shape))
         self.dequantise = checks.boolean("dequantise", dequantise)
         self.class_weights = self._check_critic(class_weights)
@@ -117,7 +123,7 @@ class GAN(PenalisedModel):
             for k in range(self.d_steps):
                 part = slice(k * batch_size, (k + 1) * batch_size)
                 self._update_critic(images[part], None if labels is None else labels[part], update=k)
-            self._update_generator(batch_size * self.generator_batch, update=self.d_steps)
+            self._update_generator(images[part], batch_size * self.generator_batch, update=self.d_steps)
             self._average()
             self.step.assign_add(1)
         return self._results()
@@ -130,9 +136,9 @@ class GAN(PenalisedModel):
         self._track(measured)
         self._descend(tape, minimised, self.critic, self.critic_optimizer)
 
-    def _update_generator(self, batch_size, update):
+    def _update_generator(self, real, batch_size, update):
         with tf.GradientTape() as tape:
-            minimised, measured = self._generator_objective(batch_size, update)
+            minimised, measured = self._generator_objective(real, batch_size, update)
             minimised = self.generator_optimizer.scale_loss(minimised)
         self._track(measured)
         self._descend(tape, minimised, self.generator, self.generator_optimizer)
@@ -157,11 +163,11 @@ class GAN(PenalisedModel):
     def _critic_objective(self, real, labels, fake, update) -> tuple[tf.Tensor, Measured]:
         """(the critic's objective, the (name, value) pairs that are logged)."""
         logits, class_logits = self._judge(real)
-        loss = tf.reduce_mean(self.adversarial_loss.real(logits))
-        loss += tf.reduce_mean(self.adversarial_loss.fake(self._judge(fake)[0]))
+        loss = self.adversarial_loss.of_critic(logits, self._judge(fake)[0])
+        seeds = [self._seed(noise.Stream.CRITIC_PENALTY, update, index) for index in range(len(self.critic_penalties))]
         added = [
-            tf.reduce_mean(penalty(self._logits, real, fake, self._seed(noise.Stream.CRITIC_PENALTY, update, index)))
-            for index, penalty in enumerate(self.critic_penalties)
+            self._mean(penalty, [self._logits, real, fake, seed], like=loss)
+            for penalty, seed in zip(self.critic_penalties, seeds, strict=True)
         ]
         measured = [("critic_loss", loss), *([("critic_penalty", total(added))] if added else [])]
         if labels is not None:
@@ -170,12 +176,16 @@ class GAN(PenalisedModel):
             measured.append(("critic_class_loss", class_loss))
         return objective(self.critic, loss, added), measured
 
-    def _generator_objective(self, batch_size, update) -> tuple[tf.Tensor, Measured]:
-        """(the generator's objective on new latents, the (name, value) pairs that are logged)."""
+    def _generator_objective(self, real, batch_size, update) -> tuple[tf.Tensor, Measured]:
+        """(the generator's objective on new latents, the (name, value) pairs that are logged).
+
+        A paired loss compares the new images with the real ones.
+        """
         z, labels = self._latents(batch_size, update), self._labels(batch_size, update)
         x, arguments = self._penalised(z, labels)
         logits, class_logits = self._judge(x)
-        loss = tf.reduce_mean(self.adversarial_loss.generator(logits))
+        compared = self._judge(real)[0] if self.adversarial_loss.is_paired else None
+        loss = self.adversarial_loss.of_generator(compared, logits)
         added, of_penalties = self._added(arguments)
         measured = [("generator_loss", loss), *of_penalties]
         if labels is not None:

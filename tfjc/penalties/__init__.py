@@ -11,18 +11,19 @@ have `measure`, which takes the arguments of the call and returns a dict of scal
   attribute `samples` gets that many new latents, instead of those of the generator's update, and calls the generator in
   inference mode.
 
-A penalty that has a state keeps it in `variables`, a list. The model tracks and saves these variables. One that has an
-attribute `every` is taken at every `every`-th step, with `every` times its value.
+A penalty that has a state keeps it in `variables`, a list. The model tracks and saves these variables. One on either
+network that has an attribute `every` is taken at every `every`-th step, with `every` times its value.
 """
 
 from tfjc.penalties._protocols import ComparingPenalty, CriticPenalty, DifferentiatingPenalty
 from tfjc.penalties.clamping import JacobianClamping, QuotientFloor, quotient
-from tfjc.penalties.critic import R1, GradientPenalty
+from tfjc.penalties.critic import R1, R2, GradientPenalty
 from tfjc.penalties.jacobian import OroJaR, PathLength
 from tfjc.penalties.spectrum import ConditionNumber, Isometry, SpectralSpread
 
 __all__ = [
     "R1",
+    "R2",
     "ComparingPenalty",
     "ConditionNumber",
     "CriticPenalty",

@@ -17,13 +17,16 @@ class GradientPenalty:
 
     Args:
       weight: weight of the penalty, ≥ 0.
+      every: the penalty is taken at the critic's updates of every `every`-th step, with `every` times the weight
+        (Karras et al. 2020, appendix B: lazy regularisation).
 
     Raises:
-      ValueError: the weight is negative.
+      ValueError: the weight is negative, or `every` less than 1.
     """
 
-    def __init__(self, weight: float = 10.0) -> None:
+    def __init__(self, weight: float = 10.0, every: int = 1) -> None:
         self.weight = checks.real("weight", weight, minimum=0.0)
+        self.every = checks.integer("every", every, minimum=1)
 
     def __call__(self, critic: keras.Model, real: tf.Tensor, fake: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """The penalty of each pair of a real and a generated image, [B]."""
@@ -39,7 +42,22 @@ class GradientPenalty:
         return self.weight * tf.square(slope - 1.0)
 
 
-class R1:
+class _CentredAtZero:
+    """(γ/2)·‖∇D‖² at one kind of images."""
+
+    def __init__(self, gamma: float = 10.0, every: int = 1) -> None:
+        self.gamma = checks.real("gamma", gamma, minimum=0.0)
+        self.every = checks.integer("every", every, minimum=1)
+
+    def _at(self, critic, images, kind):
+        images = tf.convert_to_tensor(images)
+        if not images.dtype.is_floating:
+            raise ValueError(f"{kind} images must be of floating type, found {images.dtype.name}")
+        gradient = _gradient(critic, precision.full(images))
+        return 0.5 * self.gamma * tf.reduce_sum(tf.square(gradient), axis=list(range(1, gradient.shape.rank)))
+
+
+class R1(_CentredAtZero):
     """The R₁ penalty (γ/2)·‖∇D(x)‖² at each real image x (Mescheder et al. 2018, eq. 9).
 
     With batch normalisation in the critic (as in DCGAN), ∇D(x) includes the influence of an image on the logits of
@@ -47,21 +65,30 @@ class R1:
 
     Args:
       gamma: γ, ≥ 0.
+      every: as in `GradientPenalty`.
 
     Raises:
-      ValueError: γ is negative.
+      ValueError: γ is negative, or `every` less than 1.
     """
-
-    def __init__(self, gamma: float = 10.0) -> None:
-        self.gamma = checks.real("gamma", gamma, minimum=0.0)
 
     def __call__(self, critic: keras.Model, real: tf.Tensor, fake: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """The penalty of each real image, [B]."""
-        real = tf.convert_to_tensor(real)
-        if not real.dtype.is_floating:
-            raise ValueError(f"real images must be of floating type, found {real.dtype.name}")
-        gradient = _gradient(critic, precision.full(real))
-        return 0.5 * self.gamma * tf.reduce_sum(tf.square(gradient), axis=list(range(1, gradient.shape.rank)))
+        return self._at(critic, real, "real")
+
+
+class R2(_CentredAtZero):
+    """The R₂ penalty (γ/2)·‖∇D(G(z))‖² at each generated image (Mescheder et al. 2018, eq. 10).
+
+    Args:
+      gamma, every: as in `R1`.
+
+    Raises:
+      ValueError: as `R1`.
+    """
+
+    def __call__(self, critic: keras.Model, real: tf.Tensor, fake: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        """The penalty of each generated image, [B]."""
+        return self._at(critic, fake, "generated")
 
 
 def _gradient(critic, images):

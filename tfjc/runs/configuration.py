@@ -45,6 +45,7 @@ _CONFIGURABLES = {
     "OroJaR": penalties.OroJaR,
     "GradientPenalty": penalties.GradientPenalty,
     "R1": penalties.R1,
+    "R2": penalties.R2,
     "Adam": keras.optimizers.Adam,
     "PolynomialDecay": keras.optimizers.schedules.PolynomialDecay,
     "InceptionEvaluator": evaluators.InceptionEvaluator,
