@@ -69,13 +69,14 @@ def _start():
     for name in _GIN_FILE.value:
         gin_files.find(name)  # before TensorFlow is imported, which takes seconds
     logging.set_verbosity(logging.WARNING)
-    from tfjc.runs import configuration, sessions
+    from tfjc.runs import configuration, foreign, sessions
 
     try:
         with configuration.explained():
             _train(configuration)
     except (FloatingPointError, sessions.TrainingError) as error:
-        if isinstance(error.__cause__, (ValueError, TypeError)):
+        is_of_user = isinstance(error, foreign.CallbackFailed)
+        if isinstance(error.__cause__, (ValueError, TypeError)) and not is_of_user:
             raise  # the traceback of a mistake in the program
         print(f"tfjc.train: {configuration.explain(error)}", file=sys.stderr)
         return _COLLAPSED if isinstance(error, sessions.Collapsed) else 1

@@ -71,8 +71,8 @@ class _Alarm:
 
     def describe(self, measured):
         """The value and the bound that it has crossed, as text; None where the alarm is off or the value is nan."""
-        value = self._read(measured)
-        if value is None or math.isnan(value) or self.name not in measured.get("alarms", ()):
+        value = self._read(measured) if self.name in measured.get("alarms", ()) else None
+        if value is None or math.isnan(value):
             return None
         return f"the {self._what} is {value:.3g}{self._bound(value)}"
 

@@ -16,7 +16,7 @@ import tensorflow as tf
 from tfjc import architectures, callbacks, datasets, models
 from tfjc.evaluators import Evaluator
 from tfjc.layers import SpectralNormalization
-from tfjc.runs import devices, recorder, saver, sessions
+from tfjc.runs import devices, foreign, recorder, saver, sessions
 from tfjc.saving import export
 from tfjc.support import checks, figures, noise
 from tfjc.support.files import is_score, write_text
@@ -43,6 +43,7 @@ def train_and_evaluate(
     stop_on_collapse: bool = False,
     scores: Sequence[tuple[Callable[..., Evaluator], int]] = (),
     score_samples: int = 10_000,
+    callbacks: Sequence[Callable[[], keras.callbacks.Callback] | keras.callbacks.Callback] = (),
     chunk: int | None = None,
     steps_per_execution: int | str = 1,
     data_dir: str | os.PathLike | None = None,
@@ -73,6 +74,9 @@ def train_and_evaluate(
         `evaluators.ClassifierEvaluator`. `every` is the number of steps between its scores, rounded up to a multiple
         of `eval_every`.
       score_samples: number of samples for the scores, at fixed latents.
+      callbacks: Keras callbacks, or callables () → Keras callback. They run after the records of an evaluation are
+        written and before its checkpoint. At an evaluation their `logs` hold its numbers, scores among them. A callback
+        that sets `model.stop_training` ends the run. `fit` may be called several times in a run.
       chunk: as in `tfjc.geometry.jacobian`.
       steps_per_execution: the most steps that TensorFlow takes in one call, without Python between them. A call takes
         a number that divides the interval between evaluations. "auto" is 100 where XLA is on and there is one replica,
@@ -124,7 +128,8 @@ def train_and_evaluate(
     evaluators = _evaluators(scores, eval_every, data, gan, score_samples)
     alarms = {"alarm_quotient": alarm_quotient, "alarm_log_condition": alarm_log_condition}
     alarms["stop_on_collapse"] = stop_on_collapse
-    callbacks.Conditioning(gan.generator, _latents(gan, 1, noise.Stream.MEASURED_LATENTS)[0], **alarms)  # checks them
+    _check_alarms(gan, alarms)
+    foreign.check(callbacks)
     if dry_run:
         return _describe(data, networks, config())
     run = RunDirectory(workdir)
@@ -141,10 +146,11 @@ def train_and_evaluate(
         sessions.check_latents(run, step, _latents(gan, eval_latents, noise.Stream.MEASURED_LATENTS)[0], changed)
         conditioning = _conditioning(own, gan, eval_latents, eval_every, chunk=chunk, **alarms)
         sessions.resume(run, step, conditioning)
+        listed = _callbacks(own, gan, conditioning, evaluators, steps, bindings)
+        listed += foreign.made(callbacks, listed[-1])
         with sessions.session(own, seed, config, bindings, step=step, **({"changed": changed} if changed else {})):
             write_text(own.generator, gan.generator.to_json())
             own.update_run(**classes)
-            listed = _callbacks(own, gan, conditioning, evaluators, steps, bindings)
             _train(own, gan, conditioning, batches, steps, [*listed, checkpoints], at_once)
         rows = own.read_metrics()
         if devices.is_chief():
@@ -226,6 +232,11 @@ def _conditioning(run, gan, count, every, **options):
     return callbacks.Conditioning(generator, z, every, log_dir=run.tensorboard, **options)
 
 
+def _check_alarms(gan, alarms):
+    """Raises ValueError where `callbacks.Conditioning` refuses the thresholds of its alarms."""
+    callbacks.Conditioning(gan.generator, _latents(gan, 1, noise.Stream.MEASURED_LATENTS)[0], **alarms)
+
+
 def _callbacks(run, gan, conditioning, evaluators, last, bindings):
     generator, every = conditioning.generator, conditioning.every
     z, labels = conditioning.evaluator.z, conditioning.evaluator.labels
@@ -263,9 +274,9 @@ def _hyperparameters(gan, bindings):
 
 
 def _fit(gan, conditioning, batches, steps, listed, at_once):
-    """Fits up to step `steps` or a collapse, with one epoch for each evaluation.
+    """Fits up to step `steps`, or until a callback stops the training, with one epoch for each evaluation.
 
-    The first and last epoch may be shorter.
+    A run that had collapsed is not trained where a collapse ends it. The first and last epoch may be shorter.
     """
     every = conditioning.every
     while (done := int(gan.step.numpy())) < steps and not conditioning.collapse(conditioning.latest):
@@ -283,6 +294,8 @@ def _fit(gan, conditioning, batches, steps, listed, at_once):
             callbacks=listed,
             verbose=0 if not devices.is_chief() else 1 if sys.stdout.isatty() else 2,
         )
+        if gan.stop_training:
+            break
 
 
 def _make(name, function, kind, *args, **kwargs):

@@ -21,7 +21,10 @@ class Recorder(Periodic):
     since the last line, the `latest` measurements of `conditioning`, and the scores and weight spectra of this step.
     A file `spectra/step_00000500.npz` holds `z` [B, n_z], `singular_values` [B, n_z] and `average_jacobian` [n_z].
 
-    The other callbacks must precede this one in the list of callbacks.
+    The callbacks that measure must precede this one in the list of callbacks.
+
+    Attributes:
+      recorded: the single numbers of the line that was written at this step; empty between evaluations.
 
     Args:
       run: the run directory.
@@ -46,6 +49,7 @@ class Recorder(Periodic):
         self.run, self.conditioning, self.scores, self.weights = run, conditioning, tuple(scores), weights
         self._hyperparameters = dict(hyperparameters or {})
         self._began, self._before = time.monotonic(), 0.0
+        self.recorded: dict[str, float] = {}
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Drops the records of later steps than the model's, then begins."""
@@ -61,6 +65,10 @@ class Recorder(Periodic):
                 tf.summary.experimental.write_raw_pb(summary.SerializeToString())
         super().on_train_begin(logs)
 
+    def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Leaves the evaluation of the step before behind."""
+        self.recorded = {}
+
     def act(self, step: int, logs: Mapping[str, Any]) -> None:
         """Writes the spectrum and the line."""
         seconds = round(self._before + time.monotonic() - self._began, 3)
@@ -74,7 +82,9 @@ class Recorder(Periodic):
         if self.weights:
             measured |= self.weights.at(step)
         self._note_networks()
-        self.run.append_metrics({"step": step, "seconds": seconds, **measured, **losses})
+        row = {"step": step, "seconds": seconds, **measured, **losses}
+        self.run.append_metrics(row)
+        self.recorded = {name: value for name, value in row.items() if isinstance(value, (int, float))}
 
     def _note_networks(self):
         """Writes to `run.json` what the scores are taken with, and warns if that has changed."""

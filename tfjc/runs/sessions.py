@@ -62,6 +62,7 @@ class WorkerLost(TrainingError):
 _FREE = (
     "train_and_evaluate.steps",
     "train_and_evaluate.chunk",
+    "train_and_evaluate.callbacks",
     "train_and_evaluate.stop_on_collapse",
     "InceptionEvaluator.inception",
 )
