@@ -28,24 +28,24 @@ ARCHITECTURES = [
     Architecture(
         "dcgan",
         lambda shape, seed: architectures.dcgan(shape, n_z=6, channels=4, seed=seed),
-        (*_square(28, colours=1), *_square(32, 48)),
+        ((28, 20, 1), *_square(28, colours=1), *_square(32, 48)),
     ),
     Architecture(
         "dcgan_vae",
         lambda shape, seed: architectures.dcgan_vae(shape, n_z=6, channels=4, seed=seed),
-        (*_square(28, colours=1), *_square(32, 48)),
+        ((20, 28, 1), *_square(28, colours=1), *_square(32, 48)),
         fits=models.VAE,
     ),
     Architecture(
         "mlp",
         lambda shape, seed: architectures.mlp(shape, n_z=2, width=16, seed=seed),
-        ((2,), (8, 8, 1)),
+        ((2,), (8, 12, 1)),
         output_range=np.inf,
     ),
     Architecture(
         "wgangp_resnet",
         lambda shape, seed: architectures.wgangp_resnet(shape, n_z=6, channels=4, seed=seed),
-        (*_square(28, colours=1), *_square(32, 48)),
+        ((28, 20, 1), *_square(28, colours=1), *_square(32, 48)),
     ),
     Architecture(
         "wgangp_resnet without classes",
@@ -55,12 +55,12 @@ ARCHITECTURES = [
     Architecture(
         "sngan_cnn",
         lambda shape, seed: architectures.sngan_cnn(shape, n_z=6, channels=2, normalise="both", seed=seed),
-        _square(32, 48),
+        (*_square(32, 48), (32, 40, 1)),
     ),
     Architecture(
         "sngan_resnet",
         lambda shape, seed: architectures.sngan_resnet(shape, n_z=6, channels=1, preconditioning="adaptive", seed=seed),
-        _square(32, 48, 64, 128, 256),
+        (*_square(32, 48, 64, 128, 256), (64, 48, 1)),
     ),
 ]
 
@@ -75,20 +75,20 @@ class Layer:
 
 
 LAYERS = [
-    Layer("BatchNormalization", lambda: layers.BatchNormalization(momentum=0.8), (((4, 4, 2), "float32"),)),
+    Layer("BatchNormalization", lambda: layers.BatchNormalization(momentum=0.8), (((4, 6, 2), "float32"),)),
     Layer(
         "ConditionalBatchNormalization",
         lambda: layers.ConditionalBatchNormalization(3, momentum=0.8, epsilon=1e-3),
-        (((4, 4, 2), "float32"), ((), "int32")),
+        (((4, 6, 2), "float32"), ((), "int32")),
     ),
-    Layer("UpsampledConv2D", lambda: layers.UpsampledConv2D(3, 3, activation="tanh"), (((2, 2, 2), "float32"),)),
-    Layer("PooledConv2D", lambda: layers.PooledConv2D(3, 3, activation="tanh"), (((4, 4, 2), "float32"),)),
-    Layer("Conv2D", lambda: layers.Conv2D(3, 5, 2, padding="same", activation="tanh"), (((4, 4, 2), "float32"),)),
-    Layer("LeakyReLU", lambda: layers.LeakyReLU(0.2), (((4, 4, 2), "float32"),)),
+    Layer("UpsampledConv2D", lambda: layers.UpsampledConv2D(3, 3, activation="tanh"), (((2, 3, 2), "float32"),)),
+    Layer("PooledConv2D", lambda: layers.PooledConv2D(3, 3, activation="tanh"), (((4, 6, 2), "float32"),)),
+    Layer("Conv2D", lambda: layers.Conv2D(3, 5, 2, padding="same", activation="tanh"), (((4, 6, 2), "float32"),)),
+    Layer("LeakyReLU", lambda: layers.LeakyReLU(0.2), (((4, 6, 2), "float32"),)),
     Layer(
         "Conv2DTranspose",
         lambda: layers.Conv2DTranspose(3, 5, 2, padding="same", activation="tanh"),
-        (((2, 2, 2), "float32"),),
+        (((2, 3, 2), "float32"),),
     ),
     Layer(
         "SpectralNormalization",
@@ -98,12 +98,12 @@ LAYERS = [
     Layer(
         "Preconditioning",
         lambda: layers.Preconditioning(keras.layers.Conv2DTranspose(3, 4, 2, padding="same"), 3),
-        (((4, 4, 2), "float32"),),
+        (((4, 6, 2), "float32"),),
     ),
     Layer(
         "Preconditioning adaptive",
         lambda: layers.Preconditioning(keras.layers.Conv2D(3, 3), "adaptive"),
-        (((4, 4, 2), "float32"),),
+        (((4, 6, 2), "float32"),),
     ),
 ]
 

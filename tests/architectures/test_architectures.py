@@ -35,6 +35,14 @@ def test_dcgan_follows_the_size_chain(size, smallest, widths, colours):
     )
 
 
+def test_both_sides_are_halved_as_often_as_one_can_be():
+    """28 by 32 → 14 by 16 → 7 by 8, where 7 is odd; 16 by 64 → 8 by 32 → 4 by 16, where 4 is the least."""
+    for shape, smallest in (((28, 32, 3), (7, 8)), ((16, 64, 1), (4, 16))):
+        generator, critic, *_ = architectures.dcgan(shape, n_z=2, channels=1)
+        assert next(layer for layer in generator.layers if "reshape" in layer.name).output.shape[1:3] == smallest
+        assert [layer for layer in critic.layers if "conv2d" in layer.name][-1].output.shape[1:3] == smallest
+
+
 def test_dcgan_has_batch_normalisation_where_the_paper_has_it():
     """After every layer but the generator's last and the critic's first; none at all without."""
     networks = architectures.dcgan((32, 32, 3))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+from tfjc import datasets
 from tfjc.datasets import image_folder
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
@@ -167,6 +168,17 @@ def test_a_file_cut_short_is_named(ending, part, put, tmp_path):
     )
     path.write_bytes(path.read_bytes()[: int(part * path.stat().st_size)])
     assert refusal(tmp_path).startswith(f"{path} cannot be read as an image: ")
+
+
+def test_a_size_of_two_numbers_is_height_and_width(put, tmp_path):
+    """A picture of 12 by 24 pixels keeps its middle half; without a size everything is kept as it is."""
+    pixels = np.random.default_rng(0).integers(0, 256, (12, 24, 3)).astype(np.uint8)
+    put("a.png", Image.fromarray(pixels))
+    np.testing.assert_array_equal(only(tmp_path, (12, 12)), pixels[:, 6:18])
+    np.testing.assert_array_equal(image_folder.read(tmp_path)[0][0], pixels)
+    data = datasets.load("image_folder", folder=tmp_path, size=[6, 12])
+    expected = Image.fromarray(pixels).resize((12, 6), Image.Resampling.LANCZOS)
+    np.testing.assert_array_equal(data.images[0], expected)
 
 
 # ---- files and classes

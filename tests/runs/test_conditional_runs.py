@@ -70,7 +70,7 @@ def test_labels_of_the_runs_own_classes_are_drawn(run):
     [
         (
             ["dataset.name = 'gaussian_ring'"],
-            r"wgangp_resnet needs square images \(size, size, channels\), found \(2,\)",
+            r"wgangp_resnet needs images \(height, width, channels\), found \(2,\)",
         ),
         (["wgangp_resnet.num_classes = 5"], r"labels must lie in 0 to 4 \(num_classes = 5\), found 0 to 9"),
         (["train_and_evaluate.architecture = @dcgan"], "generator takes no labels .* class_weights = .*1.0, 0.1"),

@@ -42,12 +42,40 @@ def batch_normalization(x: keras.KerasTensor) -> keras.KerasTensor:
     return layers.BatchNormalization(momentum=0.9, epsilon=1e-5)(x)
 
 
-def square(name: str, image_shape: Sequence[int]) -> tuple[int, ...]:
-    """`image_shape` as a tuple (size, size, channels). Raises ValueError for any other shape."""
+def check_shape(name: str, image_shape: Sequence[int]) -> tuple[int, ...]:
+    """`image_shape` as a tuple (height, width, channels). Raises ValueError for any other shape."""
     shape = tuple(image_shape) if isinstance(image_shape, (tuple, list)) else image_shape
-    if not isinstance(shape, tuple) or len(shape) != 3 or shape[0] != shape[1]:
-        raise ValueError(f"{name} needs square images (size, size, channels), found {shape}")
+    if not isinstance(shape, tuple) or len(shape) != 3:
+        raise ValueError(f"{name} needs images (height, width, channels), found {shape}")
     return tuple(checks.integer(f"{name}'s image_shape", entry, minimum=1) for entry in shape)
+
+
+def halvings(name: str, image_shape: Sequence[int], least: int = 1) -> tuple[tuple[int, int], int]:
+    """((height, width) of an image halved as often as both sides stay at 4 pixels or more, the number of halvings).
+
+    Args:
+      name: of the architecture, for messages.
+      image_shape: (height, width, channels).
+      least: the least number of halvings.
+
+    Raises:
+      ValueError: another shape, or a side that cannot be halved `least` times.
+    """
+    height, width, _ = check_shape(name, image_shape)
+    count = min(_halvings(height), _halvings(width))
+    if count < least:
+        how = "even image sizes of at least 8" if least == 1 else f"image sizes that can be halved {least} times"
+        found = height if height == width else f"{height} by {width}"
+        raise ValueError(f"{name} needs {how} (28, 32, 48, ...), found {found}")
+    return (height >> count, width >> count), count
+
+
+def _halvings(side):
+    """How often a side can be halved with 4 pixels or more left."""
+    count = 0
+    while side % 2 == 0 and side >= 8:
+        side, count = side // 2, count + 1
+    return count
 
 
 def check_room(what: str, *kernels: int) -> None:

@@ -1,12 +1,11 @@
 """The residual blocks of WGAN-GP's and SN-GAN's networks."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
 
 from tfjc import layers
-from tfjc.architectures._networks import square
 from tfjc.support import checks
 
 
@@ -83,19 +82,6 @@ class Blocks:
 
     def _uniform(self, scale):
         return keras.initializers.VarianceScaling(scale, "fan_avg", "uniform", seed=next(self._seeds))
-
-
-def halvings(name: str, image_shape: Sequence[int], least: int = 4) -> tuple[int, int]:
-    """(the smallest size ≥ `least` of a square image after repeated halving, the number of halvings).
-
-    Raises ValueError for images that are not square or cannot be halved.
-    """
-    size, count = square(name, image_shape)[0], 0
-    while size % 2 == 0 and size // 2 >= least:
-        size, count = size // 2, count + 1
-    if not count:
-        raise ValueError(f"{name} needs an even image size of at least {2 * least}, found {image_shape[0]}")
-    return size, count
 
 
 def classes(num_classes: int | None) -> int | None:

@@ -1,6 +1,7 @@
-"""DCGAN (Radford et al. 2016, section 3) for square images of any even size of at least 8 pixels."""
+"""DCGAN (Radford et al. 2016, section 3) for images of any even height and width of at least 8 pixels."""
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -11,8 +12,8 @@ from tfjc.architectures._networks import (
     Networks,
     batch_normalization,
     check_room,
+    halvings,
     output_dtype,
-    square,
 )
 from tfjc.architectures.prior import standard_normal
 from tfjc.layers import Conv2D, Conv2DTranspose, LeakyReLU
@@ -24,21 +25,22 @@ def dcgan(
 ) -> Networks:
     """DCGAN's generator and critic, with N(0, I) as prior.
 
-    The generator maps z by a dense layer to the smallest map (28 → 7, 32 → 4, 48 → 6 pixels). 5×5 stride-2 transposed
+    The generator maps z by a dense layer to the smallest map (28 → 7, 32 → 4, 48 → 6 pixels;
+    both sides are halved as often as the one that can be halved less). 5×5 stride-2 transposed
     convolutions double the size and halve the channels down to `channels`; the last one makes the image, with tanh. The
     critic mirrors the generator with leaky ReLU 0.2. Weights are N(0, 0.02²). Batch normalisation with decay 0.9 and
     ε 1e-5 follows every layer except the generator's last and the critic's first and last. Source: Radford et al. 2016,
     section 3.
 
     Args:
-      image_shape: (size, size, image channels).
+      image_shape: (height, width, image channels).
       n_z: size of the latent.
       channels: number of channels of the largest map; each halving of the size doubles the number.
       batch_norm: whether to use batch normalisation.
       seed: seed of the initial weights.
 
     Raises:
-      ValueError: the size cannot be halved, or an argument is out of range.
+      ValueError: a side cannot be halved, or an argument is out of range.
     """
     return _pair(image_shape, n_z, channels, batch_norm, seed, outputs={"logits": 1})
 
@@ -58,9 +60,9 @@ def dcgan_vae(
 def _pair(image_shape, n_z, channels, batch_norm, seed, outputs):
     n_z, channels = checks.integer("n_z", n_z, minimum=1), checks.integer("channels", channels, minimum=1)
     checks.boolean("batch_norm", batch_norm)
-    image_shape = square("dcgan", image_shape)
-    smallest, widths = _pyramid(image_shape, channels)
-    dense = n_z * smallest * smallest * widths[-1]
+    smallest, count = halvings("dcgan", image_shape)
+    widths = [channels << level for level in range(count)]  # of the largest to the smallest map
+    dense = n_z * math.prod(smallest) * widths[-1]
     check_room(
         f"dcgan with n_z = {n_z}, channels = {channels}", dense, *(25 * a * b for a, b in itertools.pairwise(widths))
     )
@@ -73,21 +75,10 @@ def _pair(image_shape, n_z, channels, batch_norm, seed, outputs):
     )
 
 
-def _pyramid(image_shape, channels):
-    """The size of the smallest map, and the numbers of channels from the largest to the smallest map: [c, 2c, ...]."""
-    size, widths = image_shape[0], []
-    while size % 2 == 0 and size // 2 >= 4:
-        size //= 2
-        widths.append(channels << len(widths))
-    if not widths:
-        raise ValueError(f"dcgan needs an even image size of at least 8 (28, 32, 48, ...), found {image_shape[0]}")
-    return size, widths
-
-
 def _generator(layers, n_z, smallest, widths, image_channels):
     z = keras.Input([n_z], name="z")
-    x = layers.dense(smallest * smallest * widths[-1])(z)
-    x = keras.layers.Reshape([smallest, smallest, widths[-1]])(x)
+    x = layers.dense(math.prod(smallest) * widths[-1])(z)
+    x = keras.layers.Reshape([*smallest, widths[-1]])(x)
     for width in reversed(widths[:-1]):
         x = keras.layers.ReLU()(layers.normalised(x))
         x = layers.transposed(width)(x)

@@ -1,6 +1,7 @@
 """SN-GAN's networks (Miyato et al. 2018, appendix B.4; pfnet-research/sngan_projection; kwotsin/mimicry)."""
 
 import itertools
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from tfjc.architectures._networks import (
     Networks,
     batch_normalization,
     check_room,
+    check_shape,
     output_dtype,
 )
 from tfjc.architectures._resnet import Blocks
@@ -19,7 +21,7 @@ from tfjc.architectures.prior import standard_normal
 from tfjc.support import checks, noise
 
 _NORMALISE = {"critic": (False, True), "generator": (True, False), "both": (True, True), "none": (False, False)}
-_CNN_SIZES = {32: 4, 48: 6}  # {pixels of the image: pixels of the smallest map}
+_CNN_SIZES = {32: (4,), 48: (6,)}  # {pixels of the image: pixels of the smallest map}
 # {pixels of the image: (pixels of the smallest map; channels of the smallest map and after each doubling; channels of
 # the critic's halving blocks; channels of its plain blocks)}. The unit is `channels`, 64 in the published networks.
 _RESNETS = {
@@ -50,7 +52,8 @@ def sngan_cnn(
     and ε 1e-5.
 
     Args:
-      image_shape: (size, size, image channels).
+      image_shape: (height, width, image channels). The shorter side has one of these sizes. The longer side is halved
+        as often, and must be divisible.
       n_z: size of the latent.
       channels: c, 64 in the paper.
       normalise: the networks whose layers get `tfjc.layers.SpectralNormalization`: "critic" (the paper), "generator",
@@ -63,11 +66,11 @@ def sngan_cnn(
       ValueError: the images have another size, the critic has preconditioning but no spectral normalisation, or an
         argument is out of range.
     """
-    smallest = _of_size("sngan_cnn", _CNN_SIZES, image_shape)
+    smallest, _ = _of_size("sngan_cnn", _CNN_SIZES, image_shape)
     n_z, channels = checks.integer("n_z", n_z, minimum=1), checks.integer("channels", channels, minimum=1)
     wraps = _wraps(normalise, preconditioning)
     seeds = [noise.integers(checks.seed("seed", seed), stream) for stream in WEIGHTS]
-    dense = n_z * smallest * smallest * 8 * channels
+    dense = n_z * math.prod(smallest) * 8 * channels
     check_room(f"sngan_cnn with n_z = {n_z}, channels = {channels}", dense, 16 * 8 * 4 * channels**2)
     return Networks(
         generator=_cnn_generator(_Layers(seeds[0], wraps[0]), n_z, channels, smallest, image_shape[-1]),
@@ -108,11 +111,11 @@ def sngan_resnet(
 
     Arguments and errors are those of `sngan_cnn`.
     """
-    smallest, widths, halving, keeping = _of_size("sngan_resnet", _RESNETS, image_shape)
+    smallest, (widths, halving, keeping) = _of_size("sngan_resnet", _RESNETS, image_shape)
     n_z, channels = checks.integer("n_z", n_z, minimum=1), checks.integer("channels", channels, minimum=1)
     wraps = _wraps(normalise, preconditioning)
     seeds = [noise.integers(checks.seed("seed", seed), stream) for stream in WEIGHTS]
-    dense = n_z * smallest * smallest * widths[0] * channels
+    dense = n_z * math.prod(smallest) * widths[0] * channels
     check_room(f"sngan_resnet with n_z = {n_z}, channels = {channels}", dense, 9 * (widths[1] * channels) ** 2)
     widths, halving, keeping = ([channels * unit for unit in units] for units in (widths, halving, keeping))
     return Networks(
@@ -125,15 +128,23 @@ def sngan_resnet(
 
 
 def _of_size(name, sizes, image_shape):
-    """The entry of `sizes` for square images of that size. Raises ValueError for other images."""
-    shape = tuple(image_shape) if isinstance(image_shape, (tuple, list)) else (image_shape,)
-    if len(shape) != 3 or shape[0] != shape[1] or shape[0] not in sizes:
+    """((height, width) of the smallest map, the rest of the entry of `sizes`) for images whose shorter side is there.
+
+    Raises ValueError for other images.
+    """
+    height, width, _ = shape = check_shape(name, image_shape)
+    side = min(height, width)
+    if side not in sizes:
         *others, last = map(str, sizes)
         raise ValueError(
-            f"{name} is for square images of {', '.join(others)} or {last} pixels, found {shape}; dataset.size resizes "
-            "images"
+            f"{name} is for images of {', '.join(others)} or {last} pixels on the shorter side, found {shape}; "
+            "dataset.size resizes images"
         )
-    return sizes[shape[0]]
+    smallest, *rest = sizes[side]
+    halved = side // smallest
+    if height % halved or width % halved:
+        raise ValueError(f"{name} of {side} pixels needs sides that are multiples of {halved}, found {shape}")
+    return (height // halved, width // halved), rest
 
 
 def _wraps(normalise, preconditioning):
@@ -163,8 +174,8 @@ def _wrap(normalised, level):
 
 def _resnet_generator(blocks, n_z, smallest, widths, image_channels):
     z = keras.Input([n_z], name="z")
-    x = blocks.dense(z, smallest * smallest * widths[0])
-    x = keras.layers.Reshape([smallest, smallest, widths[0]])(x)
+    x = blocks.dense(z, math.prod(smallest) * widths[0])
+    x = keras.layers.Reshape([*smallest, widths[0]])(x)
     for width in widths[1:]:
         x = blocks.up(x, width)
     x = blocks.convolution(keras.layers.ReLU()(batch_normalization(x)), image_channels)
@@ -184,8 +195,8 @@ def _resnet_critic(blocks, image_shape, halving, keeping):
 
 def _cnn_generator(make, n_z, channels, smallest, image_channels):
     z = keras.Input([n_z], name="z")
-    x = make(keras.layers.Dense, smallest * smallest * 8 * channels)(z)
-    x = keras.layers.Reshape([smallest, smallest, 8 * channels])(x)
+    x = make(keras.layers.Dense, math.prod(smallest) * 8 * channels)(z)
+    x = keras.layers.Reshape([*smallest, 8 * channels])(x)
     for width in (4 * channels, 2 * channels, channels):
         x = keras.layers.ReLU()(batch_normalization(make(keras.layers.Conv2DTranspose, width, 4, 2, padding="same")(x)))
     x = make(keras.layers.Conv2D, image_channels, 3, padding="same")(x)

@@ -1,5 +1,6 @@
 """The class-conditional ResNet of WGAN-GP (Gulrajani et al. 2017, appendix F; gan_cifar_resnet.py of their code)."""
 
+import math
 from collections.abc import Sequence
 
 import keras
@@ -10,9 +11,10 @@ from tfjc.architectures._networks import (
     Networks,
     batch_normalization,
     check_room,
+    halvings,
     output_dtype,
 )
-from tfjc.architectures._resnet import Blocks, classes, halvings
+from tfjc.architectures._resnet import Blocks, classes
 from tfjc.architectures.prior import standard_normal
 from tfjc.support import checks, noise
 
@@ -35,24 +37,20 @@ def wgangp_resnet(
     1,055,115 weights. Other sizes are not published. Source: Gulrajani et al. 2017, appendix F.
 
     Args:
-      image_shape: (size, size, image channels).
+      image_shape: (height, width, image channels).
       num_classes: number of classes; None for plain batch normalisation and no classifier.
       n_z: size of the latent.
       channels: number of channels of every map.
       seed: seed of the initial weights.
 
     Raises:
-      ValueError: the size cannot be halved twice, or an argument is out of range.
+      ValueError: a side cannot be halved twice, or an argument is out of range.
     """
     n_z, channels = checks.integer("n_z", n_z, minimum=1), checks.integer("channels", channels, minimum=1)
     num_classes, seed = classes(num_classes), checks.seed("seed", seed)
-    smallest, doublings = halvings("wgangp_resnet", image_shape)
-    if doublings < 2:
-        raise ValueError(
-            f"wgangp_resnet needs an image size that can be halved twice (28, 32, 48, ...), found {image_shape[0]}"
-        )
+    smallest, doublings = halvings("wgangp_resnet", image_shape, least=2)
     what = f"wgangp_resnet with n_z = {n_z}, channels = {channels}, num_classes = {num_classes}"
-    dense, scales = n_z * smallest * smallest * channels, (num_classes or 0) * channels
+    dense, scales = n_z * math.prod(smallest) * channels, (num_classes or 0) * channels
     check_room(what, dense, scales, 9 * channels * channels)
     return Networks(
         generator=_generator(seed, image_shape[-1], num_classes, n_z, channels, smallest, doublings),
@@ -71,8 +69,8 @@ def _generator(seed, image_channels, num_classes, n_z, channels, smallest, doubl
         return layers.ConditionalBatchNormalization(num_classes)([x, labels])
 
     blocks = Blocks(noise.integers(seed, WEIGHTS[0]), normalised=normalised)
-    x = blocks.dense(z, smallest * smallest * channels)
-    x = keras.layers.Reshape([smallest, smallest, channels])(x)
+    x = blocks.dense(z, math.prod(smallest) * channels)
+    x = keras.layers.Reshape([*smallest, channels])(x)
     for _ in range(doublings):
         x = blocks.up(x, channels)
     x = batch_normalization(x)
