@@ -4,15 +4,16 @@ import importlib
 import json
 import os
 import sys
+import types
 
 import forks
 import gin
 import keras
 import pytest
 from conftest import ROOT
-from short_runs import train, without_time
+from short_runs import without_time
 
-from tfjc.runs import configuration, foreign, sessions
+from tfjc.runs import configuration, foreign
 from tfjc.saving import checkpoints
 from tfjc.support.files import is_score
 from tfjc.support.run_directory import RunDirectory
@@ -76,10 +77,9 @@ def own(tmp_path_factory):
     gin.clear_config()
 
 
-@pytest.fixture
-def run_of(own, monkeypatch):
+@pytest.fixture(scope="module")
+def run_of(own):
     """A function (workdir, bindings) that trains, and returns the run and what the callback saw."""
-    monkeypatch.setattr("tfjc.saving.export.export_generator", lambda *arguments, **options: None)
     seen = importlib.import_module("my_callbacks").seen
 
     def run(workdir, *bindings):
@@ -88,16 +88,24 @@ def run_of(own, monkeypatch):
         configuration.train_and_evaluate(workdir=workdir)
         return RunDirectory(workdir), list(seen)
 
-    return run
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tfjc.saving.export.export_generator", lambda *arguments, **options: None)
+        yield run
+
+
+@pytest.fixture(scope="module")
+def whole(run_of, tmp_path_factory):
+    """A run of four steps, and what the callback saw."""
+    return run_of(tmp_path_factory.mktemp("runs") / "whole")
 
 
 def numbers(row):
     return {name: value for name, value in row.items() if isinstance(value, (int, float))}
 
 
-def test_it_sees_what_was_recorded_before_the_checkpoint(run_of, tmp_path):
+def test_it_sees_what_was_recorded_before_the_checkpoint(whole):
     """Step 0, and steps 2 and 4 with their scores; between them, Keras's logs alone."""
-    run, seen = run_of(tmp_path / "run")
+    run, seen = whole
     rows = {row["step"]: numbers(row) for row in run.read_metrics()}
     assert any(map(is_score, rows[4])) and "modes_covered" in rows[4]
     order = [("begin", 0), ("batch", 1), ("batch", 2), ("epoch", 2), ("batch", 3), ("batch", 4), ("epoch", 4)]
@@ -107,21 +115,18 @@ def test_it_sees_what_was_recorded_before_the_checkpoint(run_of, tmp_path):
         assert logs == pytest.approx(told), (hook, step)
 
 
-def test_the_run_goes_on_by_its_own_file_with_or_without(run_of, tmp_path):
+def test_the_run_goes_on_by_its_own_file_with_or_without(whole, run_of, tmp_path):
     """Callbacks do not count as another configuration, and do not change the numbers."""
-    run_of(tmp_path / "cut", "train_and_evaluate.steps = 2")
+    run_of(tmp_path / "cut", "train_and_evaluate.steps = 2", "train_and_evaluate.callbacks = []")
     cut, seen = run_of(tmp_path / "cut")
     assert [(hook, step) for hook, step, _ in seen] == [("begin", 2), ("batch", 3), ("batch", 4), ("epoch", 4)]
-    without, seen = run_of(tmp_path / "without", "train_and_evaluate.callbacks = []")
-    assert without_time(cut) == without_time(without) and seen == []
-    run_of(tmp_path / "cut", "train_and_evaluate.callbacks = []")
+    assert without_time(cut) == without_time(whole[0])
 
 
-def test_its_configuration_needs_trust(run_of, tmp_path):
-    run, _ = run_of(tmp_path / "run", "train_and_evaluate.steps = 1")
+def test_its_configuration_needs_trust(whole):
     with pytest.raises(configuration.ConfigError, match=r"holds 'import my_callbacks', which can run code.*--trust"):
-        configuration.refuse_code(run.config)
-    configuration.parse([str(run.config)], [])  # as with --trust
+        configuration.refuse_code(whole[0].config)
+    configuration.parse([str(whole[0].config)], [])  # as with --trust
     assert configuration.bindings()["train_and_evaluate.callbacks"] == ["Log"]
 
 
@@ -158,33 +163,29 @@ def test_what_is_no_callback_is_refused(run_of, tmp_path, binding, message):
     assert not (tmp_path / "run" / "run.json").exists()
 
 
-def test_a_callback_of_ones_own_needs_no_gin(tmp_path, monkeypatch):
-    """Instances, classes and functions."""
-    monkeypatch.setattr("tfjc.saving.export.export_generator", lambda *arguments, **options: None)
-    begun = []
-    instance = keras.callbacks.LambdaCallback(on_train_begin=lambda logs: begun.append(logs["step"]))
-    made = [instance, lambda: instance, keras.callbacks.TerminateOnNaN]
-    mlp = ("train_and_evaluate.architecture = @mlp", "mlp.n_z = 2", "mlp.width = 4", "mlp.depth = 1")
-    train(tmp_path / "run", *mlp, "train_and_evaluate.steps = 1", callbacks=made)
-    assert begun == [0, 0]
+def test_instances_classes_and_functions_are_taken():
+    instance = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: logs.update(seen=logs["fid"]))
+    entries = [instance, lambda: instance, keras.callbacks.TerminateOnNaN]
+    foreign.check(entries)
+    first, second, third = foreign.made(entries, types.SimpleNamespace(recorded={"fid": 3.0}))
+    assert first.callback is second.callback is instance
+    assert isinstance(third.callback, keras.callbacks.TerminateOnNaN)
+    logs = {"loss": 1.0}
+    first.on_epoch_end(0, logs)
+    assert logs == {"loss": 1.0}  # what the callback was given is a copy
 
 
 def test_the_command_line_ends_with_a_status_for_each(own, tmp_path):
-    """1 and one line for a callback's error; 3 for a collapse, and again."""
+    """1 and one line for a callback's error; 3 for a collapse."""
     fails = [f"--gin_file={own}", f"--workdir={tmp_path / 'fails'}", "--gin_bindings=Log.fails_at = 1"]
     ends = [f"--gin_file={own}", f"--workdir={tmp_path / 'ends'}", "--stop_on_collapse"]
     ends += ["--gin_bindings=train_and_evaluate.alarm_quotient = 0.45"]  # Q falls from 0.58 to 0.30
     ends += ["--gin_bindings=Adam.learning_rate = 0.1", "--gin_bindings=train_and_evaluate.callbacks = []"]
-    program = [sys.executable, ROOT / "tests/command_cases.py", "train", json.dumps([fails, ends, ends]), "600"]
+    program = [sys.executable, ROOT / "tests/command_cases.py", "train", json.dumps([fails, ends]), "600"]
     done = forks.run(program, cwd=tmp_path, env={**os.environ, "PYTHONPATH": f"{ROOT}:{own.parent}"})
     assert done.returncode == 0, done.stderr[-3000:]
-    (failed, said), (collapsed, first), (again, second) = json.loads(done.stdout.splitlines()[-1])
+    (failed, said), (collapsed, told) = json.loads(done.stdout.splitlines()[-1])
     line = said[said.index("tfjc.train: ") :]
     assert failed == 1 and line.count("\n") == 1 and "my_callbacks.Log.on_train_batch_end failed" in line
     assert "Traceback" not in said
-    assert (collapsed, again) == (3, 3), first
-    assert first[first.index("tfjc.train: ") :] == second[second.index("tfjc.train: ") :]
-
-
-def test_a_failed_callback_is_no_mistake_in_the_call():
-    assert issubclass(foreign.CallbackFailed, sessions.TrainingError)
+    assert collapsed == 3 and "the generator has collapsed: at step 2 the median quotient is 0.2" in told
