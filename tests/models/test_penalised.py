@@ -130,6 +130,21 @@ def test_a_penalty_with_latents_of_its_own_gets_labels_for_them():
     assert float(logs["generator_penalty"]) == pytest.approx(np.mean(s**4) / np.mean(s**2) ** 2 - 1, rel=1e-4)
 
 
+class InferenceMode:
+    """Asks `generate` for inference mode everywhere, as penalties on J must."""
+
+    def __call__(self, generate, z, seed):
+        return tf.reduce_mean(tf.square(generate(z, training=False)), axis=[1, 2, 3])
+
+    def measure(self, generate, z, seed):
+        return {"size": tf.reduce_mean(self(generate, z, seed))}
+
+
+def test_measure_may_ask_for_a_mode():
+    history = fitted(generator_penalties=[InferenceMode()])[1]
+    np.testing.assert_allclose(history["size"], history["generator_penalty"], rtol=1e-6)
+
+
 class Seldom:
     """A penalty of 2 for every third step."""
 

@@ -362,8 +362,11 @@ class GenerativeModel(keras.Model):
         z = self.prior.sample(2, seed=noise.seed(0, noise.Stream.EXAMPLES))
         return z, self._infer(z)
 
-    def _infer(self, z):
-        """The images of two latents in inference mode; their labels are the first and the last class."""
+    def _infer(self, z, training=False):
+        """The images of two latents in inference mode; their labels are the first and the last class.
+
+        Penalties may pass `training`, which is ignored here: a pass in training mode moves batch statistics.
+        """
         if self.num_classes is None:
             return geometry.run(self.generator, z)
         try:
