@@ -181,7 +181,10 @@ class _Differentiation:
         if name == "batch_jacobian" or (self._kept and name in self._kept.verified):
             return j
         wrong = defect > _generator.tolerance(self._inspection.epsilon)
-        missing = "a second derivative is missing: J disagrees with TensorFlow's own gradient"
+        missing = (
+            "a second derivative is missing: J disagrees with TensorFlow's own gradient (as it does, too, where the "
+            "generator mixes samples: batch normalisation in training mode)"
+        )
         if not tf.executing_eagerly():
             return _unless(wrong, j, f"{missing}; method='batch_jacobian' needs no second derivative")
         if np.any(wrong):
