@@ -7,9 +7,10 @@ have `measure`, which takes the arguments of the call and returns a dict of scal
   z and z' to images x and x' in one pass. The penalty is called with (z, z', x, x') → [B]. Where z' is a list, x' is
   a list too.
 - A `DifferentiatingPenalty` is called with (generate, z, seed) → [B]. `generate(z, training=...)` maps latents to
-  images; a Keras model is such a function. The penalty runs the generator in a separate pass. One that has an
-  attribute `samples` gets that many new latents, instead of those of the generator's update, and calls the generator in
-  inference mode.
+  images, in training mode unless `training=False`; a Keras model is such a function. The penalty runs the generator in
+  a separate pass. One that has an attribute `samples` gets that many new latents, instead of those of the generator's
+  update, and calls `generate(z, training=False)`. So does one that takes J: in training mode, batch normalisation
+  mixes the samples.
 
 A penalty that has a state keeps it in `variables`, a list. The model tracks and saves these variables. One on either
 network that has an attribute `every` is taken at every `every`-th step, with `every` times its value.
