@@ -8,8 +8,8 @@ PACKAGE = pathlib.Path(__file__).resolve().parents[1] / "tfjc"
 
 
 def room(parts: tuple[str, ...]) -> str:
-    """The folder or module directly under tfjc/ that a module stands in."""
-    return parts[0].removesuffix(".py")
+    """The folder or module directly under tfjc/ that a module stands in; a folder's `__main__` is one of its own."""
+    return "/".join(parts).removesuffix(".py") if parts[1:] == ("__main__.py",) else parts[0].removesuffix(".py")
 
 
 def imports(path: pathlib.Path) -> set[str]:
@@ -32,7 +32,7 @@ def main() -> None:
             lines[name] += len(path.read_text(encoding="utf-8").splitlines())
             arrows[name] |= imports(path) - {name}
     for name in sorted(lines):
-        print(f"{name:<14} {lines[name]:>6} lines  imports from {', '.join(sorted(arrows[name])) or 'no other room'}")
+        print(f"{name:<17} {lines[name]:>6} lines  imports from {', '.join(sorted(arrows[name])) or 'no other room'}")
     total = sum(map(len, arrows.values()))
     print(f"{len(lines)} rooms, {total} arrows, {sum(lines.values())} lines")
 
