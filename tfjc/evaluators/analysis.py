@@ -286,9 +286,9 @@ def _on_resolution(result):
     if infinite:
         yield (
             f"at {infinite:.0%} of the latents J_z is rank-deficient: some directions in z do not move the output (a "
-            f"generator that normalises z has one such direction). {result['rank']:.4g} of {result['n_z']} directions "
-            "move the output by more than rounding; their log-condition number is "
-            f"{result['nonzero_log_condition']:.2f}."
+            "generator that normalises z has one such direction; dead units, and layers narrower than z, make more). "
+            f"{result['rank']:.4g} of {result['n_z']} directions move the output by more than rounding; their "
+            f"log-condition number is {result['nonzero_log_condition']:.2f}."
         )
     if 1.0 - result["resolved"] > infinite:
         yield (

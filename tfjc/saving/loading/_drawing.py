@@ -63,7 +63,10 @@ def draw_labels(
     """
     if loaded.labels is None:
         if classes is not None or label is not None:
-            raise ValueError(f"{loaded.source} takes no labels, but they were asked for")
+            raise ValueError(
+                f"{loaded.source} takes no labels, but they were asked for; where a one-hot label is part of its one "
+                "input, --labels_at=START:STOP says where"
+            )
         return None
     shape, dtype = loaded.labels.shape, loaded.labels.dtype
     takes = model_inputs.described([loaded.labels])
