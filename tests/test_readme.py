@@ -20,7 +20,7 @@ from tfjc.runs import configuration
 PAGES = {name: (ROOT / name).read_text() for name in ("README.md", "docs/guide.md")}
 TEXT = "\n".join(PAGES.values())
 N_Z = 8  # as in the run that `finished_run` makes
-OTHERS = {"helpfull", "logdir"}  # absl's own flag, and TensorBoard's
+OTHERS = {"help", "logdir"}  # absl's own flag, and TensorBoard's
 
 
 def make_networks(n_z=N_Z):

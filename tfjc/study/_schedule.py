@@ -160,9 +160,10 @@ def cost(runs: Sequence[_plan.Run], jobs: int) -> str | None:
         if not run.is_over()
     }
     count, seconds = sum(map(len, by_arm.values())), sum(left.values())
+    together = f", or {duration(seconds / jobs)} with {jobs} at once" if jobs > 1 else ""
     return (
         f"{len(left)} of {len(runs)} runs are left, of {duration(overall)} each (measured on {count} of them): "
-        f"{duration(seconds)}, or {duration(seconds / jobs)} with {jobs} at once; starting a run adds some seconds"
+        f"{duration(seconds)}{together}; starting a run adds some seconds"
     )
 
 
