@@ -65,7 +65,7 @@ def prior_of(generator: keras.Model, prior: Prior | None = None) -> Prior:
         raise ValueError(
             f"the generator must take latents [B, n_z], found {['B', *sizes]}".replace("'", "")
             + f"; put before it: keras.Sequential([keras.Input([{math.prod(sizes)}]), keras.layers.Reshape({sizes}), "
-            "generator])"
+            "generator]); or, if this is the critic, give it as the second argument"
         )
     if prior is not None:
         if not (hasattr(prior, "sample") and hasattr(prior, "event_shape")):

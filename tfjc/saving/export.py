@@ -116,7 +116,10 @@ def load_generator(path: str | os.PathLike) -> LoadedGenerator:
     """
     path = os.fspath(path)
     if not os.path.exists(os.path.join(path, "saved_model.pb")):
-        raise ValueError(f"{path} is not a SavedModel directory: it has no saved_model.pb")
+        raise ValueError(
+            f"{path} is not a SavedModel directory: it has no saved_model.pb; tfjc.saving.load(path).generate is the "
+            "generator of any file"
+        )
     return LoadedGenerator(tf.saved_model.load(path), path)
 
 
