@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfjc.geometry import Frozen, _engine, _gradients, inspect, jacobian, metric_tensor, operator
+from tfjc.geometry import Frozen, _engine, _gradients, inspect, jacobian, metric_tensor, operator, quotients
 from tfjc.geometry._spectrum import spectrum
 from tfjc.support.xla import choose_xla
 
@@ -400,3 +400,49 @@ def test_labels_for_a_model_that_takes_none_are_refused():
     model = keras.Sequential([keras.Input([8]), keras.layers.Dense(4)])
     with pytest.raises(ValueError, match="takes no labels"):
         jacobian(model, Z, labels=[1, 2, 3])
+
+
+def normalised(z):
+    """Batch normalisation in training mode: each image depends on all latents."""
+    mean, variance = tf.nn.moments(z, axes=[0])
+    return (z - mean) / tf.sqrt(variance + 1.0)
+
+
+MIXING = {
+    "batch normalisation": normalised,
+    "sums from the first sample on": lambda z: z + tf.cumsum(z, axis=0),
+    "sums to the last sample": lambda z: z + tf.cumsum(z, axis=0, reverse=True),
+    "a mean over the batch": lambda z: tf.concat([z, tf.zeros_like(z) + tf.reduce_mean(z)], axis=1),
+    "the batch reversed": lambda z: z + 0.1 * z[::-1],
+}
+
+
+@pytest.mark.parametrize("name", MIXING)
+@pytest.mark.parametrize("measure", [jacobian, spectrum, operator, lambda g, z: quotients(g, z, z + 0.1)])
+def test_a_generator_that_mixes_samples_is_refused(measure, name):
+    with pytest.raises(ValueError, match=r"mixes the samples of a batch.*training=False.*one latent at a time"):
+        measure(MIXING[name], Z)
+
+
+def test_one_latent_at_a_time_is_measured_where_samples_mix():
+    """J of (z − mean)/√(variance + 1) over the pixels of one image."""
+
+    def instance(z):
+        x = tf.reshape(z, [-1, 4, 2])
+        mean, variance = tf.nn.moments(x, axes=[0, 1], keepdims=True)
+        return (x - mean) / tf.sqrt(variance + 1.0)
+
+    with pytest.raises(ValueError, match="mixes the samples"):
+        jacobian(instance, Z)
+    h, found = 1e-3, jacobian(instance, Z[:1])[0]
+    for k, step in enumerate(h * np.eye(8, dtype=np.float32)):
+        difference = np.ravel(instance(Z[:1] + step) - instance(Z[:1] - step)) / (2 * h)
+        np.testing.assert_allclose(found[:, k], difference, atol=1e-3)
+
+
+def test_noise_is_not_taken_for_mixing():
+    """Neither noise held for a batch nor noise that changes at every call, nor nan in some images."""
+    noise = tf.random.stateless_normal([3, 8], [5, 6])
+    np.testing.assert_allclose(jacobian(lambda z: z * noise, Z), tf.linalg.diag(noise), rtol=1e-6)
+    assert jacobian(lambda z: z + tf.random.normal(tf.shape(z)), Z).shape == (3, 8, 8)
+    assert np.isnan(jacobian(lambda z: tf.sqrt(z), Z)).any()

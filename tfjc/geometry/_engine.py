@@ -44,9 +44,9 @@ def jacobian(
       [B, n_x, n_z] float32 (float64 for float64 latents).
 
     Raises:
-      ValueError: z is not a floating tensor [B, n_z] with B ≥ 1; G fails on z; the output of G is not floating, has no
-        batch axis, or depends on z through operations without derivatives; no method can differentiate G; or an
-        argument is out of range.
+      ValueError: z is not a floating tensor [B, n_z] with B ≥ 1; G fails on z, or mixes the samples of a batch; the
+        output of G is not floating, has no batch axis, or depends on z through operations without derivatives; no
+        method can differentiate G; or an argument is out of range.
     """
     return tf.concat(list(blocks(generator, z, labels=labels, method=method, chunk=chunk)), axis=0)
 
@@ -145,11 +145,13 @@ class _Differentiation:
         if not tf.executing_eagerly() and isinstance(generator, (keras.Model, tf.Module)):
             known = known or _settled.get(generator)
         self._names = [method] if method != "pullback" else [known] if known else list(METHODS)
+        self._is_independent = bool(self._kept and self._kept.independent)
         self._functions: dict[str, Callable] = {}
         self._failures: dict[str, str] = {}
 
     def __call__(self, z: tf.Tensor, labels: tf.Tensor | None) -> tf.Tensor:
         """J [B, n_x, n_z] of a block; raises ValueError with the reason of each method where no method works."""
+        self._check_independent(z, labels)
         while self._names:
             try:
                 j = self._by(self._names[0], z, labels)
@@ -192,6 +194,15 @@ class _Differentiation:
         if self._kept:
             self._kept.verified.add(name)
         return j
+
+    def _check_independent(self, z, labels):
+        """Raises ValueError where the generator mixes samples. One block is enough; a graph cannot tell."""
+        if self._is_independent or not tf.executing_eagerly() or replicas.is_distributed():
+            return
+        _generator.check_independent(self._generator, z, labels, self._inspection)
+        self._is_independent = True
+        if self._kept and z.shape[0] > 1:
+            self._kept.independent = True
 
     def _check_without_noise(self, z, labels):
         if self._kept and self._kept.without_noise:

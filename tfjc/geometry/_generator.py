@@ -59,7 +59,7 @@ class Kept:
         self.traces: dict[tuple, tuple] = {}
         self.verified: set[str] = set()
         self.working: str | None = None
-        self.without_noise = self.without_xla = False
+        self.without_noise = self.without_xla = self.independent = False
 
 
 _kept: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
@@ -364,6 +364,38 @@ def same_noise(states: Iterable[tf.Variable]) -> Iterator[Callable[[], None]]:
         yield restart
     finally:
         restart()
+
+
+def check_independent(generator: Generator, z: tf.Tensor, labels: tf.Tensor | None, inspection: Inspection) -> None:
+    """Raises ValueError where the image of a latent changes with the other latents of the batch.
+
+    J[b] is not defined then. One latent alone, and noise that cannot be repeated, are not checked.
+    """
+    if z.shape[0] < 2:
+        return
+    place = np.arange(z.shape[0])[:, None]
+    even, early = place % 2 == 0, place < z.shape[0] / 2
+    with same_noise(inspection.states) as restart:
+
+        def image(latents):
+            restart()
+            return np.asarray(tf.cast(call(generator, latents, labels), tf.float64))
+
+        here = image(z)
+        tolerance = max(1e-5, 16 * inspection.epsilon) * np.max(np.abs(here), initial=1e-30, where=np.isfinite(here))
+        for moved in (even, ~even, early, ~early):
+            found = image(tf.where(moved, z + 1.0, z))
+            kept = ~moved[:, 0]
+            if not _are_close(found[kept], here[kept], tolerance) and _are_close(image(z), here, tolerance):
+                raise ValueError(
+                    "the generator mixes the samples of a batch: the image of a latent changes with the other latents, "
+                    "as with batch normalisation in training mode; call it in inference mode (training=False), or "
+                    "measure one latent at a time"
+                )
+
+
+def _are_close(a, b, tolerance):
+    return np.allclose(a, b, rtol=1e-3, atol=tolerance, equal_nan=True)
 
 
 NOT_DIFFERENTIABLE = (

@@ -54,6 +54,7 @@ class JacobianOperator:
         self.epsilon = inspection.epsilon
         self._together = _memory.pairs(inspection, None)
         self._generator = generator
+        _generator.check_independent(generator, self.z, self._labels, inspection)
         if _generator.draws_noise(generator, self.z, self._labels):
             raise ValueError("the generator draws random numbers: its Jacobian differs between products")
         options = {"jit_compile": use_xla(), "autograph": False, "reduce_retracing": True}

@@ -56,6 +56,7 @@ def quotients(generator: Generator, z: Array, z_perturbed: Array, *, labels: Arr
     images = []
     with precision.without_tf32():
         inspection = _generator.inspect(generator, z, labels)
+        _generator.check_independent(generator, z, labels, inspection)
         with _generator.same_noise(inspection.states) as restart:
             for latents in (z, z, z_perturbed):
                 restart()
