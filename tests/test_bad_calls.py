@@ -45,7 +45,7 @@ CASES = {
         ([DIGITS, "--seed=1.5"], "int", "1.5"),
         ([DIGITS, "--seed=99999999999"], "seed must be at most 2147483647", "99999999999"),
         ([DIGITS, "--resume=maybe"], "boolean", "maybe"),
-        ([DIGITS, "stray"], "expected only flags", "'stray'"),
+        ([DIGITS, "stray"], "expected only flags", "'stray'; try --gin_file=stray"),
         ([DIGITS, "--jit_compile=maybe"], "auto", "maybe"),
         ([DIGITS, "--steps_per_execution=many"], "a whole number or auto", "'many'"),
         ([DIGITS, "--steps_per_execution=0"], "at least 1", "0"),
@@ -129,7 +129,7 @@ CASES = {
     ],
     "analyze": [
         ([], "--model is needed", "--model"),
-        (["--model=GIVEN/good.keras", "extra"], "expected only flags", "'extra'"),
+        (["--model=GIVEN/good.keras", "extra"], "expected only flags", "'extra'; try --model=extra"),
         (["--model=nowhere.keras"], "does not exist", "nowhere.keras"),
         (["--model=GIVEN/good.kera"], "nearest: good.keras", "good.kera"),
         (["--model=GIVEN/cut.keras"], "cannot be loaded", "cut.keras"),

@@ -67,7 +67,9 @@ def test_the_python_runs(page, finished_run, tmp_path, monkeypatch):
 @functools.cache
 def flags(module):
     """The names of a command's flags."""
-    printed = forks.run([sys.executable, "-m", module, "--helpfull"], cwd=ROOT).stdout
+    done = forks.run([sys.executable, "-m", module, "--helpfull"], cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    printed = done.stdout
     return set(re.findall(r"^ +--(?:\[no\])?(\w+):", printed, re.MULTILINE))
 
 

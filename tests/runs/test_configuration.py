@@ -214,3 +214,24 @@ def test_what_is_bound_to_the_default_model_holds(tmp_path):
     configuration.parse([], ["dataset.name = 'digits'", "GAN.loss = 'hing'"])
     with pytest.raises(ValueError, match="nearest: hinge"):
         configuration.train_and_evaluate(workdir=tmp_path / "run", dry_run=True)
+
+
+@pytest.mark.parametrize(
+    "bindings, idle",
+    [
+        (["JacobianClamping.lambda_max = 10.0"], "JacobianClamping"),
+        (
+            ["GAN.critic_penalties = [@R1()]", "R2.gamma = 1.0", "R1.gamma = 1.0", "VAE.likelihood = 'gaussian'"],
+            "R2, VAE",
+        ),
+        (["GAN.generator_penalties = [@JacobianClamping()]", "JacobianClamping.lambda_max = 10.0"], None),
+        (["MissingModes.batch_size = 100", "critic/Adam.beta_2 = 0.9"], None),
+    ],
+)
+def test_bindings_that_nothing_uses_are_warned_of(bindings, idle, caplog, capsys):
+    small = ["dcgan.channels = 2", "dcgan.n_z = 2", "dataset.size = 8", "train_and_evaluate.scores = []"]
+    configuration.parse(["digits"], [*small, *bindings])
+    configuration.train_and_evaluate(workdir="nowhere", dry_run=True)
+    said = [record.getMessage() for record in caplog.records if "without effect" in record.getMessage()]
+    expected = [f"bindings without effect: the configuration nowhere uses {idle}"] if idle else []
+    assert said == expected

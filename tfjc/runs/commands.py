@@ -32,7 +32,8 @@ def status(command: str, work: Callable[[], int | None], argv: Sequence[str], in
     """
     try:
         if len(argv) > 1:
-            raise ValueError(f"expected only flags, found {argv[1]!r}")
+            named = [f"; try --{name}={argv[1]}" for name in ("model", "gin_file", "workdir") if name in flags.FLAGS]
+            raise ValueError(f"expected only flags, found {argv[1]!r}{named[0] if named else ''}")
         interrupts.check()
         return work() or 0
     except (Exception, KeyboardInterrupt) as error:
@@ -57,6 +58,8 @@ def start(command: str, main: Callable[[Sequence[str]], int]) -> None:
             sys.exit(_fail(command, f"{error}{_hint(error.flagname)}"))
         except flags.Error as error:
             sys.exit(_fail(command, error))
+        except SystemExit:  # of --help, where absl has 1
+            sys.exit(0)
 
     interrupts.install()
     terminals.steady()

@@ -98,6 +98,7 @@ _REGISTERED = {
 }
 
 _searched: list[str] = []  # directories where gin looks for included files
+_OF_EVALUATION = {"evaluate", "InceptionEvaluator", "ClassifierEvaluator", "MissingModes"}  # `evaluate` may use them
 _MADE_BY = {"dataset": "dataset", "architecture": "dcgan", "model": "GAN"}  # configurables by default
 
 
@@ -110,7 +111,17 @@ def train_and_evaluate(**options: Any) -> list[dict[str, Any]] | None:
     made = {name: _REGISTERED[by] for name, by in _MADE_BY.items() if not _is_bound(f"train_and_evaluate.{name}")}
     if "dataset" in made and "dataset" not in options:
         made["dataset"] = dataset
-    return _REGISTERED["train_and_evaluate"](**{"config": texts, "bindings": bindings(), **made, **options})
+    return _REGISTERED["train_and_evaluate"](**{"config": _started, "bindings": bindings(), **made, **options})
+
+
+def _started() -> dict[str, str]:
+    """`texts` when everything that a run consists of has been made; warns of configurables that none of it uses."""
+    used = set(re.findall(r"^# Parameters for (?:.*/)?(\w+):", gin.operative_config_str(), re.MULTILINE))
+    bound = {name.rpartition(".")[0].rpartition("/")[2] for name in bindings()}
+    idle = sorted((bound & set(_CONFIGURABLES)) - used - _OF_EVALUATION)
+    if idle:
+        logging.getLogger("tfjc").warning("bindings without effect: the configuration nowhere uses %s", ", ".join(idle))
+    return texts()
 
 
 def dataset(**where: Any) -> datasets.Dataset:
