@@ -178,3 +178,9 @@ def test_extremes_of_an_isometry():
 def test_extremes_where_float32_does_not_hold_their_squares(scale):
     found = extremes(aslinearoperator(np.float32(scale * np.diag(np.linspace(1.0, 2.0, 20)))), k=1)
     np.testing.assert_allclose((found.largest[0], found.smallest[0]), (2.0 * scale, scale), rtol=1e-5)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e30])
+def test_products_of_every_scale_pass_for_adjoint(scale):
+    maps = operator(lambda z: scale * z, tf.ones([2, 4]))
+    np.testing.assert_allclose(maps.extremes(1).largest, scale, rtol=1e-5)

@@ -110,6 +110,11 @@ def test_flags_give_tags_and_values(tmp_path):
     assert commands.about_latents(named, loaded)["set"] == {"truncation": 0.5}
 
 
+def test_two_values_of_one_input_are_refused():
+    with pytest.raises(ValueError, match=r"--set gives truncation two values, 0\.5 and 0\.7"):
+        commands._constants(["truncation=0.5", "truncation=0.7"])
+
+
 def test_a_module_of_one_latent(tmp_path):
     found = loading.load(written(tmp_path / "m", progan, [[]]))
     expected = tf.reshape(tf.math.l2_normalize(Z, axis=1) @ W, [3, 2, 2, 3])
