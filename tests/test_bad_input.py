@@ -10,11 +10,13 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from scipy.sparse.linalg import LinearOperator
+from scipy.sparse.linalg import aslinearoperator as linear
 
 from tfjc import architectures, callbacks, datasets, geometry, layers, losses, models
 from tfjc.architectures import dcgan, mlp, sngan_cnn, sngan_resnet, wgangp_resnet
 from tfjc.evaluators import ClassifierEvaluator, ConditioningEvaluator, MissingModes, scores
-from tfjc.penalties import R1, R2, GradientPenalty, JacobianClamping, OroJaR, PathLength
+from tfjc.penalties import R1, R2, ConditionNumber, GradientPenalty, Isometry, JacobianClamping, OroJaR, PathLength
 from tfjc.study import statistics
 
 NAN, INF = math.nan, math.inf
@@ -119,6 +121,7 @@ OF_DATA = {
     "a dataset of strings": (lambda: fitted(batched(np.array(["x"] * 8))), "N, ...", "[4]"),
     "an empty dataset": (lambda: fitted(batched(IMAGES).take(0)), "at least one batch", "none"),
     "a dataset and labels": (lambda: fitted(batched(IMAGES), LABELS), "as (images, labels)", "y beside it"),
+    "an epoch of 0 steps": (lambda: fitted(IMAGES, steps_per_epoch=0), "steps_per_epoch must be at least 1", "0"),
     "labels of an unlabelled generator": (lambda: fitted(IMAGES, LABELS), "takes latents alone", "[12]"),
     "no labels": (lambda: fitted(grown(), model=conditional), "3 classes", "no labels"),
     "a label too high": (lambda: fitted(grown(), LABELS + 1, conditional), "0 to 2", "1 to 3"),
@@ -449,9 +452,28 @@ OF_PENALTIES = {
     ),
     "grey levels for R1": (lambda: R1()(networks().critic, IMAGES[:4], X, [0, 0]), "floating type", "uint8"),
     "no seed": (lambda: JacobianClamping().perturb(Z, None), "a whole number or a pair", "None"),
+    "one latent to perturb": (lambda: JacobianClamping().perturb(Z[0], [0, 1]), "[B, n_z]", "[3]"),
+    "latents of two axes to perturb": (lambda: JacobianClamping().perturb(X[..., 0], [0, 1]), "[B, n_z]", "[4, 8, 8]"),
+    "whole numbers to perturb": (lambda: JacobianClamping().perturb(Z.astype(int), [0, 1]), "floating", "int64"),
+    "one latent of OroJaR": (lambda: OroJaR(1.0).perturb(Z[0], [0, 1]), "[B, n_z]", "[3]"),
+    "one neighbour of OroJaR": (lambda: OroJaR(1.0)(Z, [Z], X, [X]), "two mini-batches", "found 1"),
+    **{
+        f"{penalty.__name__} of a constant": (
+            lambda penalty=penalty, options=options: penalty(**options)(lambda z, training: X, Z, [0, 1]),
+            "no gradient with respect to its latents",
+            "the generator's images",
+        )
+        for penalty, options in ((PathLength, {}), (ConditionNumber, {"target": 1.0}), (Isometry, {}))
+    },
 }
 
+
 OF_MEASUREMENTS = {
+    "a file for TensorBoard": (
+        lambda: callbacks.Conditioning(networks().generator, Z, log_dir=__file__),
+        "log_dir must be a directory",
+        "test_bad_input.py",
+    ),
     "latents of a wrong size": (
         lambda: geometry.spectrum(networks().generator, np.zeros([4, 5])),
         "latents [B, 3]",
@@ -530,6 +552,34 @@ OF_MEASUREMENTS = {
         "2.0",
     ),
     "a seed for a generator of numbers": (lambda: statistics.two_clusters([1.0, 2.0], rng=0), "Generator", "int"),
+    "no numbers in a latent": (
+        lambda: geometry.spectrum(networks().generator, Z[:, :0]),
+        "n_z of at least 1",
+        "[4, 0]",
+    ),
+    "weights of an array": (lambda: geometry.polarity_weights(X, 1.0), "tfjc.geometry.Spectrum", "ndarray"),
+    "norms of an array": (lambda: geometry.smallest_norms(X, 0.5), "tfjc.geometry.Spectrum", "ndarray"),
+    "extremes of an array": (lambda: geometry.extremes(X[0, ..., 0]), "aslinearoperator(J)", "ndarray"),
+    "extremes of None": (lambda: geometry.extremes(None), "aslinearoperator(J)", "NoneType"),
+    "extremes of whole numbers": (lambda: geometry.extremes(linear(np.eye(9, dtype=int))), "floating type", "int64"),
+    "a seed of 1.5 for probes": (lambda: geometry.partial_spectrum(linear(np.eye(9)), 2, seed=1.5), "seed", "1.5"),
+    "no seed for a solver": (lambda: geometry.extremes(linear(np.eye(9)), 2, seed=None), "seed", "None"),
+    "operators by name": (lambda: geometry.partial_spectrum({"a": linear(np.eye(9))}, 2), "a list of them", "dict"),
+    "a product alone": (
+        lambda: geometry.partial_spectrum(LinearOperator((9, 9), matvec=lambda v: v, dtype=np.float64), 2),
+        "rmatvec (Jᵀu)",
+        "not defined",
+    ),
+    **{
+        f"a product that is no transpose in {function.__name__}": (
+            lambda function=function: function(
+                LinearOperator((9, 9), matvec=lambda v: v, rmatvec=lambda u: 2.0 * u, dtype=np.float64), 2
+            ),
+            "rmatvec must be the product with the transpose",
+            "found ",
+        )
+        for function in (geometry.partial_spectrum, geometry.extremes)
+    },
 }
 
 TABLE = OF_DATA | OF_NETWORKS | OF_MODELS | OF_PENALTIES | OF_MEASUREMENTS

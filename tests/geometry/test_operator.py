@@ -165,3 +165,22 @@ def test_extremes_of_degenerate_maps():
     assert null.smallest_residuals.max() < 1e-10
     with pytest.raises(ValueError, match="nan or infinite"):
         extremes(operator(lambda z: z / 0.0, tf.ones([4])), k=2)
+
+
+def test_extremes_of_an_isometry():
+    """M = c²·I: σ_max²·I − M, on which the smallest values are found, is 0."""
+    for matrix in (np.eye(20), 3.0 * np.eye(30, 20)):
+        found = extremes(aslinearoperator(matrix), k=3)
+        np.testing.assert_allclose((found.largest, found.smallest), matrix[0, 0], rtol=1e-14)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e30])
+def test_extremes_where_float32_does_not_hold_their_squares(scale):
+    found = extremes(aslinearoperator(np.float32(scale * np.diag(np.linspace(1.0, 2.0, 20)))), k=1)
+    np.testing.assert_allclose((found.largest[0], found.smallest[0]), (2.0 * scale, scale), rtol=1e-5)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e30])
+def test_products_of_every_scale_pass_for_adjoint(scale):
+    maps = operator(lambda z: scale * z, tf.ones([2, 4]))
+    np.testing.assert_allclose(maps.extremes(1).largest, scale, rtol=1e-5)

@@ -63,3 +63,9 @@ def test_quotients_do_not_see_the_smallest_eigenvalue():
     first, second = (squares(q * np.sqrt([5.0, 4.0, 3.0, 2.0, 1.0, least])) for least in (5e-3, 5e-12))
     np.testing.assert_allclose(first, second, atol=5e-3)
     assert np.mean(first) - np.mean(second) == pytest.approx(5e-3 / 6, rel=0.05)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e30])
+def test_images_whose_squares_float32_does_not_hold(scale):
+    q = geometry.quotients(lambda z: z @ A * scale, Z, Z + DELTA)
+    np.testing.assert_allclose(q / scale, geometry.quotients(lambda z: z @ A, Z, Z + DELTA), rtol=1e-5)

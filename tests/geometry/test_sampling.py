@@ -77,3 +77,7 @@ def test_a_share_is_not_raised_by_rounding():
 def test_mistakes_are_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_the_least_share_keeps_one_latent():
+    np.testing.assert_array_equal(smallest_norms(of([2.0], [1.0], [3.0]), 1e-30), [1])

@@ -150,3 +150,12 @@ def test_what_is_no_batch_of_jacobians_is_named(j, message):
 def test_epsilon_is_no_finer_than_the_type(epsilon):
     with pytest.raises(ValueError, match="epsilon must be"):
         spectrum_of(given([1.0]).astype(np.float32), epsilon=epsilon)
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e200])
+def test_numbers_whose_squares_float64_does_not_hold(scale):
+    """σ = (2, 1): ‖J‖_F² = 5, so that ln(tr M/n_z) = ln(5/2) and the stable rank is 5/4, on any scale."""
+    found = spectrum_of(scale * given([2.0, 1.0]))
+    np.testing.assert_array_equal(found.rank, 2)
+    np.testing.assert_allclose(found.log_scale, np.log(2.5) + 2.0 * np.log(scale), rtol=1e-12)
+    np.testing.assert_allclose(found.stable_rank, 1.25, rtol=1e-12)

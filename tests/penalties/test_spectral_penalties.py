@@ -247,3 +247,14 @@ def test_gradients_in_16_bits_are_near_those_in_32(penalty, policy, bound):
     (exact, expected), (value, gradient) = found
     assert value.dtype == tf.float32 and abs(value / exact - 1.0) < bound
     assert 1e-6 < np.linalg.norm(gradient - expected) / np.linalg.norm(expected) < 3 * bound
+
+
+def test_isometry_says_nothing_of_scale():
+    """The penalty of J = scale·diag(1, 2, 3) does not depend on the scale, and is 0 for J = 0, as for an isometry."""
+    z = tf.random.stateless_normal([16, 3], [0, 1])
+    one, small, none = (
+        Isometry(weight=1.0)(lambda z, training, scale=scale: scale * z * [1.0, 2.0, 3.0], z, [0, 2]).numpy()
+        for scale in (1.0, 1e-12, 0.0)
+    )
+    np.testing.assert_allclose(small, one, rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(none, 0.0)

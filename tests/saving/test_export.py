@@ -211,3 +211,20 @@ def test_the_exported_metric_tensor_is_whole_where_tensorflow_lacks_a_second_der
         path = export.export_generator(generator, tmp_path / "g")
     found = export.load_generator(path).metric_tensor(tf.ones([2, 8]))
     np.testing.assert_allclose(found, np.broadcast_to(j @ j.T, [2, 8, 8]), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda g: g(Z[:, :-1]), r"z must have shape \[B, \d+\], found \["),
+        (lambda g: g.metric_tensor(Z[:, :-1]), r"z must have shape \[B, \d+\], found \["),
+        (lambda g: g("z"), r"z must have shape \[B, n_z\], found \[\]"),
+        (lambda g: g(Z, [0]), "takes z alone, found 2 arguments"),
+        (lambda g: g.sample(-1), "n must be at least 0, found -1"),
+        (lambda g: g.sample(1.5), r"n must be a whole number, found 1\.5"),
+        (lambda g: g.sample(1, seed=2**40), "seed must be at most 2147483647"),
+    ],
+)
+def test_calls_that_do_not_fit_an_export_are_refused(exported, call, message):
+    with pytest.raises(ValueError, match=message):
+        call(export.load_generator(exported))

@@ -1,5 +1,6 @@
 """Files of Keras models: what names foreign code is refused before Keras reads it."""
 
+import contextlib
 import io
 import json
 import zipfile
@@ -60,11 +61,25 @@ PAYLOADS = {
     "a module that is none of Keras's": sequential({"module": "keras.nothing", "class_name": "Dense", "config": {}}),
     "a module under Keras's name": sequential({"module": "keras_evil.layers", "class_name": "Dense", "config": {}}),
     "an unknown class": sequential({"module": "my.layers", "class_name": "Noise", "registered_name": "my>Noise"}),
+    "code to compile with": sequential(sequential(dense(), compile_config={"loss": CALL})),
     "an unknown class of Keras 2": {"class_name": "Sequential", "config": [{"class_name": "Noise", "config": {}}]},
+    "a file of this machine": sequential({"class_name": "StringLookup", "config": {"vocabulary": "/etc/passwd"}}),
+    "a code layer that is registered": sequential({"class_name": "tests>Code", "config": {}}),
+    **{
+        f"{what} under a registered name": sequential({**entry, "registered_name": "tests>Known"})
+        for what, entry in {
+            "a function": {"module": "os", "class_name": "function", "config": "system"},
+            "a class": {"module": "os", "class_name": "popen", "config": {}},
+            "an operation": {"class_name": "TFOpLambda", "config": {"function": "io.write_file"}},
+        }.items()
+    },
+    "a registered name of nothing": sequential(
+        {"module": "os", "class_name": "tests>Known", "config": {}, "registered_name": None}
+    ),
 }
 
 
-REFUSED = r"(holds Python code|needs the (class|function)|calls a function).*could do anything.*--trust"
+REFUSED = r"(holds Python code|needs the (class|function|file)|calls a function).*could do anything.*--trust"
 
 
 @pytest.mark.parametrize("kind, version", [("keras", "3.0.0"), ("h5", "3.0.0"), ("json", None), *OLD])
@@ -72,6 +87,25 @@ REFUSED = r"(holds Python code|needs the (class|function)|calls a function).*cou
 def test_what_could_run_code_is_refused_and_named(tmp_path, name, kind, version):
     with pytest.raises(ValueError, match=REFUSED):
         _foreign_code.check(written(tmp_path, PAYLOADS[name], kind, version))
+
+
+@pytest.mark.parametrize("kind, refused", [("keras", False), ("h5", True), ("json", True)])
+def test_what_a_model_is_compiled_with_is_checked_where_keras_reads_it(tmp_path, kind, refused):
+    """`load_model(compile=False)` ignores it in an archive; `model_from_json` compiles the model."""
+    config = sequential(dense(), compile_config={"loss": {"class_name": "__lambda__", "config": {"value": "x"}}})
+    with pytest.raises(ValueError, match=REFUSED) if refused else contextlib.nullcontext():
+        _foreign_code.check(written(tmp_path, config, kind))
+
+
+def test_an_archive_at_the_end_of_an_hdf5_file_does_not_hide_it(tmp_path):
+    """Keras reads a file `.h5` as HDF5, and zip archives are found by their ends."""
+    path, archive = written(tmp_path, sequential(LAMBDA), "h5", "2.15.0"), io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as harmless:
+        harmless.writestr("config.json", json.dumps(sequential(dense())))
+    path.write_bytes(path.read_bytes() + archive.getvalue())
+    assert zipfile.is_zipfile(path) and h5py.is_hdf5(path)
+    with pytest.raises(ValueError, match=REFUSED):
+        _foreign_code.check(path)
 
 
 @pytest.mark.parametrize("kind, version", OLD)
@@ -100,6 +134,18 @@ class Own(keras.layers.Activation):
     """A class that this process knows."""
 
 
+@keras.saving.register_keras_serializable(package="tests")
+def own(x):
+    """A function that this process knows."""
+    return 2.0 * x
+
+
+for library in (keras, tf_keras):
+    register = library.saving.register_keras_serializable
+    register("tests", "Known")(type("Known", (library.layers.Activation,), {}))
+    register("tests", "Code")(type("Code", (library.layers.Lambda,), {}))  # as TensorFlow Probability's layers are
+
+
 def everything(operations):
     """A model of Keras's layers, ours, one of this process's, and, if asked for, operations on tensors."""
     z = keras.Input([8])
@@ -108,7 +154,7 @@ def everything(operations):
     x = keras.layers.LeakyReLU(0.2)(keras.layers.BatchNormalization()(x))
     if operations:  # Keras cannot read them back from HDF5
         x = x * 2.0 + keras.ops.tanh(x)[:, ::-1]
-    x = keras.layers.Reshape([4, 4, 1])(Own("relu")(x))
+    x = keras.layers.Reshape([4, 4, 1])(keras.layers.Activation(own)(Own("relu")(x)))
     x = keras.Sequential([keras.Input([4, 4, 1]), keras.layers.Conv2DTranspose(3, 3, strides=2)])(x)
     model = keras.Model(z, keras.layers.Activation("tanh", dtype="mixed_bfloat16")(keras.layers.UpSampling2D()(x)))
     model.compile(keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.1, 10)), loss="mse", metrics=["mae"])

@@ -110,7 +110,26 @@ def test_flags_give_tags_and_values(tmp_path):
     assert commands.about_latents(named, loaded)["set"] == {"truncation": 0.5}
 
 
+def test_two_values_of_one_input_are_refused():
+    with pytest.raises(ValueError, match=r"--set gives truncation two values, 0\.5 and 0\.7"):
+        commands._constants(["truncation=0.5", "truncation=0.7"])
+
+
 def test_a_module_of_one_latent(tmp_path):
     found = loading.load(written(tmp_path / "m", progan, [[]]))
     expected = tf.reshape(tf.math.l2_normalize(Z, axis=1) @ W, [3, 2, 2, 3])
     np.testing.assert_allclose(found.generate(Z), expected, rtol=1e-5)
+
+
+def test_what_is_no_constant_no_shape_and_one_tag(tmp_path):
+    path = written(tmp_path / "m", biggan(), [[], ["train"]])
+    for wrong in ("a", None, np.nan, 1e39, 10**400, [[1.0], [1.0, 2.0]]):
+        with pytest.raises(
+            ValueError, match=r"does not fit the input truncation float32 \[\]: expected finite numbers"
+        ):
+            loading.load(path, constants={"truncation": wrong})
+    for wrong in (4, "4", (-1,), (4.0,), (0,)):
+        with pytest.raises(ValueError, match="latent_shape must be"):
+            loading.load(path, constants={"truncation": 1.0}, latent_shape=wrong)
+    one, same = (loading.load(path, tags=tags, constants={"truncation": 1.0}) for tags in ("train", ["train"]))
+    np.testing.assert_array_equal(one.generate(Z, tf.eye(3)), same.generate(Z, tf.eye(3)))

@@ -33,13 +33,15 @@ class Periodic(keras.callbacks.Callback):
       last: the last step of a training that takes several calls of `fit`; by default the last step of each `fit`.
 
     Raises:
-      ValueError: `every` is less than 1.
+      ValueError: `every` is less than 1, or `log_dir` is a file.
     """
 
     def __init__(self, every: int, log_dir: str | os.PathLike | None = None, last: int | None = None) -> None:
         super().__init__()
         self.every, self.last = checks.integer("every", every, minimum=1), last
         self._log_dir = os.path.abspath(os.fspath(log_dir)) if log_dir else None
+        if self._log_dir and os.path.exists(self._log_dir) and not os.path.isdir(self._log_dir):
+            raise ValueError(f"log_dir must be a directory, found the file {self._log_dir}")
         self._step, self._epoch_began = 0, 0
         self._acted: int | None = None
 

@@ -140,7 +140,7 @@ def finite_differences(
         for sign in (1, -1):
             restart()
             ends.append(geometry.call(generate, z + sign * step, labels))
-    moved = precision.safe_norm(ends[0] - ends[1]).numpy() / (2 * h)
+    moved = precision.safe_norm(tf.cast(ends[0], tf.float64) - tf.cast(ends[1], tf.float64)).numpy() / (2 * h)
     return float(np.median(np.abs(moved / np.where(found.sigma_max > 0, found.sigma_max, np.nan) - 1.0)))
 
 

@@ -217,6 +217,8 @@ def latents(z: Array) -> tf.Tensor:
         raise ValueError(f"z must be of floating type, found {z.dtype.name}")
     if z.shape[0] == 0:
         raise ValueError("z must hold at least one latent, found none")
+    if z.shape[1] == 0:
+        raise ValueError(f"z must have shape [B, n_z] with n_z of at least 1, found {list(z.shape)}")
     return precision.full(z)
 
 

@@ -40,19 +40,54 @@ def extremes(operator: LinearOperator, k: int = 6, *, krylov: int | None = None,
       seed: seed of the solver's starting vector.
 
     Raises:
-      ValueError: k or krylov is out of range, a product is not finite, or the solver does not converge.
+      ValueError: `operator` is no linear map (see `linear_map`), k or krylov is out of range, a product is not finite,
+        or the solver does not converge.
     """
-    n_z = operator.shape[1]
+    n_z = linear_map(operator).shape[1]
     k = count(k, n_z)
     krylov = min(n_z, checks.integer("krylov", 4096 if krylov is None else krylov, minimum=2 * k + 1))
     found = largest(operator, k, seed=seed)
     sigma_max = found.values[0]
-    if sigma_max == 0.0:
-        return Extremes(*found, *found)
-    squared = _metric(operator)
+    start, squared = _start(n_z, seed), _metric(operator)
     flipped = LinearOperator((n_z, n_z), matvec=lambda v: sigma_max**2 * v - squared(v), dtype=np.float64)
-    least = _lanczos(flipped, k, v0=_start(n_z, seed), ncv=krylov, tol=np.finfo(operator.dtype).eps)
+    if not flipped.matvec(start).any():  # M = σ_max²·I: all singular values are equal
+        return Extremes(*found, *found)
+    least = _lanczos(flipped, k, v0=start, ncv=krylov, tol=np.finfo(operator.dtype).eps)
     return Extremes(*found, *_refine(operator, least, sigma_max))
+
+
+def linear_map(operator: LinearOperator) -> LinearOperator:
+    """`operator`, which must be a SciPy LinearOperator [n_x, n_z] of floating type with the products Jv and Jᵀu.
+
+    Raises ValueError where it is none, where a product is not finite, or where ⟨u, Jv⟩ ≠ ⟨Jᵀu, v⟩ for a random u and v:
+    then `rmatvec` is of another matrix than `matvec`.
+    """
+    if not isinstance(operator, LinearOperator):
+        raise ValueError(
+            "operator must be a SciPy LinearOperator [n_x, n_z], such as tfjc.geometry.operator(generator, z)[0] or "
+            f"scipy.sparse.linalg.aslinearoperator(J), found {type(operator).__name__}"
+        )
+    if np.dtype(operator.dtype).kind != "f":
+        raise ValueError(f"operators must be of floating type, found {np.dtype(operator.dtype).name}")
+    rng = noise.rng(0, noise.Stream.ADJOINTS)
+    u, v = (rng.standard_normal(size).astype(operator.dtype) for size in operator.shape)
+    try:
+        pushed, pulled = operator.matvec(v), operator.rmatvec(u)
+    except NotImplementedError as error:
+        raise ValueError(f"operators must have both products, matvec (Jv) and rmatvec (Jᵀu): {error}") from error
+    if not (np.isfinite(pushed).all() and np.isfinite(pulled).all()):
+        raise ValueError("the products of the operator hold nan or infinite values")
+    pushed, pulled = np.float64(pushed), np.float64(pulled)
+    one, other = np.dot(u, pushed), np.dot(pulled, v)
+    if abs(one - other) > _ADJOINT * (np.linalg.norm(pushed) + np.linalg.norm(pulled)):
+        raise ValueError(
+            f"rmatvec must be the product with the transpose, ⟨u, Jv⟩ = ⟨Jᵀu, v⟩, found {one:.6g} and {other:.6g} for "
+            "a random u and v"
+        )
+    return operator
+
+
+_ADJOINT = 0.02  # of the norms of Jv and Jᵀu: above the rounding of 16 bits
 
 
 class Largest(NamedTuple):
@@ -94,12 +129,20 @@ def count(k: int, n_z: int) -> int:
 
 
 def _start(n_z, seed):
-    return noise.rng(seed, noise.Stream.LANCZOS).standard_normal(n_z)
+    return noise.rng(checks.seed("seed", seed), noise.Stream.LANCZOS).standard_normal(n_z)
 
 
 def _metric(operator):
-    """The map v ↦ JᵀJv of float64 vectors."""
-    return lambda v: operator.rmatvec(operator.matvec(v.astype(operator.dtype))).astype(np.float64)
+    """The map v ↦ JᵀJv of float64 vectors. Jv is scaled between the products, whose type may not hold σ²."""
+
+    def product(v):
+        image = operator.matvec(v.astype(operator.dtype)).astype(np.float64)
+        scale = np.max(np.abs(image))
+        if scale == 0.0:
+            return np.zeros_like(v)
+        return scale * operator.rmatvec((image / scale).astype(operator.dtype)).astype(np.float64)
+
+    return product
 
 
 def _lanczos(matrix, k, **options):

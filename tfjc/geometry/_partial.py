@@ -289,8 +289,8 @@ def partial_spectrum(
       progress: called with 1 after each Lanczos step at one latent.
 
     Raises:
-      ValueError: an argument is out of range, operators differ in shape, a product is not finite, the solver does not
-        converge, or the vectors do not fit into the free memory.
+      ValueError: an argument is out of range, operators differ in shape, `rmatvec` is not the transpose of `matvec`, a
+        product is not finite, the solver does not converge, or the vectors do not fit into the free memory.
     """
     each = _operators(operators)
     n_x, n_z = each[0].shape
@@ -302,6 +302,8 @@ def partial_spectrum(
     own = max(own, operators.epsilon) if isinstance(operators, JacobianOperator) else own
     epsilon = own if epsilon is None else checks.real("epsilon", epsilon, minimum=own, below=1.0)
     partial_memory(shape, k, probes, steps)
+    if not isinstance(operators, JacobianOperator):  # which has checked its products
+        each = [_lanczos.linear_map(operator) for operator in each]
     tops, rules = [], []
     for index, operator in enumerate(each):
         top = _lanczos.largest(operator, k, seed=seed)
@@ -320,7 +322,7 @@ def _operators(operators):
         operators = [operators]
     try:
         each = [operators[index] for index in range(len(operators))]
-    except TypeError:
+    except (TypeError, KeyError):
         each = []
     if not each or not all(isinstance(operator, LinearOperator) for operator in each):
         raise ValueError(

@@ -60,7 +60,8 @@ def quotients(generator: Generator, z: Array, z_perturbed: Array, *, labels: Arr
         with _generator.same_noise(inspection.states) as restart:
             for latents in (z, z, z_perturbed):
                 restart()
-                images.append(precision.full(_generator.call(generator, latents, labels)))
+                x = _generator.call(generator, latents, labels)
+                images.append(tf.cast(x, tf.float64))  # float32 does not hold the squares of 1e-23, nor of 1e20
     x, again, x_perturbed = images
     q, noise = (quotient(z, z_perturbed, x, other).numpy() for other in (x_perturbed, again))
     rounding = 16 * inspection.epsilon * precision.safe_norm(x).numpy() / precision.safe_norm(z - z_perturbed).numpy()

@@ -26,7 +26,7 @@ def polarity_weights(spectrum: Spectrum, rho: float, *, k: int | None = None) ->
     Raises:
       ValueError: rho is not finite, k is out of range, or one of the σ is 0 or not finite.
     """
-    rho, values = checks.real("rho", rho), spectrum.singular_values
+    rho, values = checks.real("rho", rho), _values(spectrum)
     if not np.isfinite(values).all():
         raise ValueError(f"the spectrum must be finite, found nan at latent {np.argmin(np.isfinite(values[:, 0]))}")
     least = int(np.min(spectrum.rank))
@@ -55,8 +55,18 @@ def smallest_norms(spectrum: Spectrum, share: float) -> np.ndarray:
     share = checks.real("share", share, above=0.0)
     if share > 1.0:
         raise ValueError(f"share must be at most 1, found {share}")
-    norms = np.linalg.norm(spectrum.singular_values, axis=1)
+    norms = np.hypot.reduce(_values(spectrum), axis=1)  # squares may overflow
     if not np.isfinite(norms).all():
         raise ValueError(f"the spectrum must be finite, found nan at latent {np.argmin(np.isfinite(norms))}")
-    kept = int(np.ceil(share * len(norms) - 1e-9))  # 0.07·100 is slightly above 7
+    kept = max(1, int(np.ceil(share * len(norms) - 1e-9)))  # 0.07·100 is slightly above 7
     return np.sort(np.argsort(norms, kind="stable")[:kept])
+
+
+def _values(spectrum):
+    """The singular values [B, n_z] of a `Spectrum`; raises ValueError for anything else."""
+    if not isinstance(spectrum, Spectrum):
+        raise ValueError(
+            "spectrum must be a tfjc.geometry.Spectrum, as tfjc.geometry.spectrum(generator, z) or "
+            f"tfjc.geometry.spectrum_of(jacobian) returns it, found {type(spectrum).__name__}"
+        )
+    return spectrum.singular_values

@@ -103,7 +103,7 @@ class Spectrum:
     def log_scale(self) -> np.ndarray:
         """ln(tr M_z/n_z) = ln(Σ_k σ_k²/n_z), [B]: log of the mean squared σ; −inf for J_z = 0."""
         with np.errstate(divide="ignore"):
-            return np.log(np.mean(np.square(self.singular_values), axis=1))
+            return 2.0 * np.log(self._frobenius / np.sqrt(self.singular_values.shape[1]))
 
     @property
     def participation_ratio(self) -> np.ndarray:
@@ -138,17 +138,22 @@ class Spectrum:
     @property
     def stable_rank(self) -> np.ndarray:
         """‖J_z‖_F²/σ_max², [B], 1 to n_z; nan for J_z = 0 (Rudelson and Vershynin 2007)."""
-        return _ratio(np.sum(np.square(self.singular_values), axis=1), np.square(self.sigma_max))
+        return np.square(_ratio(self._frobenius, self.sigma_max))
 
     @property
     def floor(self) -> np.ndarray:
         """The rounding error of σ, 4·ε·‖J_z‖_F with the machine epsilon ε, [B]."""
-        return FLOOR * self.epsilon * np.sqrt(np.sum(np.square(self.singular_values), axis=1))
+        return FLOOR * self.epsilon * self._frobenius
 
     @property
     def resolved(self) -> np.ndarray:
         """Whether σ_min exceeds `floor`, [B] bool. Where it does not, ln κ is at best a lower bound."""
         return self.sigma_min > self.floor
+
+    @property
+    def _frobenius(self):
+        """‖J_z‖_F, [B], without squares that overflow or vanish."""
+        return np.hypot.reduce(self.singular_values, axis=1)
 
     def summary(self) -> dict[str, Any]:
         """The spectrum under the names of `analysis.json` (docs/records.md): numbers, lists and dicts of numbers."""

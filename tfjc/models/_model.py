@@ -437,6 +437,8 @@ def _check_options(options):
     for name in ("class_weight", "sample_weight"):
         if options.get(name) is not None:
             raise ValueError(f"the losses of the model weigh all images alike, found {name}")
+    if options.get("steps_per_epoch") is not None:  # of 0 steps, Keras makes an epoch without end
+        checks.integer("steps_per_epoch", options["steps_per_epoch"], minimum=1)
     given = options.get("callbacks") or []
     for callback in given if isinstance(given, (list, tuple)) else getattr(given, "callbacks", [given]):
         if isinstance(callback, (keras.callbacks.LearningRateScheduler, keras.callbacks.ReduceLROnPlateau)):

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from tfjc.geometry import quotient
+from tfjc.geometry import latents, quotient
 from tfjc.support import checks, noise, replicas
 
 LEAST_STEP = 1e-6  # a smaller step in z is lost in float32 rounding
@@ -30,7 +30,11 @@ class JacobianClamping:
             raise ValueError(f"lambda_min must not exceed lambda_max, found {lambda_min} > {lambda_max}")
 
     def perturb(self, z: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        """z' = z + ε·δ/‖δ‖ with δ ~ N(0, I) for each sample: [B, n_z]."""
+        """z' = z + ε·δ/‖δ‖ with δ ~ N(0, I) for each sample: [B, n_z] of float32 or float64.
+
+        Raises ValueError unless z is [B, n_z] of floating type.
+        """
+        z = latents(z)
         seed = noise.seed(seed, noise.Stream.CLAMPING)
         return z + self.epsilon * replicas.unit_directions(tf.shape(z), seed, z.dtype)
 

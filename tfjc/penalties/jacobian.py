@@ -52,6 +52,7 @@ class PathLength:
 
     def lengths(self, generate: Callable[..., tf.Tensor], z: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """‖J_zᵀy‖ of each latent, [B], with one y for each latent. H·W is the number of pixels, without channels."""
+        z = geometry.latents(z)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(z)
             x = precision.full(generate(z, training=True))
@@ -60,13 +61,18 @@ class PathLength:
         y /= math.sqrt(math.prod(x.shape[1:-1]))
         with geometry.twice_differentiable():
             pulled = tape.gradient(x, z, output_gradients=y)
-        if pulled is None:
-            raise ValueError("the generator's images have no gradient with respect to its latents")
-        return precision.safe_norm(pulled)
+        return precision.safe_norm(connected(pulled))
 
     def measure(self, generate: Callable[..., tf.Tensor], z: tf.Tensor, seed: tf.Tensor) -> dict[str, tf.Tensor]:
         """The running mean a, as "mean_path_length"."""
         return {"mean_path_length": tf.convert_to_tensor(self.mean)}
+
+
+def connected(gradient: tf.Tensor | None) -> tf.Tensor:
+    """`gradient` of images by latents; raises ValueError for None, where the images do not depend on the latents."""
+    if gradient is None:
+        raise ValueError("the generator's images have no gradient with respect to its latents")
+    return gradient
 
 
 class OroJaR:
@@ -95,6 +101,7 @@ class OroJaR:
 
     def perturb(self, z: tf.Tensor, seed: tf.Tensor) -> list[tf.Tensor]:
         """Two mini-batches z' = z + εv, [B, n_z] each. Each sample of each mini-batch has its own v."""
+        z = geometry.latents(z)
         seeds = [noise.seed(seed, noise.Stream.OROJAR, k) for k in (0, 1)]
         return [z + self.epsilon * _signs(tf.shape(z), seed, z.dtype) for seed in seeds]
 
@@ -103,6 +110,8 @@ class OroJaR:
     ) -> tf.Tensor:
         """The share of each latent in the penalty, [B]. The mean over B of all replicas is the penalty."""
         x, x_perturbed = tf.convert_to_tensor(x), [tf.convert_to_tensor(x_k) for x_k in x_perturbed]
+        if len(x_perturbed) != 2:
+            raise ValueError(f"x_perturbed must be two mini-batches of images, found {len(x_perturbed)}")
         for x_k in x_perturbed:
             checks.alike(x=x, x_perturbed=x_k)
         first, second = (

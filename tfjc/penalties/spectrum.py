@@ -13,6 +13,7 @@ import keras
 import tensorflow as tf
 
 from tfjc import geometry
+from tfjc.penalties.jacobian import connected
 from tfjc.support import checks, noise, precision
 
 _SQUARINGS = 12  # the 4096th power of a matrix: eigenvalues 1 % apart are then a factor of e⁴¹ apart
@@ -77,6 +78,7 @@ class ConditionNumber(_OfNewLatents):
 
     def __call__(self, generate: Callable[..., tf.Tensor], z: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """The penalty of each latent, [B]. Keeps the mean ln κ(M_z), and moves a controlled weight."""
+        z = geometry.latents(z)
         j = geometry.jacobian(functools.partial(_infer, generate), z)
         vectors = _ends(geometry.gram(j))
         largest, smallest = _singular_values(generate, z, tf.stop_gradient(j), tf.stop_gradient(vectors))
@@ -150,12 +152,14 @@ class Isometry(_OfNewLatents):
 
     def __call__(self, generate: Callable[..., tf.Tensor], z: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """The share of each latent in the penalty, [B]. The mean over B is the penalty."""
+        z = geometry.latents(z)
         v = tf.random.stateless_normal(tf.shape(z), noise.seed(seed, noise.Stream.ISOMETRY), dtype=z.dtype)
         v *= math.sqrt(z.shape[1]) / precision.safe_norm(v)[:, None]
-        first, second = (tf.reduce_sum(tf.square(p), axis=1) for p in _products(generate, z, v))
-        scale = tf.reduce_mean(first)
-        ratio = tf.cast(tf.math.divide_no_nan(second, tf.square(scale)), z.dtype)
-        return self.weight * (z.shape[1] * ratio - 1.0)
+        products = (tf.cast(p, tf.float64) for p in _products(generate, z, v))  # float32 does not hold σ⁴ below 1e-38
+        first, second = (tf.reduce_sum(tf.square(p), axis=1) for p in products)
+        scale = tf.square(tf.reduce_mean(first))
+        excess = z.shape[1] * tf.math.divide_no_nan(second, scale) - 1.0
+        return self.weight * tf.cast(tf.where(tf.equal(scale, 0.0), tf.zeros_like(excess), excess), z.dtype)
 
 
 def _infer(generate, z):
@@ -193,7 +197,7 @@ def _singular_values(generate, z, j, vectors):
         pushed = tf.linalg.matvec(tf.cast(j, v.dtype), v)
         u = tf.math.divide_no_nan(pushed, tf.norm(pushed, axis=1, keepdims=True))
         with geometry.twice_differentiable():
-            pulled = tape.gradient(x, z, output_gradients=tf.reshape(tf.cast(u, x.dtype), tf.shape(x)))
+            pulled = connected(tape.gradient(x, z, output_gradients=tf.reshape(tf.cast(u, x.dtype), tf.shape(x))))
         found.append(tf.reduce_sum(pulled * tf.cast(v, pulled.dtype), axis=1))
     return found
 
@@ -207,7 +211,7 @@ def _products(generate, z, v):
         with tf.GradientTape(watch_accessed_variables=False) as outer:
             u = tf.zeros_like(x)
             outer.watch(u)
-            along = tf.reduce_sum(tape.gradient(x, z, output_gradients=u) * v)
+            along = tf.reduce_sum(connected(tape.gradient(x, z, output_gradients=u)) * v)
         pushed = outer.gradient(along, u)
         pulled = tape.gradient(x, z, output_gradients=pushed)
     return tf.reshape(pushed, [tf.shape(x)[0], -1]), tf.cast(pulled, x.dtype)

@@ -218,6 +218,8 @@ def _constants(texts):
             raise ValueError(
                 f"--set must be NAME=VALUE, a number, true or false, or numbers with commas between, found {text!r}"
             )
+        if name in found:
+            raise ValueError(f"--set gives {name} two values, {found[name]} and {value}: give one of them")
         found[name] = numbers if "," in value else numbers[0]
     return found
 

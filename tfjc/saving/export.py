@@ -151,20 +151,23 @@ class LoadedGenerator(geometry.Frozen):
         Raises:
           ValueError: z has another shape.
         """
-        return self._archive.serve(_latents(z), *_labels(labels))
+        return self._called("serve", z, labels)
 
     def sample(self, n: int, seed: int = 0) -> tf.Tensor:
         """`n` images uint8 [n, ...] at latents drawn from the prior."""
+        n, seed = checks.integer("n", n, minimum=0, maximum=2**31 - 1), checks.seed("seed", seed)
         return self._archive.sample(tf.constant(n), tf.constant(seed))
 
     def metric_tensor(self, z: ArrayLike | tf.Tensor, *labels: ArrayLike | tf.Tensor) -> tf.Tensor:
         """M_z = J_zᵀJ_z, float64 [B, n_z, n_z]; arguments as for a call."""
-        return self._archive.metric_tensor(_latents(z), *_labels(labels))
+        return self._called("metric_tensor", z, labels)
 
-
-def _labels(labels):
-    return [tf.cast(entry, tf.int32) for entry in labels]
-
-
-def _latents(z):
-    return checks.rank("z", tf.cast(z, tf.float32), 2, "[B, n_z]")
+    def _called(self, name, z, labels):
+        z = tf.cast(geometry.latents(z), tf.float32)
+        signature = self._archive.serve.input_signature
+        if not z.shape[1:].is_compatible_with(signature[0].shape[1:]):
+            raise ValueError(f"z must have shape [B, {signature[0].shape[1]}], found {list(z.shape)}")
+        if 1 + len(labels) != len(signature):
+            takes = "z alone" if len(signature) == 1 else "z and labels"
+            raise ValueError(f"the generator takes {takes}, found {1 + len(labels)} arguments")
+        return getattr(self._archive, name)(z, *(tf.cast(entry, tf.int32) for entry in labels))

@@ -201,6 +201,7 @@ def _tags(path, given):
       ValueError: no graph has the given tags, or several have tags and none is given.
     """
     sets = _reading(path, lambda: _tag_sets(path))
+    given = [given] if isinstance(given, str) else given
     if given is None and len(sets) <= 1:
         return None
     wanted = [set(given)] if given is not None else [set(), {"serve"}]

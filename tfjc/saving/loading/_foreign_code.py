@@ -2,8 +2,8 @@
 
 Keras's own safe mode differs between versions and has had holes (CVE-2025-1550, CVE-2025-8747); that of Keras 2 does
 not cover HDF5 files. A file passes this check if it names only Keras's own layers, operations, initializers and the
-like, or classes that this process has registered with Keras. A file of Keras 2 is checked against the classes of
-tf_keras, which reads it, and may also name TensorFlow's mathematical functions.
+like, or classes and functions that this process has registered with Keras. A file of Keras 2 is checked against the
+classes of tf_keras, which reads it, and may also name TensorFlow's mathematical functions.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ def check(path: str | os.PathLike) -> None:
     library = reader(path)
     for what in _foreign(_configuration(path), library):
         raise ValueError(
-            f"{path} {what}, which loading would run; it could do anything. If you trust the file's author, give "
-            "--trust; else ask for a SavedModel (model.export('DIR')) and give that directory"
+            f"{path} {what}, which loading would run or read; it could do anything. If you trust the file's author, "
+            "give --trust; else ask for a SavedModel (model.export('DIR')) and give that directory"
         )
 
 
@@ -78,13 +78,18 @@ def reader(path: str | os.PathLike) -> ModuleType:
 def _version(path):
     """The version of Keras that wrote a file, as text; empty for an HDF5 file that does not tell."""
     with _named_in_errors(path):
-        if zipfile.is_zipfile(path):
+        if _is_archive(path):
             with zipfile.ZipFile(path) as archive:
                 known = "metadata.json" in archive.namelist()
                 return str(json.loads(archive.read("metadata.json")).get("keras_version", "")) if known else "3"
         with h5py.File(path, "r") as file:
             version = file.attrs.get("keras_version", "")
             return version.decode() if isinstance(version, bytes) else str(version)
+
+
+def _is_archive(path):
+    """Whether Keras reads a file as a zip archive. A file `.h5` is HDF5 to Keras, even with an archive at its end."""
+    return path.endswith(".keras") and zipfile.is_zipfile(path)
 
 
 @contextlib.contextmanager
@@ -102,9 +107,11 @@ def _configuration(path) -> dict | list:
         if path.endswith(".json"):
             with open(path, encoding="utf-8") as stream:
                 found = json.load(stream)
-        elif zipfile.is_zipfile(path):
+        elif _is_archive(path):
             with zipfile.ZipFile(path) as archive:
                 found = json.loads(archive.read("config.json"))
+            if isinstance(found, dict):
+                found.pop("compile_config", None)  # `load_model(compile=False)` does not read it in an archive
         else:
             with h5py.File(path, "r") as file:
                 found = json.loads(file.attrs["model_config"]) if "model_config" in file.attrs else None
@@ -113,8 +120,6 @@ def _configuration(path) -> dict | list:
             f"{path} holds weights alone, no network: build the network in Python, load the weights "
             "(model.load_weights), save the model (model.save('generator.keras')), and give that file"
         )
-    if isinstance(found, dict):
-        found.pop("compile_config", None)  # never read: models are loaded without it
     return found
 
 
@@ -131,19 +136,36 @@ def _foreign(entry, library) -> Iterator[str]:
 
 
 def _named(name, entry, library):
-    module, registered = entry.get("module"), entry.get("registered_name")
-    if name in _CODE:
+    module, config = entry.get("module"), entry.get("config")
+    known = _registered(name, entry, library)
+    if name in _CODE or (inspect.isclass(known) and issubclass(known, library.layers.Lambda)):
         yield f"holds Python code in a {name} layer"
-    elif name in _VALUES or library.saving.get_registered_object(str(registered or name)):
+    elif name in _VALUES or known is not None:
         return
     elif name == "function":
-        names = [str(entry.get("config")), str(registered or entry.get("config"))]
+        names = [str(config), str(entry.get("registered_name") or config)]
         if not (_is_of_keras(module, library) and all(hasattr(library.activations, one) for one in names)):
-            yield f"needs the function {entry.get('config')!r} of module {module!r}"
+            yield f"needs the function {config!r} of module {module!r}"
     elif not (_is_of_keras(module, library) and _is_harmless(module, name, library)):
         yield f"needs the class {name!r}" + f" of module {module!r}" * bool(module)
-    elif name in ("TFOpLambda", "SlicingOpLambda") and not _is_mathematical(entry.get("config")):
-        yield f"calls a function of TensorFlow in a layer ({_function(entry.get('config'))})"
+    elif name in ("TFOpLambda", "SlicingOpLambda") and not _is_mathematical(config):
+        yield f"calls a function of TensorFlow in a layer ({_function(config)})"
+    elif isinstance(config, dict) and isinstance(config.get("vocabulary"), str):
+        yield f"needs the file {config['vocabulary']!r} for a {name} layer"
+
+
+def _registered(name, entry, library):
+    """The class or function that this process has registered with Keras and that Keras takes for an entry, or None.
+
+    Some readers look for a class by `registered_name`, others by `class_name`. Both must stand for it: else one name
+    would hide what the other calls. Keras looks for a function by `config` alone.
+    """
+    find = library.saving.get_registered_object
+    if name == "function":
+        return find(str(entry.get("config")))
+    registered = str(entry.get("registered_name", name))
+    known = find(registered)
+    return known if name in (registered, getattr(known, "__name__", None)) else None
 
 
 def _is_of_keras(module, library):

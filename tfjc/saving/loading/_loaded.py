@@ -1,7 +1,7 @@
 """A loaded generator as a callable of flat latents and labels."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -73,7 +73,7 @@ def loaded(
         raise ValueError(f"{source} has no input left for a latent; its inputs: {model_inputs.described(inputs)}")
     z, y = model_inputs.tell_apart(free, source, latent=latent, labels=labels)
     described = model_inputs.described([z])
-    sizes = tuple(latent_shape or z.shape)
+    sizes = z.shape if latent_shape is None else _sizes(latent_shape)
     shape = tuple(size for size in sizes if size is not None)
     if len(shape) < len(sizes) or math.prod(shape) < 1:
         raise ValueError(f"{source} leaves the shape of its latent open ({described}): name it (--latent_shape)")
@@ -90,9 +90,23 @@ def loaded(
     return Loaded(generate, shape, y, None, source)
 
 
+def _sizes(latent_shape):
+    """`latent_shape` as whole numbers of 1 or more; raises ValueError for anything else."""
+    if not isinstance(latent_shape, Iterable):
+        raise ValueError(f"latent_shape must be whole numbers such as (4, 4, 8), found {latent_shape!r}")
+    return tuple(checks.integer("each number of latent_shape", size, minimum=1) for size in latent_shape)
+
+
 def _filling(entry, value):
     """A constant as a tensor of an input's type and of its shape without the batch axis; a number fills all of it."""
-    given = np.asarray(value)
+    try:
+        given = np.asarray(value)
+        if given.dtype.kind not in "biuf" or not np.isfinite(given).all() or np.abs(given).max(initial=0) > 3.4e38:
+            raise ValueError("not finite numbers")
+    except ValueError as error:
+        raise ValueError(
+            f"the constant {value} does not fit the input {model_inputs.described([entry])}: expected finite numbers"
+        ) from error
     sizes = given.shape if None in entry.shape else entry.shape
     if len(sizes) == len(entry.shape) and given.shape in ((), sizes):
         filling = tf.cast(np.broadcast_to(given, sizes), entry.dtype)
