@@ -20,7 +20,7 @@ def load(path: str | os.PathLike) -> np.ndarray:
     """
     path, names = pathlib.Path(path), []
     try:
-        images = np.load(path, allow_pickle=False)
+        images = np.load(path)
         if not isinstance(images, np.ndarray):
             with images as arrays:
                 names = arrays.files
