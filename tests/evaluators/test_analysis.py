@@ -142,6 +142,14 @@ def test_what_a_reader_should_know_is_remarked(tmp_path, generator, remark, unre
     assert "mean log-condition" in analysis.table(found)
 
 
+def test_the_median_of_the_table_is_that_of_the_two_middle_latents(tmp_path, unrendered):
+    """J of z + z³/3 is diag(1 + z²)."""
+    z = tf.constant([[0.0, 1.0], [0.0, 3.0]])
+    found = analysis.analyze(lambda z: z + z**3 / 3, z, tmp_path)
+    expected = (2 * np.log(2.0) + 2 * np.log(10.0)) / 2
+    assert f"median, 5 to 95 %       {expected:.2f}, " in analysis.table(found)
+
+
 def test_a_sound_generator_gets_no_remark(tmp_path, unrendered):
     found = analysis.analyze(lambda z: tf.tanh(4.0 * z), loading.draw_latents("normal", [8, 3], 0), tmp_path)
     assert list(analysis.remarks(found)) == []

@@ -198,10 +198,11 @@ def scale(x: np.ndarray) -> tuple[float, float]:
 def table(result: Mapping[str, Any]) -> str:
     """The result of `analyze` as text, one quantity a line."""
     quantiles, n_z = result["log_condition_quantiles"], result["n_z"]
+    median, low, high = result["median_log_condition"], quantiles["0.05"], quantiles["0.95"]
     lines = {
         **head(result),
         "mean log-condition": f"{result['mean_log_condition']:.2f}   (ln λ_max/λ_min of M_z = JᵀJ)",
-        "  median, 5 to 95 %": f"{quantiles['0.5']:.2f}, {quantiles['0.05']:.2f} to {quantiles['0.95']:.2f}",
+        "  median, 5 to 95 %": f"{median:.2f}, {low:.2f} to {high:.2f}",
         "  resolved": f"{result['resolved']:.0%} of latents   (σ_min above rounding, {result['floor']:.1e})",
         "rank of J_z": f"{result['rank']:.4g} of {n_z}   (directions that move the output by more than rounding)",
         "  log-condition of these": f"{result['nonzero_log_condition']:.2f}   (mean of ln λ_max/λ_rank)",
