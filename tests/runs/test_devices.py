@@ -251,7 +251,7 @@ def test_what_is_measured_in_16_bits_is_near_what_it_is_in_32(policy, bound):
         finally:
             keras.config.set_dtype_policy("float32")
         found, q = ConditioningEvaluator(tf.random.stateless_normal([16, 8], [1, 2])).measure(generator)
-        assert found.singular_values.dtype == np.float64 and q.dtype == np.float32
+        assert found.singular_values.dtype == q.dtype == np.float64
         return q, found.mean_log_condition
 
     (expected, log), (q, rounded) = measured("float32"), measured(policy)
