@@ -29,7 +29,6 @@ def pytest_collection_finish():
     _trace_without_stacks()
     gc.collect()
     gc.freeze()
-    gc.set_threshold(5000, 20, 20)
 
 
 def _trace_without_stacks():
