@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfjc.geometry import Frozen, _engine, _gradients, inspect, jacobian, metric_tensor, operator, quotients
+from tfjc.geometry import Frozen, _engine, _generator, _gradients, inspect, jacobian, metric_tensor, operator, quotients
 from tfjc.geometry._spectrum import spectrum
 from tfjc.support.xla import choose_xla
 
@@ -446,3 +446,13 @@ def test_noise_is_not_taken_for_mixing():
     np.testing.assert_allclose(jacobian(lambda z: z * noise, Z), tf.linalg.diag(noise), rtol=1e-6)
     assert jacobian(lambda z: z + tf.random.normal(tf.shape(z)), Z).shape == (3, 8, 8)
     assert np.isnan(jacobian(lambda z: tf.sqrt(z), Z)).any()
+
+
+def test_a_model_whose_traces_are_kept_is_checked_for_mixing_once(monkeypatch):
+    compared, close = [], _generator._are_close
+    monkeypatch.setattr(_generator, "_are_close", lambda *a: compared.append(a) or close(*a))
+    model = keras.Sequential([keras.Input([8]), keras.layers.Dense(9, "tanh")])
+    jacobian(model, Z)
+    assert len(compared) == 4  # even, odd, early and late latents moved
+    quotients(model, Z, Z + 0.1), operator(model, Z), jacobian(model, Z)
+    assert len(compared) == 4

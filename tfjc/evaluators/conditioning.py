@@ -11,13 +11,6 @@ from tfjc import geometry, penalties
 from tfjc.geometry import spectrum
 from tfjc.support import checks, noise
 
-# The keys of `Spectrum.summary` that `metrics.jsonl` has.
-_RECORDED = (
-    *("mean_log_condition", "median_log_condition", "infinite_latents"),
-    *("rank", "nonzero_log_condition", "log_scale", "participation_ratio"),
-    *("log_condition", "log_condition_quantiles", "resolved", "sigma_max", "sigma_min"),
-)
-
 
 class ConditioningEvaluator:
     """Measures spectra and quotients. Latents and steps in z are the same at each measurement.
@@ -85,7 +78,7 @@ class ConditioningEvaluator:
     def summary(self, spectrum: geometry.Spectrum, q: np.ndarray | None) -> dict[str, Any]:
         """The flat dict for a `Spectrum` and quotients [B]. For quotients None it has `no_quotient`, the reason."""
         of_spectrum = spectrum.summary()
-        return {**{name: of_spectrum[name] for name in _RECORDED}, **self._of_quotients(q)}
+        return {**{name: of_spectrum[name] for name in geometry.RECORDED}, **self._of_quotients(q)}
 
     def _of_quotients(self, q):
         if q is None:

@@ -26,10 +26,20 @@ from tfjc.geometry._operator import JacobianOperator, operator
 from tfjc.geometry._partial import Estimate, PartialSpectrum, Quadrature, partial_memory, partial_spectrum
 from tfjc.geometry._quotients import UnrepeatableNoise, quotient, quotients
 from tfjc.geometry._sampling import polarity_weights, smallest_norms
-from tfjc.geometry._spectrum import QUANTILES, Spectrum, eigenvectors, quantiles, singular_values, spectrum, spectrum_of
+from tfjc.geometry._spectrum import (
+    QUANTILES,
+    RECORDED,
+    Spectrum,
+    eigenvectors,
+    quantiles,
+    singular_values,
+    spectrum,
+    spectrum_of,
+)
 
 __all__ = [
     "QUANTILES",
+    "RECORDED",
     "Estimate",
     "Extremes",
     "Frozen",

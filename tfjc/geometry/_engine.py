@@ -145,13 +145,15 @@ class _Differentiation:
         if not tf.executing_eagerly() and isinstance(generator, (keras.Model, tf.Module)):
             known = known or _settled.get(generator)
         self._names = [method] if method != "pullback" else [known] if known else list(METHODS)
-        self._is_independent = bool(self._kept and self._kept.independent)
+        self._is_checked = not tf.executing_eagerly() or replicas.is_distributed()  # a graph cannot tell
         self._functions: dict[str, Callable] = {}
         self._failures: dict[str, str] = {}
 
     def __call__(self, z: tf.Tensor, labels: tf.Tensor | None) -> tf.Tensor:
         """J [B, n_x, n_z] of a block; raises ValueError with the reason of each method where no method works."""
-        self._check_independent(z, labels)
+        if not self._is_checked:
+            _generator.check_independent(self._generator, z, labels, self._inspection)
+            self._is_checked = True  # one block is enough
         while self._names:
             try:
                 j = self._by(self._names[0], z, labels)
@@ -194,15 +196,6 @@ class _Differentiation:
         if self._kept:
             self._kept.verified.add(name)
         return j
-
-    def _check_independent(self, z, labels):
-        """Raises ValueError where the generator mixes samples. One block is enough; a graph cannot tell."""
-        if self._is_independent or not tf.executing_eagerly() or replicas.is_distributed():
-            return
-        _generator.check_independent(self._generator, z, labels, self._inspection)
-        self._is_independent = True
-        if self._kept and z.shape[0] > 1:
-            self._kept.independent = True
 
     def _check_without_noise(self, z, labels):
         if self._kept and self._kept.without_noise:

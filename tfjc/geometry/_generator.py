@@ -371,9 +371,11 @@ def same_noise(states: Iterable[tf.Variable]) -> Iterator[Callable[[], None]]:
 def check_independent(generator: Generator, z: tf.Tensor, labels: tf.Tensor | None, inspection: Inspection) -> None:
     """Raises ValueError where the image of a latent changes with the other latents of the batch.
 
-    J[b] is not defined then. One latent alone, and noise that cannot be repeated, are not checked.
+    J[b] is not defined then. One latent alone, and noise that cannot be repeated, are not checked. A generator whose
+    traces are kept is checked once.
     """
-    if z.shape[0] < 2:
+    memory = kept(generator)
+    if z.shape[0] < 2 or (memory and memory.independent):
         return
     place = np.arange(z.shape[0])[:, None]
     even, early = place % 2 == 0, place < z.shape[0] / 2
@@ -387,13 +389,15 @@ def check_independent(generator: Generator, z: tf.Tensor, labels: tf.Tensor | No
         tolerance = max(1e-5, 16 * inspection.epsilon) * np.max(np.abs(here), initial=1e-30, where=np.isfinite(here))
         for moved in (even, ~even, early, ~early):
             found = image(tf.where(moved, z + 1.0, z))
-            kept = ~moved[:, 0]
-            if not _are_close(found[kept], here[kept], tolerance) and _are_close(image(z), here, tolerance):
+            still = ~moved[:, 0]
+            if not _are_close(found[still], here[still], tolerance) and _are_close(image(z), here, tolerance):
                 raise ValueError(
                     "the generator mixes the samples of a batch: the image of a latent changes with the other latents, "
                     "as with batch normalisation in training mode; call it in inference mode (training=False), or "
                     "measure one latent at a time"
                 )
+    if memory:
+        memory.independent = True
 
 
 def _are_close(a, b, tolerance):

@@ -23,6 +23,12 @@ if TYPE_CHECKING:
 # within 10 % and ln κ within 0.2.
 FLOOR = 4.0
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)  # of the summaries
+# The keys of `Spectrum.summary` that a line of `metrics.jsonl` has.
+RECORDED = (
+    *("mean_log_condition", "median_log_condition", "infinite_latents"),
+    *("rank", "nonzero_log_condition", "log_scale", "participation_ratio"),
+    *("log_condition", "log_condition_quantiles", "resolved", "sigma_max", "sigma_min"),
+)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,8 +10,6 @@ import numpy as np
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT))
 
-QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)  # of tfjc.geometry
-_MEANS = ("rank", "nonzero_log_condition", "log_scale", "participation_ratio")
 _PAPER_COUNT = 360  # of tfjc.evaluators.modes
 
 
@@ -47,24 +45,13 @@ def spectrum(metric_tensors, average, epsilon):
 
 def conditioning(found, q, low, high):
     """What a line of `metrics.jsonl` says of a `Spectrum` and quotients [B], as `ConditioningEvaluator.summary`."""
+    of_spectrum = found.summary()
     return {
-        "mean_log_condition": found.mean_log_condition,
-        "median_log_condition": found.median_log_condition,
-        "infinite_latents": found.infinite_latents,
-        **{name: float(np.mean(getattr(found, name))) for name in _MEANS},
-        "log_condition": found.log_condition.tolist(),
-        "log_condition_quantiles": _quantiles(found.log_condition),
-        "resolved": float(np.mean(found.resolved)),
-        "sigma_max": float(np.mean(found.sigma_max)),
-        "sigma_min": float(np.mean(found.sigma_min)),
-        "quotient_quantiles": _quantiles(q),
+        **{name: of_spectrum[name] for name in _spectrum.RECORDED},
+        "quotient_quantiles": _spectrum.quantiles(q),
         "clamped_low": float(np.mean(q < np.float32(low), dtype=np.float32)),
         "clamped_high": float(np.mean(q > np.float32(high), dtype=np.float32)),
     }
-
-
-def _quantiles(values):
-    return {str(q): float(np.quantile(values, q, method="lower")) for q in QUANTILES}
 
 
 def scored(logits, features, real, name, where, everything=True):
