@@ -22,20 +22,25 @@ from PIL import Image
 from tfjc.support import files
 from tfjc.support.run_directory import RunDirectory
 
-PACKED = 20  # runs in an archive
+PACKED = 40  # runs in an archive
 SLOW_EVERY = 5000  # steps between kernel distance, precision and recall, which take long; the last step has them too
 
 
 def main(flags, bundle, output):
-    """Trains seed 0 of each arm, seed 1 of each, ..., until all are trained or the time for another run is used up."""
+    """Trains all arms of a seed, of the next seed, ..., until all are trained or the time for another run is used up.
+
+    Of N processes side by side, the I-th takes the seeds at the places I, I + N, ...
+    """
     began, about = time.perf_counter(), bundle.manifest["mnist"]
-    study = Study(flags.runs, bundle, flags.packed)
-    with _workers() as executor, concurrent.futures.ThreadPoolExecutor(1) as closer:
+    share, processes = flags.share
+    study = Study(flags.runs, bundle, flags.packed, share)
+    with _workers(processes) as executor, concurrent.futures.ThreadPoolExecutor(1) as closer:
         warm = [executor.submit(_records.ready) for _ in range(executor._max_workers)]
         trainer = _trainer(bundle, flags, executor, output)
         concurrent.futures.wait(warm)
         took, closing = [], []
-        for entry, arm in ((entry, arm) for entry in about["seeds"] for arm in about["study"]["arms"]):
+        entries = about["seeds"][share::processes]
+        for entry, arm in ((entry, arm) for entry in entries for arm in about["study"]["arms"]):
             left = flags.budget - (time.perf_counter() - began)
             if took and left < 1.15 * max(took) + trainer.tail:
                 output(stopped=f"{arm}/{entry['seed']}", left=left, longest=max(took))
@@ -63,11 +68,11 @@ def _trainer(bundle, flags, executor, output):
         return Trainer(bundle, flags, executor, output)
 
 
-def _workers():
-    """Processes for the scores' arithmetic, one thread each."""
+def _workers(processes):
+    """Processes for the scores' arithmetic, one thread each; `processes` trainings share the machine."""
     threads = {name: os.environ.get(name) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
     os.environ.update(dict.fromkeys(threads, "1"))
-    count = max(1, len(os.sched_getaffinity(0)) - 3)
+    count = max(1, len(os.sched_getaffinity(0)) // processes - 3)
     return concurrent.futures.ProcessPoolExecutor(count, multiprocessing.get_context("spawn"))
 
 
@@ -243,18 +248,17 @@ class Run:
 
 
 class Study:
-    """A study's directory, and its finished runs as archives of a few each, rewritten whenever one is added."""
+    """A study's directory, and a process's finished runs as archives of a few each, rewritten whenever one is added."""
 
-    def __init__(self, path, bundle, packed):
-        self.path, self._packed, self._runs = pathlib.Path(path), packed, []
-        self._about = {**bundle.manifest["mnist"]["study"], "seeds": []}
+    def __init__(self, path, bundle, packed, share):
+        self.path, self._packed, self._share, self._runs = pathlib.Path(path), packed, share, []
+        self._about = bundle.manifest["mnist"]["study"]
 
     def directory(self, arm, seed):
         """The `RunDirectory` of a run, as `tfjc.study` names it."""
         (self.path / "runs" / arm).mkdir(parents=True, exist_ok=True)
-        if seed not in self._about["seeds"]:
-            self._about["seeds"].append(seed)
-            files.write_text(self.path / "study.json", json.dumps(self._about, indent=2) + "\n")
+        begun = {seed, *(int(path.name.removeprefix("seed_")) for path in self.path.glob("runs/*/seed_*"))}
+        files.write_text(self.path / "study.json", json.dumps({**self._about, "seeds": sorted(begun)}, indent=2) + "\n")
         return RunDirectory(self.path / "runs" / arm / f"seed_{seed:03d}")
 
     def add(self, directory):
@@ -268,7 +272,7 @@ class Study:
             return
         number = (len(self._runs) - 1) // PACKED if number is None else number
         self._packed.mkdir(parents=True, exist_ok=True)
-        archive = self._packed / f"runs_{number}.tar.gz"
+        archive = self._packed / f"runs_{self._share}_{number}.tar.gz"
         with files.replacing(archive) as temporary, tarfile.open(temporary, "w:gz") as tar:
             for path in [self.path / "study.json", *self._runs[number * PACKED : (number + 1) * PACKED]]:
                 tar.add(path, path.relative_to(self.path))

@@ -7,6 +7,7 @@
 #   OUT      the folder for all results (pjrt-results)
 #   PYTHON   the interpreter (python3)
 #   BUDGET_S seconds for study (380): whole runs only
+#   PROCESSES of study, side by side, each with seeds of its own (1); under CUDA's multi-process service where it is installed
 #   GRAPHS   what study's training puts into CUDA graphs: default, convolution, loop or none; what step found the fastest
 #   METRIC_S, STEP_S  seconds for the first program of these parts (80, 100)
 #   NETWORKS names of networks, for metric and step: these alone
@@ -67,8 +68,30 @@ step() {
 }
 
 study() {
-    limited "$((BUDGET_S + 30))" run.py study "$BUNDLE" --output "$OUT/study.jsonl" --runs "$SCRATCH/study" --packed "$OUT" \
-        --budget "$BUDGET_S" --scratch "$SCRATCH" ${GRAPHS:+--graphs "$GRAPHS"} --precision "${PRECISION:-tf32}"
+    local processes=${PROCESSES:-1} share
+    if [ "$processes" -gt 1 ]; then
+        export XLA_PYTHON_CLIENT_MEM_FRACTION=$("$PYTHON" -c "print(0.8 / $processes)")
+        [ -n "$dry" ] || multi_process_service
+    fi
+    for ((share = 0; share < processes; share++)); do
+        limited "$((BUDGET_S + 30))" run.py study "$BUNDLE" --output "$OUT/study_$share.jsonl" --runs "$SCRATCH/study" \
+            --packed "$OUT" --budget "$BUDGET_S" --share "$share/$processes" --scratch "$SCRATCH" \
+            ${GRAPHS:+--graphs "$GRAPHS"} --precision "${PRECISION:-tf32}" &
+    done
+    wait
+    cp "$SCRATCH/study/study.json" "$OUT/" # names the seeds of all processes: it replaces that of the archives
+}
+
+# Lets kernels of several processes run at the same time.
+multi_process_service() {
+    export CUDA_MPS_PIPE_DIRECTORY=$SCRATCH/mps CUDA_MPS_LOG_DIRECTORY=$SCRATCH/mps
+    mkdir -p "$CUDA_MPS_PIPE_DIRECTORY"
+    nvidia-cuda-mps-control -d && trap 'echo quit | nvidia-cuda-mps-control' EXIT
+    if XLA_PYTHON_CLIENT_PREALLOCATE=false timeout 40 "$PYTHON" -c 'import jax; assert jax.numpy.ones(9).sum() == 9'; then
+        echo "# multi-process service"
+    else
+        unset CUDA_MPS_PIPE_DIRECTORY CUDA_MPS_LOG_DIRECTORY # the processes take turns
+    fi
 }
 
 {

@@ -403,6 +403,14 @@ def study(flags):
     _study.main(flags, Bundle(flags.bundle), Output(flags.output, part="study", device=device()))
 
 
+def _share(text):
+    """(I, N) of "I/N"."""
+    share, processes = map(int, text.split("/"))
+    if not 0 <= share < processes:
+        raise ValueError
+    return share, processes
+
+
 def main():
     """Runs the part that the arguments name."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -416,6 +424,7 @@ def main():
     parser.add_argument("--workers", type=int, default=6, help="modules that are compiled side by side")
     parser.add_argument("--runs", type=pathlib.Path, help="of study: the study's directory")
     parser.add_argument("--budget", type=float, default=400.0, help="of study: seconds in all")
+    parser.add_argument("--share", type=_share, default=(0, 1), metavar="I/N", help="of study: this is process I of N")
     parser.add_argument("--precision", choices=("float32", "tf32"), default="tf32", help="of study's training")
     parser.add_argument("--graphs", help="of study's training: one of `_pjrt.GRAPHS`; what `graphs` found the fastest")
     parser.add_argument(
