@@ -1,4 +1,4 @@
-"""Draws the main figure of docs/results/causes from the records of its first study.
+"""Draws the main figure of docs/results/causes from the records of its studies.
 
 tools/run python tools/experiments/causes_figure.py
 """
@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 FOLDER = pathlib.Path(__file__).resolve().parents[2] / "docs/results/causes"
-ARMS = {
+COLLAPSING = {
     "floor=none,target=none": "nothing held",
     "clamp": "the paper's clamp",
     "floor=1,target=none": "scale held",
@@ -24,25 +24,76 @@ PANELS = {
     ("classifier_score", 1000): "classifier score at step 1,000",
     ("classifier_score", 3000): "classifier score at step 3,000",
 }
+HEALTHY = {
+    "plain": "no penalty",
+    "clamp": "clamp [1, 20]",
+    "r1": "R1",
+    "target=12": "ln κ ≤ 12",
+    "target=10": "ln κ ≤ 10",
+    "target=8": "ln κ ≤ 8",
+    "target=6": "ln κ ≤ 6",
+}
+REGULARISERS = {
+    "none": "no penalty",
+    "clamp": "clamp [1, 20]",
+    "r1": "R1",
+    "clamp_found": "clamp [2.09, 5.79]",
+    "path_length": "path length",
+    "isometry": "Isometry",
+    "spread": "SpectralSpread",
+    "condition": "ln κ ≤ 10",
+    "orojar": "OroJaR",
+}
 
 
 def main():
     """Reads the records, and writes the figure."""
-    with gzip.open(FOLDER / "collapsing/metrics.jsonl.gz", "rt", encoding="utf-8") as stream:
+    figure = Figure(figsize=(11, 7))
+    above, below = figure.subfigures(2, 1, height_ratios=(0.42, 0.58))
+    above.suptitle("Runs that collapse: DCGAN of 16 channels without batch normalisation", fontsize=10)
+    below.suptitle("Healthy runs: DCGAN of 24 channels with batch normalisation", fontsize=10)
+    _arms(above, "collapsing", COLLAPSING)
+    left, right = below.subplots(1, 2)
+    _runs(left, "healthy", HEALTHY, 6000)
+    _runs(right, "regularisers", REGULARISERS, 3000)
+    figure.savefig(FOLDER / "answer.png", dpi=120)
+
+
+def _read(study):
+    """{(arm, seed, step): row} and the seeds of a study."""
+    with gzip.open(FOLDER / study / "metrics.jsonl.gz", "rt", encoding="utf-8") as stream:
         rows = {(row["arm"], row["seed"], row["step"]): row for row in map(json.loads, stream)}
-    seeds = sorted({seed for _, seed, _ in rows})
-    figure = Figure(figsize=(11, 2.9))
-    for axes, ((name, step), title) in zip(figure.subplots(1, 3, sharey=True), PANELS.items(), strict=True):
-        values = np.array([[rows[arm, seed, step][name] for seed in seeds] for arm in ARMS])
-        axes.plot(values, np.arange(len(ARMS)), color="0.85", linewidth=0.6, zorder=0)
+    return rows, sorted({seed for _, seed, _ in rows})
+
+
+def _arms(figure, study, arms):
+    """Values of each arm on a line of its own, with the arm's mean and interval."""
+    rows, seeds = _read(study)
+    all_axes = figure.subplots(1, len(PANELS), sharey=True)
+    for axes, ((name, step), title) in zip(all_axes, PANELS.items(), strict=True):
+        values = np.array([[rows[arm, seed, step][name] for seed in seeds] for arm in arms])
+        axes.plot(values, np.arange(len(arms)), color="0.85", linewidth=0.6, zorder=0)
         for place, found in enumerate(values):
             axes.plot(found, np.full(len(found), place), "o", color=f"C{place}", markersize=4, alpha=0.8)
             half = stats.t.ppf(0.975, len(found) - 1) * stats.sem(found)
             axes.errorbar(found.mean(), place, xerr=half, fmt="D", color="black", markersize=5, linewidth=2.5)
-        axes.set(xlabel=title, yticks=range(len(ARMS)), yticklabels=ARMS.values())
-    axes.invert_yaxis()
-    figure.tight_layout()
-    figure.savefig(FOLDER / "answer.png", dpi=120)
+        axes.set(xlabel=title, yticks=range(len(arms)), yticklabels=arms.values())
+    all_axes[0].invert_yaxis()
+    figure.subplots_adjust(left=0.13, right=0.98, top=0.89, bottom=0.2, wspace=0.06)
+
+
+def _runs(axes, study, arms, step):
+    """The score by ln κ: a point for each run, and each arm's name beside its mean."""
+    rows, seeds = _read(study)
+    for place, (arm, name) in enumerate(arms.items()):
+        x, y = (
+            np.array([rows[arm, seed, step][of] for seed in seeds])
+            for of in ("median_log_condition", "classifier_score")
+        )
+        axes.plot(x, y, "o", color=f"C{place}", markersize=4, alpha=0.8, label=name)
+    axes.set(xlabel=f"ln κ(M) at step {step:,}", ylabel=f"classifier score at step {step:,}")
+    axes.legend(fontsize=8, loc="lower right")
+    axes.figure.subplots_adjust(left=0.07, right=0.98, top=0.91, bottom=0.13, wspace=0.16)
 
 
 if __name__ == "__main__":
