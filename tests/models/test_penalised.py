@@ -165,6 +165,13 @@ def test_a_penalty_for_every_third_step():
         assert float(model.train_step(tf.constant(IMAGES[:8]))["generator_penalty"]) == expected
 
 
+def test_xla_compiles_the_spread_at_every_step_alone():
+    model = gan(generator_penalties=[penalties.SpectralSpread(every=2)])
+    with pytest.raises(ValueError, match="XLA compiles SpectralSpread at every step alone, found every = 2: set every"):
+        model.compile(jit_compile=True)
+    model.compile(jit_compile=False)
+
+
 def measured(model, count):
     z = model.prior.sample(count, seed=model._seed(noise.Stream.PENALTY_LATENTS, 0))
     return geometry.spectrum(model.generator, z).mean_log_condition

@@ -42,6 +42,16 @@ class PenalisedModel(GenerativeModel):
         for index, variable in enumerate(remembered):  # checkpoints do not save a list of Keras variables
             setattr(self, f"remembered_{index}", variable)
 
+    def compile(self, *optimizers: Any, **options: Any) -> None:
+        """As `GenerativeModel.compile`; raises ValueError too for a `SpectralSpread` that XLA cannot compile."""
+        super().compile(*optimizers, **options)
+        for penalty in self.generator_penalties:
+            if self.jit_compile and isinstance(penalty, penalties.SpectralSpread) and penalty.every > 1:
+                raise ValueError(
+                    f"XLA compiles SpectralSpread at every step alone, found every = {penalty.every}: set every = 1, or "
+                    "turn XLA off (jit_compile=False; --jit_compile=off)"
+                )
+
     def _ready(self, names: Iterable[str]) -> None:
         self._check_generator()
         warn_of_second_derivatives(self._differentiated_twice())
