@@ -48,8 +48,8 @@ class PenalisedModel(GenerativeModel):
         for penalty in self.generator_penalties:
             if self.jit_compile and isinstance(penalty, penalties.SpectralSpread) and penalty.every > 1:
                 raise ValueError(
-                    f"XLA compiles SpectralSpread at every step alone, found every = {penalty.every}: set every = 1, or "
-                    "turn XLA off (jit_compile=False; --jit_compile=off)"
+                    f"XLA compiles SpectralSpread at every step alone, found every = {penalty.every}: set every = 1, "
+                    "or turn XLA off (jit_compile=False; --jit_compile=off)"
                 )
 
     def _ready(self, names: Iterable[str]) -> None:
