@@ -59,7 +59,7 @@ def main():
     figure.savefig(FOLDER / "answer.png", dpi=120)
 
 
-def _read(study):
+def read(study):
     """{(arm, seed, step): row} and the seeds of a study."""
     with gzip.open(FOLDER / study / "metrics.jsonl.gz", "rt", encoding="utf-8") as stream:
         rows = {(row["arm"], row["seed"], row["step"]): row for row in map(json.loads, stream)}
@@ -68,7 +68,7 @@ def _read(study):
 
 def _arms(figure, study, arms):
     """Values of each arm on a line of its own, with the arm's mean and interval."""
-    rows, seeds = _read(study)
+    rows, seeds = read(study)
     all_axes = figure.subplots(1, len(PANELS), sharey=True)
     for axes, ((name, step), title) in zip(all_axes, PANELS.items(), strict=True):
         values = np.array([[rows[arm, seed, step][name] for seed in seeds] for arm in arms])
@@ -84,7 +84,7 @@ def _arms(figure, study, arms):
 
 def _runs(axes, study, arms, step):
     """The score by ln κ: a point for each run, and each arm's name beside its mean."""
-    rows, seeds = _read(study)
+    rows, seeds = read(study)
     for place, (arm, name) in enumerate(arms.items()):
         x, y = (
             np.array([rows[arm, seed, step][of] for seed in seeds])
