@@ -27,7 +27,8 @@ def main():
         rows, seeds = read(study)
         scored = {key: row for key, row in rows.items() if key[2] and "classifier_score" in row}
         arms = list(dict.fromkeys(arm for arm, _, _ in scored))
-        print(f"\n{study}: {len(scored)} checkpoints\n\n| summary | arms and checkpoints | runs of an arm |\n|---|---|---|")
+        print(f"\n{study}: {len(scored)} checkpoints\n")
+        print("| summary | arms and checkpoints | runs of an arm |\n|---|---|---|")
         for name, summary in SUMMARIES.items():
             everywhere = [_pairs([row for (_, s, _), row in scored.items() if s == seed], summary) for seed in seeds]
             within = [_pairs([scored[arm, seed, last] for seed in seeds], summary) for arm in arms]
