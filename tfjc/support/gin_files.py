@@ -30,5 +30,5 @@ def find(name: str, *, kind: str = "gin file", folder: str = "") -> pathlib.Path
     for candidate in (pathlib.Path(name), ours / short):
         if candidate.is_file():
             return candidate
-    known = [f"gin/{path.relative_to(directory()).as_posix()}" for path in ours.rglob("*.gin")]
+    known = [f"gin/{path.relative_to(directory()).as_posix()}" for path in ours.glob("*.gin")]
     raise ValueError(checks.unknown(kind, name, known))
