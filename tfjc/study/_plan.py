@@ -191,7 +191,7 @@ _define = gin.external_configurable(define, "study")
 
 def parse(name: str, bindings: Iterable[str] = ()) -> Study:
     """The study in a gin file, by path or by its name in gin/studies; raises ValueError for a mistake in it."""
-    path = gin_files.find(name, kind="study", folder="studies")
+    path = gin_files.find(name, kind="study", folder=gin_files.STUDIES)
     gin.clear_config()
     try:
         gin.parse_config_files_and_bindings([str(path)], list(bindings), finalize_config=False)

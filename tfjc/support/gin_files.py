@@ -4,6 +4,8 @@ import pathlib
 
 from tfjc.support import checks
 
+STUDIES = "studies"  # their folder
+
 
 def directory() -> pathlib.Path:
     """The directory of the gin files: `gin/` in a checkout, else the copy inside the installed package."""
@@ -23,12 +25,13 @@ def find(name: str, *, kind: str = "gin file", folder: str = "") -> pathlib.Path
       folder: the folder in `directory()` that holds files of this kind.
 
     Raises:
-      ValueError: there is no such file; the message names the nearest of tfjc's own.
+      ValueError: there is no such file; the message names the nearest of tfjc's own, of studies only for their folder.
     """
     ours = directory() / folder
     short = name.removeprefix("gin/").removeprefix(f"{folder}/" if folder else "").removesuffix(".gin") + ".gin"
     for candidate in (pathlib.Path(name), ours / short):
         if candidate.is_file():
             return candidate
-    known = [f"gin/{path.relative_to(directory()).as_posix()}" for path in ours.glob("*.gin")]
+    known = [path.relative_to(directory()) for path in ours.rglob("*.gin")]
+    known = [f"gin/{path.as_posix()}" for path in known if folder or path.parts[0] != STUDIES]
     raise ValueError(checks.unknown(kind, name, known))
