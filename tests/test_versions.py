@@ -2,8 +2,11 @@
 
 import contextlib
 import importlib.util
+import os
 import pathlib
 import re
+import shutil
+import subprocess
 import sys
 import tomllib
 import types
@@ -86,3 +89,30 @@ def test_every_console_script_exists():
         assert name.replace("-", ".").replace("tfjc.", "") == module.removeprefix("tfjc.").removesuffix(".__main__")
         source = pathlib.Path(importlib.util.find_spec(module).origin).read_text()
         assert f"def {function}() -> None:" in source
+
+
+@pytest.mark.parametrize(
+    "arguments, expected",
+    [
+        ([], ["geometry", "saving"]),
+        (["-W", "ignore"], ["geometry", "saving"]),
+        (["-W", "ignore", "tests/runs", "tests/saving"], ["runs", "saving"]),
+    ],
+    ids=str,
+)
+def test_the_arguments_of_tools_oldest_go_to_pytest(tmp_path, arguments, expected):
+    """An option and its value name no tests. The environment is this one, and the tests are empty."""
+    for name in ("geometry", "saving", "runs"):
+        (tmp_path / "tests" / name).mkdir(parents=True)
+        (tmp_path / "tests" / name / f"test_{name}.py").write_text("def test(): pass\n")
+    (tmp_path / "pytest.ini").write_text("[pytest]\ntestpaths = tests\n")
+    (tmp_path / ".venv-oldest" / "bin").mkdir(parents=True)
+    (tmp_path / ".venv-oldest" / ".made").touch()
+    python = tmp_path / ".venv-oldest" / "bin" / "python"
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    (tmp_path / "tools").mkdir()
+    command = [shutil.copy(ROOT / "tools" / "oldest", tmp_path / "tools"), "--collect-only", "-q", *arguments]
+    environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+    assert re.findall(r"^tests/(\w+)/", done.stdout, re.MULTILINE) == expected
