@@ -68,7 +68,7 @@ LIGHT = [
     "support.run_directory",
     "runs.commands",
 ]
-LIGHT += ["study.statistics", "study.run", "study.report", "study.lambdas"]
+LIGHT += ["train", "evaluate", "analyze", "study.statistics", "study.run", "study.report", "study.lambdas"]
 
 
 ONE_AFTER_ANOTHER = """

@@ -20,20 +20,17 @@ _ASKED = types.SimpleNamespace(
     images=flags.DEFINE_string("images", None, "Images to score: a folder, or a .npy or .npz file."),
     reference=flags.DEFINE_string("reference", None, "The real images: a folder, a file, or the name of a dataset."),
     gin_file=flags.DEFINE_multi_string("gin_file", [], "Gin file that names the dataset and the scores; repeatable."),
-    gin_bindings=flags.DEFINE_multi_string("gin_bindings", [], "A binding that overrides the files; repeatable."),
     samples=flags.DEFINE_integer("samples", 10_000, "Number of samples of a generator to score.", lower_bound=2),
-    inception=flags.DEFINE_string("inception", None, "Directory or TF-Hub handle of TF-GAN's Inception module."),
     train_classifier=flags.DEFINE_boolean(
         "train_classifier", False, "Train the dataset's classifier, and print its accuracy."
     ),
-    data_dir=flags.DEFINE_string("data_dir", None, "The data directory of tensorflow-datasets."),
-    manual_dir=flags.DEFINE_string("manual_dir", None, "A directory with the dataset's official archives."),
     output_range=flags.DEFINE_list(
         "output_range", None, "The samples' values of black and white, LOW,HIGH: 0,1 or 0,255; inferred by default."
     ),
     output=flags.DEFINE_string(
         "output", None, "File of JSON lines to append to; scores.jsonl of the run, or in analysis/NAME, by default."
     ),
+    **vars(commands.define_data_flags()),
 )
 
 

@@ -99,6 +99,25 @@ def inception_binding(inception: str | None) -> list[str]:
     return [f"InceptionEvaluator.inception = {inception!r}"] if inception else []
 
 
+def define_jit_compile() -> flags.FlagHolder[str]:
+    """Defines `--jit_compile`; returns its absl holder."""
+    return flags.DEFINE_enum(
+        "jit_compile", "auto", ["auto", "on", "off"], "XLA; auto: on for GPU and TPU, off for CPU."
+    )
+
+
+def define_data_flags() -> types.SimpleNamespace:
+    """Defines the flags of a configuration's bindings, data and Inception; returns their absl holders by name."""
+    return types.SimpleNamespace(
+        gin_bindings=flags.DEFINE_multi_string(
+            "gin_bindings", [], "A gin binding that overrides the files; repeatable."
+        ),
+        data_dir=flags.DEFINE_string("data_dir", None, "The data directory of tensorflow-datasets."),
+        manual_dir=flags.DEFINE_string("manual_dir", None, "A directory with the dataset's official archives."),
+        inception=flags.DEFINE_string("inception", None, "Directory or TF-Hub handle of TF-GAN's Inception module."),
+    )
+
+
 def define_generator_flags() -> types.SimpleNamespace:
     """Defines the flags that name a trained generator and its latents; returns their absl holders by name."""
     return types.SimpleNamespace(
@@ -137,9 +156,7 @@ def define_generator_flags() -> types.SimpleNamespace:
             False,
             "Load a model file or a run's configuration even if it holds or imports code. Such code can do anything.",
         ),
-        jit_compile=flags.DEFINE_enum(
-            "jit_compile", "auto", ["auto", "on", "off"], "XLA; auto: on for GPU and TPU, off for CPU."
-        ),
+        jit_compile=define_jit_compile(),
     )
 
 
