@@ -53,7 +53,7 @@ CASES = {
         ([DIGITS, "--strategy=mirorred"], "mirrored", "mirorred"),
         ([*bound(), "--workdir=GIVEN/notes.txt/run"], "Not a directory", "notes.txt/run"),
         ([*bound(), "--workdir=/proc/run"], "cannot be made", "/proc/run"),
-        ([*bound(), "--workdir=GIVEN/notes.txt"], "notes.txt cannot be made", "File exists"),
+        ([*bound(), "--workdir=GIVEN/notes.txt"], "expected a directory", "notes.txt"),
         (bound("dcgan.chanels = 3"), "nearest: channels", "'chanels'"),
         (bound("dcgn.channels = 3"), "nearest: dcgan", "'dcgn'"),
         (bound("dcgan.channels = 'a'"), "channels must be a whole number", "'a'"),
@@ -146,7 +146,8 @@ CASES = {
         (["--model=GIVEN/good.keras", "--latent_shape=5"], "latents of shape [4]", "latent_shape [5]"),
         (["--model=GIVEN/good.keras", "--num_classes=3"], "takes no labels", "asked for"),
         (["--model=GIVEN/good.keras", "--step=3"], "run directories", "good.keras"),
-        (["--model=GIVEN/good.keras", "--output=GIVEN/notes.txt"], "cannot be made", "File exists"),
+        (["--model=GIVEN/good.keras", "--output=GIVEN/notes.txt"], "a directory to write", "notes.txt"),
+        (["--model=GIVEN/good.keras", "--output=GIVEN/notes.txt/a"], "cannot be made", "Not a directory"),
         (["--model=GIVEN/good.keras", "--probes=3"], "is for --partial", "--probes"),
         (["--model=GIVEN/good.keras", "--partial", "--probes=1"], "integer >= 2", "1"),
         (["--model=GIVEN/good.keras", "--partial", "--chunk=3"], "is for full spectra", "--chunk"),
@@ -259,3 +260,63 @@ def test_a_command_is_a_program_of_its_own(command):
     done = subprocess.run([sys.executable, "-m", f"tfjc.{command}"], cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(f"tfjc.{command}: ") and "--gin_file is needed" in done.stderr
+
+
+# A mistake in these flags shows without the gin files' contents, the model and the data.
+EARLY = {
+    "train": [
+        ([DIGITS, "--steps_per_execution=many"], "--steps_per_execution must be a whole number or auto, found 'many'"),
+        ([DIGITS, "--steps_per_execution=-1"], "--steps_per_execution must be a whole number or auto, found '-1'"),
+        ([DIGITS, "--steps_per_execution=0"], "--steps_per_execution must be at least 1, found 0"),
+        ([DIGITS, "--seed=2147483648"], "--seed must be at most 2147483647, found 2147483648"),
+        ([DIGITS, "--tpu=local"], "--tpu is for --strategy=tpu, found --strategy=default"),
+        ([DIGITS, "--workdir=."], "holds no run, but other files (a.keras, notes.txt); choose another --workdir"),
+        ([DIGITS, "--workdir=notes.txt"], "expected a directory, found the file notes.txt; choose another --workdir"),
+    ],
+    "evaluate": [
+        (["--images=.", "--output_range=0"], "two numbers, the lower first, such as 0,1 or -1,1, found '0'"),
+        (["--images=.", "--output_range=1,-1"], "two numbers, the lower first, such as 0,1 or -1,1, found '1,-1'"),
+        (["--images=.", "--output_range=0,inf"], "two numbers, the lower first, such as 0,1 or -1,1, found '0,inf'"),
+        (["--images=.", "--output=."], "--output must be a file to add a line to, found the directory ."),
+        (["--model=a.keras", "--labels_at=3"], "--labels_at must be START:STOP"),
+    ],
+    "analyze": [
+        (["--model=a.keras", "--seed=2147483648"], "--seed must be at most 2147483647, found 2147483648"),
+        (["--model=a.keras", "--latent_shape=4,0"], "--latent_shape must be whole numbers such as 4,4,8, found '4,0'"),
+        (["--model=a.keras", "--labels_at=a:b"], "--labels_at must be START:STOP"),
+        (["--model=a.keras", "--set=truncation"], "--set must be NAME=VALUE"),
+        (["--model=a.keras", "--output=notes.txt"], "--output must be a directory to write, found the file notes.txt"),
+    ],
+    "study.run": [
+        (["--gin_file=quick", "--precision=float8"], "<float32|mixed_bfloat16|mixed_float16>"),
+        (["--gin_file=quick", "--jit_compile=maybe"], "<auto|on|off>"),
+    ],
+    "dynamics.__main__": [(["--gin_file=dynamics/nois"], "nearest: gin/dynamics/noise.gin")],
+}
+WITHOUT_TENSORFLOW = """
+import importlib, json, sys
+from absl import flags
+import command_cases
+sys.modules |= {"tensorflow": None, "keras": None}
+answers, of_absl = {}, set(flags.FLAGS)
+for command, cases in json.loads(sys.argv[1]).items():
+    module = importlib.import_module(f"tfjc.{command}")
+    answers[command] = [command_cases.called(command, module, arguments, 30) for arguments, _ in cases]
+    for flag in set(flags.FLAGS) - of_absl:  # several commands define the same
+        delattr(flags.FLAGS, flag)
+print("\\n" + json.dumps(answers))
+"""
+
+
+def test_a_wrong_value_of_a_flag_does_not_wait_for_tensorflow(tmp_path):
+    """TensorFlow, whose import takes seconds, cannot be imported here."""
+    for name in ("a.keras", "notes.txt"):
+        (tmp_path / name).touch()
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
+    command = [sys.executable, "-c", WITHOUT_TENSORFLOW, json.dumps(EARLY)]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    answers = json.loads(done.stdout.splitlines()[-1])
+    for name, cases in EARLY.items():
+        for (arguments, message), (status, printed) in zip(cases, answers[name], strict=True):
+            assert status == 2 and message in printed, (name, arguments, status, printed)

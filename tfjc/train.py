@@ -10,7 +10,6 @@ from tfjc.runs import commands, training
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow reads it when it is imported, below
 
-_PRECISIONS = ["float32", "mixed_bfloat16", "mixed_float16"]
 _STRATEGIES = ["default", "mirrored", "multi_worker", "tpu"]
 _ASKED = types.SimpleNamespace(
     gin_file=flags.DEFINE_multi_string("gin_file", [], "The experiment: a path, or a name in gin/; repeatable."),
@@ -34,7 +33,7 @@ _ASKED = types.SimpleNamespace(
     precision=flags.DEFINE_enum(
         "precision",
         "float32",
-        _PRECISIONS,
+        commands.PRECISIONS,
         "Precision of the networks' computation; weights, losses, norms and spectra are float32 or better.",
     ),
     jit_compile=commands.define_jit_compile(),

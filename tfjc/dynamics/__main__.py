@@ -30,6 +30,8 @@ def main(argv: Sequence[str]) -> int:
 def _start():
     if _ALL.value == bool(_GIN_FILE.value):
         raise ValueError("either --gin_file is needed, such as --gin_file=gin/dynamics/gaussian_bias.gin, or --all")
+    for name in _GIN_FILE.value:
+        gin_files.find(name)
     from tfjc.runs import configuration
 
     with configuration.explained():

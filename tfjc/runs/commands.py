@@ -1,6 +1,7 @@
 """Shared code of the command lines: start, exit status, and the flags that name a generator."""
 
 import json
+import math
 import os
 import sys
 import types
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
     from tfjc.saving.loading import Loaded
+
+XLA = ["auto", "on", "off"]  # values of --jit_compile
+PRECISIONS = ["float32", "mixed_bfloat16", "mixed_float16"]  # values of --precision
 
 
 def status(command: str, work: Callable[[], int | None], argv: Sequence[str], interrupted: str = "interrupted") -> int:
@@ -101,9 +105,7 @@ def inception_binding(inception: str | None) -> list[str]:
 
 def define_jit_compile() -> flags.FlagHolder[str]:
     """Defines `--jit_compile`; returns its absl holder."""
-    return flags.DEFINE_enum(
-        "jit_compile", "auto", ["auto", "on", "off"], "XLA; auto: on for GPU and TPU, off for CPU."
-    )
+    return flags.DEFINE_enum("jit_compile", "auto", XLA, "XLA; auto: on for GPU and TPU, off for CPU.")
 
 
 def define_data_flags() -> types.SimpleNamespace:
@@ -160,6 +162,18 @@ def define_generator_flags() -> types.SimpleNamespace:
     )
 
 
+def check_generator_flags(named: types.SimpleNamespace) -> None:
+    """Raises ValueError for values that fit no generator. TensorFlow is not imported for that.
+
+    Args:
+      named: from `define_generator_flags`.
+    """
+    checks.seed("--seed", named.seed.value)
+    _constants(named.constants.value)
+    _part(named.labels_at.value)
+    _shape(named.latent_shape.value)
+
+
 def load_generator(
     named: types.SimpleNamespace, path: str, samples: int
 ) -> "tuple[Loaded, tf.Tensor, tf.Tensor | None]":
@@ -190,9 +204,9 @@ def load_generator(
         latent_shape=_shape(named.latent_shape.value),
         trust=named.trust.value,
     )
-    if named.labels_at.value is not None:
-        loaded = loading.with_labels_at(loaded, *_part(named.labels_at.value))
-    seed, classes, label = checks.seed("--seed", named.seed.value), named.num_classes.value, named.label.value
+    if part := _part(named.labels_at.value):
+        loaded = loading.with_labels_at(loaded, *part)
+    seed, classes, label = named.seed.value, named.num_classes.value, named.label.value
     checks.fits(f"--samples={samples}", 4 * samples * loaded.n_z)
     print(f"{loaded.source}: latents of shape {list(loaded.latent_shape)}, {named.prior.value} prior", flush=True)
     labels = loading.draw_labels(loaded, samples, classes=classes, label=label, seed=seed)
@@ -212,13 +226,17 @@ def about_latents(named: types.SimpleNamespace, loaded: "Loaded") -> dict[str, A
     return about if loaded.labels_at is None else about | {"labels_at": list(loaded.labels_at)}
 
 
-def output_range(values: Sequence[str]) -> tuple[float, float]:
-    """(low, high) from the parts of --output_range=LOW,HIGH."""
+def output_range(values: Sequence[str] | None) -> tuple[float, float] | None:
+    """(low, high) from the parts of --output_range=LOW,HIGH; None for None."""
+    if values is None:
+        return None
     try:
         low, high = map(float, values)
-    except ValueError as error:
+    except ValueError:
+        low, high = math.nan, math.nan
+    if not -math.inf < low < high < math.inf:
         found = ",".join(values)
-        raise ValueError(f"--output_range must be two numbers such as 0,1 or -1,1, found {found!r}") from error
+        raise ValueError(f"--output_range must be two numbers, the lower first, such as 0,1 or -1,1, found {found!r}")
     return low, high
 
 
@@ -242,7 +260,9 @@ def _constants(texts):
 
 
 def _part(text):
-    """(start, stop) for START:STOP."""
+    """(start, stop) for START:STOP; None for None."""
+    if text is None:
+        return None
     start, _, stop = text.partition(":")
     if not (start.isdecimal() and stop.isdecimal()):
         raise ValueError(

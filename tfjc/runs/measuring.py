@@ -26,6 +26,10 @@ def check(named: types.SimpleNamespace, asked: types.SimpleNamespace) -> None:
     for flag in (asked.probes, asked.lanczos_steps):
         if flag.value is not None and not asked.partial.value:
             raise ValueError(f"--{flag.name} is for --partial")
+    commands.check_generator_flags(named)
+    output = _output(named, asked)
+    if output.exists() and not output.is_dir():
+        raise ValueError(f"--output must be a directory to write, found the file {output}")
 
 
 def measure(named: types.SimpleNamespace, asked: types.SimpleNamespace) -> None:
@@ -43,7 +47,7 @@ def measure(named: types.SimpleNamespace, asked: types.SimpleNamespace) -> None:
     generate = loaded.generate
     if asked.float64.value:
         generate, z = loading.in_float64(loaded), z.numpy().astype("float64")
-    output = pathlib.Path(asked.output.value or pathlib.Path("analysis") / pathlib.Path(path).resolve().stem)
+    output = _output(named, asked)
     about = commands.about_latents(named, loaded) | {"float64": asked.float64.value}
     options = {"labels": labels, "seed": named.seed.value, "about": about}
     table, remarks = (_in_part if asked.partial.value else _whole)(asked, generate, z, output, options)
@@ -51,6 +55,11 @@ def measure(named: types.SimpleNamespace, asked: types.SimpleNamespace) -> None:
     for remark in remarks:
         print(f"note: {remark}")
     print(f"written: {', '.join(sorted(str(path) for path in output.iterdir()))}")
+
+
+def _output(named, asked):
+    """The directory to write."""
+    return pathlib.Path(asked.output.value or pathlib.Path("analysis") / pathlib.Path(named.model.value).resolve().stem)
 
 
 def _whole(asked, generate, z, output, options):

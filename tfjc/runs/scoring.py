@@ -36,6 +36,10 @@ def check(named: types.SimpleNamespace, asked: types.SimpleNamespace) -> None:
         gin_files.find(name)
     if asked.images.value and asked.samples.present:
         raise ValueError("--samples is the number of images that a generator makes; --images scores all images")
+    commands.check_generator_flags(named)
+    commands.output_range(asked.output_range.value)
+    for path in given.values():
+        _output(path, asked.output.value)
 
 
 def score(named: types.SimpleNamespace, asked: types.SimpleNamespace) -> None:
@@ -64,8 +68,8 @@ def score(named: types.SimpleNamespace, asked: types.SimpleNamespace) -> None:
     z, labels, about, generator_for = (_given_images if asked.images.value else _generator)(named, asked, path)
     if asked.reference.value:
         about["reference"] = asked.reference.value
-    if asked.output_range.value is not None:
-        where["output_range"] = commands.output_range(asked.output_range.value)
+    if output_range := commands.output_range(asked.output_range.value):
+        where["output_range"] = output_range
     chosen = configuration.choose(z, labels=labels, inception=bool(asked.inception.value), **where, **real)
     generate = generator_for(chosen[0].data)
     output = _output(path, asked.output.value)

@@ -4,11 +4,10 @@ import os
 import pathlib
 import sys
 import types
-from typing import Any
 
 from tfjc.runs import commands
-from tfjc.support import gin_files
-from tfjc.support.run_directory import RunDirectory
+from tfjc.support import checks, gin_files
+from tfjc.support.run_directory import RunDirectory, refuse_foreign
 
 _COLLAPSED = 3  # exit status
 
@@ -23,6 +22,13 @@ def check(asked: types.SimpleNamespace) -> None:
         raise ValueError("--gin_file is needed, for example --gin_file=gin/digits_jc.gin")
     for name in asked.gin_file.value:
         gin_files.find(name)
+    checks.seed("--seed", asked.seed.value)
+    _steps_per_execution(asked)
+    if asked.tpu.value is not None and asked.strategy.value != "tpu":
+        raise ValueError(f"--tpu is for --strategy=tpu, found --strategy={asked.strategy.value}")
+    if not asked.dry_run.value:
+        run = RunDirectory(_workdir(asked))
+        refuse_foreign(run.path, run.run.name, "run")
 
 
 def train(asked: types.SimpleNamespace) -> int:
@@ -55,30 +61,37 @@ def _run(asked):
     bindings = [*asked.gin_bindings.value, *commands.inception_binding(asked.inception.value)]
     configuration.parse(asked.gin_file.value, bindings)
     devices.prepare(asked.jit_compile.value, precision=asked.precision.value)
-    workdir = asked.workdir.value or f"runs/{pathlib.Path(asked.gin_file.value[-1]).stem}_seed{asked.seed.value}"
     several = asked.strategy.value == "multi_worker"
-    agreement = _agreement(asked, workdir, configuration.bindings()) if several else None
+    agreement = _agreement(asked, configuration.bindings()) if several else None
     names = ("seed", "data_dir", "manual_dir", "resume", "force", "dry_run")
     options = {name: getattr(asked, name).value for name in names}
     if asked.stop_on_collapse.value is not None:
         options["stop_on_collapse"] = asked.stop_on_collapse.value
-    at_once = _steps_per_execution(asked.steps_per_execution.value)
+    options |= {"workdir": _workdir(asked), "steps_per_execution": _steps_per_execution(asked)}
     with devices.create(asked.strategy.value, asked.tpu.value, agreement).scope():
-        configuration.train_and_evaluate(workdir=workdir, steps_per_execution=at_once, **options)
+        configuration.train_and_evaluate(**options)
 
 
-def _steps_per_execution(text):
+def _workdir(asked):
+    """The path of the run directory."""
+    return asked.workdir.value or f"runs/{pathlib.Path(asked.gin_file.value[-1]).stem}_seed{asked.seed.value}"
+
+
+def _steps_per_execution(asked):
     """The number of steps, or "auto"."""
-    if text != "auto" and not text.isdecimal():
+    text = asked.steps_per_execution.value
+    if text == "auto":
+        return text
+    if not text.isdecimal():
         raise ValueError(f"--steps_per_execution must be a whole number or auto, found {text!r}")
-    return text if text == "auto" else int(text)
+    return checks.integer("--steps_per_execution", int(text), minimum=1)
 
 
-def _agreement(asked, workdir, bindings) -> dict[str, Any]:
+def _agreement(asked, bindings):
     """What all workers of a run must be started with."""
     from tfjc.runs import environment
 
-    shared = RunDirectory(os.path.abspath(workdir))
+    shared = RunDirectory(os.path.abspath(_workdir(asked)))
     names = ("seed", "precision", "jit_compile", "resume", "force", "stop_on_collapse")
     return {
         **{f"--{name}": getattr(asked, name).value for name in names},

@@ -26,10 +26,12 @@ _PASSED_ON = {
         "data_dir": "the data directory of tensorflow-datasets",
         "manual_dir": "a directory with the dataset's official archives",
         "inception": "directory or TF-Hub handle of TF-GAN's Inception module",
-        "jit_compile": "XLA, auto, on or off",
-        "precision": "float32, mixed_bfloat16 or mixed_float16",
     }.items()
 }
+_PASSED_ON["jit_compile"] = flags.DEFINE_enum("jit_compile", None, commands.XLA, "Passed on to every run: XLA.")
+_PASSED_ON["precision"] = flags.DEFINE_enum(
+    "precision", None, commands.PRECISIONS, "Passed on to every run: precision of the networks' computation."
+)
 
 
 def main(argv: Sequence[str]) -> int:

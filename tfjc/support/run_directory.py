@@ -337,7 +337,7 @@ def _note_owner(stream, owner):
 
 
 def refuse_foreign(directory: str | os.PathLike, mark: str, kind: str) -> None:
-    """Refuses a directory that holds files of another kind.
+    """Refuses a file, and a directory that holds files of another kind.
 
     Args:
       directory: a directory, which need not exist.
@@ -345,9 +345,11 @@ def refuse_foreign(directory: str | os.PathLike, mark: str, kind: str) -> None:
       kind: "run" or "study", for the message.
 
     Raises:
-      ValueError: the directory holds files, but not `mark`.
+      ValueError: the directory holds files, but not `mark`, or it is a file itself.
     """
     directory = pathlib.Path(directory)
+    if directory.is_file():
+        raise ValueError(f"expected a directory, found the file {directory}; choose another --workdir")
     names = sorted(p.name for p in directory.iterdir() if not p.name.startswith(".")) if directory.is_dir() else []
     if names and mark not in names:
         found = ", ".join([*names[:3], *["..."] * (len(names) > 3)])
