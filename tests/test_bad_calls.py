@@ -173,6 +173,8 @@ CASES = {
         (study("arms = {'../a': ['digits.gin']}"), "letters, digits", "'../a'"),
         (study("bindings = 'x = 1'"), "a list of strings", "'x = 1'"),
         (study("seed = 3"), "seed", "study"),
+        (study("seeds = (3"), "EOF in multi-line statement", "quick"),
+        (study("seeds = @study()"), "refers to itself", "a loop"),
         (["--gin_file=quick", "--workdir=GIVEN/notes.txt/s"], "Not a directory", "notes.txt"),
     ],
     "study.report": [
@@ -245,6 +247,7 @@ def test_it_ends_with_status_2_and_one_message(command, place):
     message = printed[printed.find(f"tfjc.{command}:") :]
     assert status == 2, (arguments, status, printed[-2000:])
     assert message.count(f"tfjc.{command}:") == 1 and "Traceback" not in printed, printed[-2000:]
+    assert "In call to" not in message and " at 0x" not in message, message
     assert expected in message and found.replace("GIVEN", "given") in message, (arguments, message)
     assert len(message) < 1500, message
 

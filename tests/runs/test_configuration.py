@@ -117,6 +117,16 @@ def test_mistakes_are_explained(files, bindings, message):
         configuration.parse(files, bindings)
 
 
+def test_a_wrong_value_is_placed_by_the_name_of_what_it_configures():
+    """With its scope; without gin's line, which ends in a function's address."""
+    for place in ("dcgan.n_z", "Adam.learning_rate", "a/Adam.learning_rate"):
+        scoped = ["train_and_evaluate.generator_optimizer = @a/Adam"] * ("/" in place)
+        configuration.parse(["digits"], [f"{place} = -1", *scoped])
+        with pytest.raises(ConfigError) as caught, configuration.explained():
+            configuration.train_and_evaluate(workdir="nowhere")
+        assert str(caught.value).splitlines()[1:] == [f"  in the configuration of '{place.partition('.')[0]}'"]
+
+
 def test_a_macro_that_is_used_is_fine():
     configuration.parse(["digits"], ["n = 5", "train_and_evaluate.steps = %n"])
 

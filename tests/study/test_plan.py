@@ -74,6 +74,13 @@ def test_unknown_studies_and_parameters_are_named():
         _plan.parse("quick", ["study.seed = 3"])
 
 
+def test_a_wrong_value_is_placed_by_the_name_of_what_it_configures():
+    """Not by gin's line, which ends in a function's address."""
+    with pytest.raises(ValueError) as caught:
+        _plan.parse("quick", ["study.seeds = 0"])
+    assert str(caught.value) == "quick: study.seeds must be at least 1, found 0\n  in the configuration of 'study'"
+
+
 def test_a_study_is_not_put_among_other_files(tmp_path):
     (tmp_path / "run.json").write_text("{}")
     with pytest.raises(ValueError, match=r"holds no study, but other files \(run\.json\); choose another --workdir"):

@@ -305,7 +305,7 @@ def explained() -> Iterator[None]:
     try:
         yield
     except ConfigError as error:
-        raise ConfigError(_plain(error)) from error
+        raise ConfigError(gin_files.message(error)) from error
     except RecursionError as error:
         calls = [frame.filename for frame in traceback.extract_tb(error.__traceback__)].count(gin.config.__file__)
         if calls < 10:
@@ -315,14 +315,9 @@ def explained() -> Iterator[None]:
         raise ConfigError(explain(error)) from error
 
 
-def _plain(error):
-    """The error's message without Python's object addresses."""
-    return re.sub(r" \(<(function|class) .*?>\)|\n *In call to configurable 'train_and_evaluate'", "", str(error))
-
-
 def explain(error: BaseException) -> str:
-    """The error's message without Python's object addresses, and the valid names nearest to an unknown one."""
-    message = _plain(error)
+    """The error's message as `gin_files.message` words it, and the valid names nearest to an unknown one."""
+    message = gin_files.message(error)
     message = re.sub(r"malformed node or string.*\n", "", message).strip()
     token = re.search(r"Failed to parse token '(.+?)'", message)
     if token:
@@ -344,5 +339,5 @@ def explain(error: BaseException) -> str:
 def _refused_by_keras(message):
     """(configurable, parameter) in Keras's message: its optimisers take any keyword, and refuse it when constructed."""
     name = re.search(r"not recognized: \{'(\w+)'", message)
-    kind = re.search(r"configurable '(\w+)'", message)
+    kind = re.search(r"in the configuration of '(?:.+/)?(\w+)'", message)
     return (kind[1], name[1]) if kind and name else (None, None)

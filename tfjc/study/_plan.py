@@ -6,6 +6,7 @@ import os
 import pathlib
 import re
 import sys
+import tokenize
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -196,8 +197,10 @@ def parse(name: str, bindings: Iterable[str] = ()) -> Study:
     try:
         gin.parse_config_files_and_bindings([str(path)], list(bindings), finalize_config=False)
         study = _define()
-    except (OSError, SyntaxError, RuntimeError, TypeError) as error:
-        raise ValueError(f"{name}: {error}") from error
+    except RecursionError as error:
+        raise ValueError(f"{name}: the files or bindings form a loop: one of them refers to itself") from error
+    except (ValueError, OSError, SyntaxError, RuntimeError, TypeError, ImportError, tokenize.TokenError) as error:
+        raise ValueError(f"{name}: {gin_files.message(error)}") from error
     for part in {part for parts in (*study.arms.values(), study.bindings) for part in parts if part.endswith(".gin")}:
         gin_files.find(part)
     return study

@@ -1,6 +1,7 @@
-"""Finds the gin files of the experiments. Other modules read them."""
+"""Finds the gin files of the experiments, and words gin's errors. Other modules read the files."""
 
 import pathlib
+import re
 
 from tfjc.support import checks
 
@@ -35,3 +36,18 @@ def find(name: str, *, kind: str = "gin file", folder: str = "") -> pathlib.Path
     known = [path.relative_to(directory()) for path in ours.rglob("*.gin")]
     known = [f"gin/{path.as_posix()}" for path in known if folder or path.parts[0] != STUDIES]
     raise ValueError(checks.unknown(kind, name, known))
+
+
+def message(error: BaseException) -> str:
+    """The message of an error that passed through gin, without Python's object addresses.
+
+    gin adds a line for each configurable that was being made. Such a line becomes "in the configuration of 'NAME'". The
+    line of `train_and_evaluate` is left out, because that is the whole run.
+    """
+    text = re.sub(r" at 0x[0-9a-f]+", "", str(error))
+    text = re.sub(r"\n *In call to configurable 'train_and_evaluate' \(.*\)", "", text)
+    return re.sub(
+        r"\n *In call to configurable '(.+?)' \(.*?>\)(?: in scope '(.+?)')?",
+        lambda found: f"\n  in the configuration of '{'/'.join(filter(None, (found[2], found[1])))}'",
+        text,
+    )
