@@ -126,3 +126,46 @@ def test_a_loss_is_the_sum_of_its_parts_means(name):
 def test_unknown_names_are_refused():
     with pytest.raises(ValueError, match="unknown loss 'wasserstien'; nearest: wasserstein"):
         losses.get("wasserstien")
+
+
+LOGITS = tf.random.stateless_normal([2, 5], [2, 3])
+
+
+@pytest.mark.parametrize("name", [*SLOPES, "relativistic"])
+def test_logits_of_one_column_are_logits(name):
+    """The relativistic loss would else pair each real image with all generated ones."""
+    real, fake = LOGITS
+    loss = losses.get(name)
+    for part in (loss.of_critic, loss.of_generator):
+        for r, f in ((real[:, None], fake), (real, fake[:, None]), (real[:, None], fake[:, None])):
+            assert float(part(r, f)) == pytest.approx(float(part(real, fake)), rel=1e-6)
+
+
+@pytest.mark.parametrize("name", [*SLOPES, "relativistic"])
+@pytest.mark.parametrize("shape", [[5, 2], [5, 1, 1], []], ids=str)
+def test_logits_of_another_shape_are_refused(name, shape):
+    """A critic with two columns would get the mean of both."""
+    real, wrong = LOGITS[0], tf.zeros(shape)
+    loss, said = losses.get(name), rf"must have shape \[B\] or \[B, 1\], found \[{', '.join(map(str, shape))}\]"
+    for call in (
+        lambda: loss.of_critic(wrong, real),
+        lambda: loss.of_critic(real, wrong),
+        lambda: loss.of_generator(real, wrong),
+        lambda: tf.function(loss.of_critic)(real, wrong),
+    ):
+        with pytest.raises(ValueError, match=said):
+            call()
+
+
+def test_a_paired_loss_needs_pairs():
+    with pytest.raises(ValueError, match="as many real as generated images, found 5 and 1"):
+        losses.get("relativistic").of_critic(LOGITS[0], LOGITS[1, :1])
+
+
+@pytest.mark.parametrize("shape", [None, [None], [None, 1], [None, None]], ids=str)
+def test_a_graph_may_leave_the_shape_of_logits_open(shape):
+    real, fake = LOGITS if shape in (None, [None]) else LOGITS[..., None]
+    for name in ("hinge", "relativistic"):
+        of_critic = losses.get(name).of_critic
+        traced = tf.function(of_critic, input_signature=[tf.TensorSpec(shape)] * 2)
+        assert float(traced(real, fake)) == pytest.approx(float(of_critic(real, fake)), rel=1e-6)

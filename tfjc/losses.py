@@ -29,11 +29,13 @@ class Loss(NamedTuple):
         return False
 
     def of_critic(self, real: tf.Tensor, fake: tf.Tensor) -> tf.Tensor:
-        """L_D, a scalar, from logits of real and of generated images."""
+        """L_D, a scalar, from logits [B] or [B, 1] of real and of generated images; raises ValueError for others."""
+        _check(real=real, generated=fake)
         return tf.reduce_mean(self.real(real)) + tf.reduce_mean(self.fake(fake))
 
     def of_generator(self, real: tf.Tensor | None, fake: tf.Tensor) -> tf.Tensor:
-        """L_G, a scalar; `real` may be None."""
+        """L_G, a scalar, as `of_critic`; `real` may be None."""
+        _check(generated=fake)
         return tf.reduce_mean(self.generator(fake))
 
 
@@ -54,12 +56,30 @@ class PairedLoss(NamedTuple):
         return True
 
     def of_critic(self, real: tf.Tensor, fake: tf.Tensor) -> tf.Tensor:
-        """L_D, a scalar, from logits of real and of as many generated images."""
-        return tf.reduce_mean(self.pair(real - fake))
+        """L_D, a scalar, from logits [B] or [B, 1] of real and of as many generated images.
+
+        Raises:
+          ValueError: the logits have other shapes.
+        """
+        return tf.reduce_mean(self.pair(_difference(real, fake)))
 
     def of_generator(self, real: tf.Tensor, fake: tf.Tensor) -> tf.Tensor:
-        """L_G, a scalar."""
-        return tf.reduce_mean(self.pair(fake - real))
+        """L_G, a scalar, as `of_critic`."""
+        return tf.reduce_mean(self.pair(-_difference(real, fake)))
+
+
+def _check(**logits):
+    for kind, values in logits.items():
+        checks.logits(f"the logits of {kind} images", values)
+
+
+def _difference(real, fake):
+    """D(x) − D(G(z)) of each pair, [B]. A difference of [B] and [B, 1] would be [B, B]."""
+    _check(real=real, generated=fake)
+    real, fake = tf.reshape(real, [-1]), tf.reshape(fake, [-1])
+    if not real.shape.is_compatible_with(fake.shape):
+        raise ValueError(f"a paired loss needs as many real as generated images, found {len(real)} and {len(fake)}")
+    return real - fake
 
 
 AdversarialLoss: TypeAlias = Loss | PairedLoss

@@ -98,3 +98,39 @@ def test_a_critic_without_a_slope_is_named():
     step = lambda x, training: tf.cast(x[:, 0, 0, 0] > 0, tf.float32)  # noqa: E731
     with pytest.raises(ValueError, match="logits have no gradient with respect to its images"):
         R1()(step, REAL, FAKE, SEED)
+
+
+def columns(*factors):
+    """A critic with the logits c·½‖x‖², one column for each factor c."""
+    return lambda x, training: 0.5 * tf.reduce_sum(x**2, axis=[1, 2, 3])[:, None] * tf.constant(factors)
+
+
+EACH = pytest.mark.parametrize("penalty", [GradientPenalty(), R1(), R2()], ids=["gradient penalty", "R1", "R2"])
+
+
+@EACH
+def test_a_critic_with_two_columns_is_refused(penalty):
+    """The gradient of their sum is the slope of neither."""
+    said = r"the critic's logits must have shape \[B\] or \[B, 1\], found \[3, 2\]"
+    for call in (penalty, tf.function(penalty)):
+        with pytest.raises(ValueError, match=said):
+            call(columns(1.0, 2.0), REAL, FAKE, SEED)
+    for critic, found in (
+        (lambda x, training: tf.reduce_sum(x), r"found \[\]"),
+        (lambda x, training: {"logits": tf.reduce_sum(x, axis=[1, 2, 3])}, "found dict"),
+        (lambda x, training: x, r"found \[3, 4, 4, 1\]"),
+        (lambda x, training: [columns(1.0, 2.0)(x, training), x], r"found \[3, 2\]"),
+    ):
+        with pytest.raises(ValueError, match=found):
+            penalty(critic, REAL, FAKE, SEED)
+
+
+@EACH
+def test_class_logits_have_no_part_in_the_slope(penalty):
+    """A critic of (logits, class logits) is penalised for ½‖x‖², its logits, whose slope is ‖x‖; so is one column."""
+    expected = penalty(columns(1.0), REAL, FAKE, SEED)
+    conditional = lambda x, training: (columns(1.0)(x, training), columns(3.0, 5.0)(x, training))  # noqa: E731
+    np.testing.assert_array_equal(penalty(conditional, REAL, FAKE, SEED), expected)
+    if not isinstance(penalty, GradientPenalty):
+        at = REAL if isinstance(penalty, R1) else FAKE
+        np.testing.assert_allclose(expected, 5.0 * np.sum(np.square(at), axis=(1, 2, 3)), rtol=1e-5)

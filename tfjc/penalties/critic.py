@@ -29,7 +29,12 @@ class GradientPenalty:
         self.every = checks.integer("every", every, minimum=1)
 
     def __call__(self, critic: keras.Model, real: tf.Tensor, fake: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        """The penalty of each pair of a real and a generated image, [B]."""
+        """The penalty of each pair of a real and a generated image, [B].
+
+        Raises:
+          ValueError: the critic returns more than one logit for an image. [logits, class logits] are allowed; class
+            logits are not penalised.
+        """
         real, fake = tf.convert_to_tensor(real), tf.convert_to_tensor(fake)
         checks.alike(real=real, fake=fake)
         fake = precision.full(fake)
@@ -72,7 +77,7 @@ class R1(_CentredAtZero):
     """
 
     def __call__(self, critic: keras.Model, real: tf.Tensor, fake: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        """The penalty of each real image, [B]."""
+        """The penalty of each real image, [B]; raises ValueError as `GradientPenalty` does."""
         return self._at(critic, real, "real")
 
 
@@ -87,15 +92,20 @@ class R2(_CentredAtZero):
     """
 
     def __call__(self, critic: keras.Model, real: tf.Tensor, fake: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        """The penalty of each generated image, [B]."""
+        """The penalty of each generated image, [B]; raises ValueError as `GradientPenalty` does."""
         return self._at(critic, fake, "generated")
 
 
 def _gradient(critic, images):
-    """∇D at each image in float32 or float64; it can be differentiated with respect to the critic's weights."""
+    """∇D at each image in float32 or float64; it can be differentiated with respect to the critic's weights.
+
+    D is the first output of a class-conditional critic, which returns [logits, class logits].
+    """
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(images)
-        logits = critic(images, training=True)
+        outputs = critic(images, training=True)
+        logits = outputs[0] if isinstance(outputs, (list, tuple)) else outputs
+    checks.logits("the critic's logits", logits)
     with geometry.twice_differentiable():
         gradient = tape.gradient(logits, images)
     if gradient is None:

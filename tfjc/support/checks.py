@@ -120,6 +120,18 @@ def rank(name: str, tensor: tf.Tensor, expected: int, axes: str) -> tf.Tensor:
     return tensor
 
 
+def logits(name: str, value: tf.Tensor) -> tf.Tensor:
+    """`value`, which must be one logit for each image: a tensor [B] or [B, 1]. A graph may leave its shape open."""
+    if not hasattr(value, "shape"):
+        raise ValueError(f"{name} must have shape [B] or [B, 1], found {type(value).__name__}")
+    if getattr(value.shape, "rank", 0) is None:
+        return value
+    found = tuple(value.shape)
+    if not found or found[1:] not in ((), (1,), (None,)):
+        raise ValueError(f"{name} must have shape [B] or [B, 1], found {list(found)}")
+    return value
+
+
 def alike(**tensors: tf.Tensor) -> None:
     """Raises ValueError unless two tensors, given by name, are of floating type and have one shape [B, ...]."""
     (first, a), (second, b) = tensors.items()
