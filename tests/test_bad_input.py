@@ -3,6 +3,7 @@
 What is wrong with gin files, flags, studies and model files is in test_bad_calls.py.
 """
 
+import copy
 import functools
 import math
 
@@ -354,6 +355,19 @@ OF_MODELS = {
     "calling a GAN": (lambda: gan()(Z), "model.generator(z)", "model.critic(images)"),
     "saving a GAN": (lambda: gan().save("g.keras"), "model.generator.save", "cannot be saved whole"),
     "exporting a GAN": (lambda: gan().export("g"), "tfjc.saving.export_generator", "cannot be saved whole"),
+    **{
+        f"{what} of a GAN": (lambda call=call: call(gan()), "tfjc.saving.export_generator", "cannot be saved whole")
+        for what, call in {
+            "the text": lambda model: model.to_json(),
+            "the configuration": lambda model: model.get_config(),
+            "a file": lambda model: keras.saving.save_model(model, "g.keras"),
+            "a file of the older format": lambda model: keras.saving.save_model(model, "g.h5"),
+            "a clone": keras.models.clone_model,
+            "a copy": copy.deepcopy,
+        }.items()
+    },
+    "a test on a batch": (lambda: gan().test_on_batch(IMAGES), "tfjc.callbacks.Scores", "validation"),
+    "a prediction on a batch": (lambda: gan().predict_on_batch(Z), "model.generator.predict(z)", "predict"),
     "a checkpoint of a whole GAN": (
         lambda: fitted(IMAGES, callbacks=[keras.callbacks.ModelCheckpoint("g.keras")]),
         "save_weights_only=True",

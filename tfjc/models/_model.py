@@ -208,15 +208,23 @@ class GenerativeModel(keras.Model):
         """Refuses: a generator predicts, not the pair of networks."""
         raise ValueError("predict with the generator instead: model.generator.predict(z)")
 
+    predict_on_batch = predict
+
     def evaluate(self, *_: Any, **__: Any) -> Any:
         """Refuses: there is no loss that says how good a generator is."""
         raise ValueError(_SCORES)
+
+    test_on_batch = evaluate
 
     def save(self, *_: Any, **__: Any) -> None:
         """Refuses: Keras cannot rebuild the pair of networks from a file."""
         raise ValueError(_SAVE)
 
     export = save
+
+    def get_config(self) -> dict[str, Any]:
+        """Refuses as `save` does. Keras needs it to write the model as text, to clone it, and to copy it."""
+        raise ValueError(_SAVE)
 
     def _by_replica(self, batches):
         """Batches reordered so that updates see the same rows as without replicas; a replica gets consecutive rows.
