@@ -1,16 +1,21 @@
 """Files of Keras models: what names foreign code is refused before Keras reads it."""
 
 import contextlib
+import functools
+import importlib
 import io
 import json
+import sys
 import zipfile
 
 import h5py
 import keras
+import numpy as np
 import pytest
 import tf_keras
 
 from tfjc import layers
+from tfjc.saving import loading
 from tfjc.saving.loading import _foreign_code
 
 
@@ -79,7 +84,7 @@ PAYLOADS = {
 }
 
 
-REFUSED = r"(holds Python code|needs the (class|function|file)|calls a function).*could do anything.*--trust"
+REFUSED = r"(holds Python code|needs the (class|function|file)|calls a function).*could do anything\. If you trust"
 
 
 @pytest.mark.parametrize("kind, version", [("keras", "3.0.0"), ("h5", "3.0.0"), ("json", None), *OLD])
@@ -95,6 +100,80 @@ def test_what_a_model_is_compiled_with_is_checked_where_keras_reads_it(tmp_path,
     config = sequential(dense(), compile_config={"loss": {"class_name": "__lambda__", "config": {"value": "x"}}})
     with pytest.raises(ValueError, match=REFUSED) if refused else contextlib.nullcontext():
         _foreign_code.check(written(tmp_path, config, kind))
+
+
+def unknown(module):
+    return {"class_name": "Noise", "config": {}} | ({} if module is None else {"module": module})
+
+
+IN_PYTHON = r"set {}\.saving\.get_custom_objects\(\)\['Noise'\] to it, and call tfjc\.saving\.load"
+
+
+@pytest.mark.parametrize(
+    "version, module, said, way",
+    [
+        ("3.0.0", "my.layers", "no module 'my' is installed", r"install it, import the class from 'my\.layers' in"),
+        ("3.0.0", "json.tool", "Keras does not import by itself", r"author, import the class from 'json\.tool' in"),
+        ("3.0.0", "keras_cv.layers", "no module 'keras_cv' is installed", "install it and give --trust"),
+        ("3.0.0", "__main__", "does not say of which module", "define the class in Python, " + IN_PYTHON),
+        ("3.0.0", None, "does not say of which module", "define the class in Python, " + IN_PYTHON),
+        ("3.0.0", "a b\n", r"no module 'a b\\n' is installed", "install it, import .* in Python, " + IN_PYTHON),
+        ("3.0.0", "", "no module '' is installed", "install it"),
+        ("2.15.0", "my.layers", "no module 'my' is installed", r"install it, import the class from 'my\.layers' in"),
+        ("2.15.0", "json.tool", "Keras does not import by itself", r"author, import the class from 'json\.tool' in"),
+        ("2.15.0", None, "does not say of which module", "define the class in Python, " + IN_PYTHON),
+    ],
+)
+@pytest.mark.parametrize("kind", ["keras", "h5"])
+def test_the_message_says_what_makes_a_class_known(tmp_path, kind, version, module, said, way):
+    """--trust where Keras would then import the module; else what to do in Python."""
+    path, way = written(tmp_path, sequential(unknown(module)), kind, version), way.replace("{}", "(tf_)?keras")
+    said = f"needs the class 'Noise'.*{said}.*{way}.*ask for a SavedModel"
+    for trust in (False, True):
+        with pytest.raises(ValueError, match=said) as caught:
+            _foreign_code.check(path, trust)
+        assert ("--trust" in str(caught.value)) == ("--trust" in way) and "\n" not in str(caught.value)
+
+
+OWN = """
+class Twice(K.layers.Layer):
+    def call(self, z):
+        return 2.0 * z
+
+class Model(K.Model):
+    def call(self, z):
+        return 2.0 * z
+
+def twice(x):
+    return 2.0 * x
+"""
+
+
+@pytest.mark.parametrize("kind", ["layer", "function", "model"])
+@pytest.mark.parametrize("library", [keras, tf_keras], ids=["Keras 3", "Keras 2"])
+def test_a_file_is_loaded_in_the_way_that_the_message_says(tmp_path, monkeypatch, library, kind):
+    """G(z) = 2z by a class or function of a module that is installed and that this process has not imported."""
+    own, path, z = f"own_{library.__name__}", tmp_path / "g.keras", np.arange(8, dtype=np.float32).reshape(2, 4)
+    (tmp_path / f"{own}.py").write_text(f"import {library.__name__} as K\n{OWN}")
+    monkeypatch.syspath_prepend(tmp_path)
+    made = importlib.import_module(own)
+    layer = made.Twice() if kind == "layer" else library.layers.Activation(made.twice)
+    model = made.Model() if kind == "model" else library.Sequential([library.Input([4]), layer])
+    model(z)
+    model.save(path)
+    monkeypatch.delitem(sys.modules, own)
+    load = functools.partial(loading.load, path, latent_shape=[4])
+    trust = (library, kind) == (tf_keras, "model")
+    with pytest.raises(
+        ValueError, match="--trust" if trust else rf"set {library.__name__}\.saving\.get_custom_objects"
+    ):
+        load()
+    if not trust:
+        with pytest.raises(ValueError, match="in Python, set"):
+            load(trust=True)
+        known = {"layer": made.Twice, "function": made.twice, "model": made.Model}[kind]
+        monkeypatch.setitem(library.saving.get_custom_objects(), known.__name__, known)
+    np.testing.assert_array_equal(load(trust=trust).generate(z), 2.0 * z)
 
 
 def test_an_archive_at_the_end_of_an_hdf5_file_does_not_hide_it(tmp_path):

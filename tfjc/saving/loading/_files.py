@@ -47,7 +47,8 @@ def load(
       latent_shape: the shape of one latent, where the model does not tell.
       constants: {name: value} of inputs beside latents and labels, such as the truncation of BigGAN. A value is a
         number, or has the input's shape without the batch axis.
-      trust: whether to load a file or run whose networks need code that is not Keras's own. Such code can do anything.
+      trust: whether to load a file or run whose networks hold code, or need code that Keras imports. Such code can do
+        anything. Classes of other modules have to be known to Keras (`keras.saving.get_custom_objects()`).
 
     Raises:
       ValueError: the file does not exist, is damaged, or is not a generator of one latent. The message says what was
@@ -74,7 +75,7 @@ def load(
         if not trust:
             _foreign_code.check(path)
         library = _foreign_code.reader(path)
-        model = _reading(path, lambda: library.models.load_model(path, compile=False, safe_mode=not trust))
+        model = _reading(path, lambda: library.models.load_model(path, compile=False, safe_mode=not trust), path)
         return _from_keras(model, str(path), **named)
     raise ValueError(
         f"{path} is no model: expected a SavedModel directory (with saved_model.pb), a .keras file or a run directory "
@@ -82,11 +83,13 @@ def load(
     )
 
 
-def _reading(path: pathlib.Path | str, read: Callable[[], Any]) -> Any:
-    """The result of `read`; any error becomes a ValueError that names the file."""
+def _reading(path: pathlib.Path | str, read: Callable[[], Any], network: pathlib.Path | None = None) -> Any:
+    """The result of `read`; any error becomes a ValueError that names the file, or what the `network`'s file lacks."""
     try:
         return read()
     except Exception as error:  # a damaged or foreign file can raise anything
+        if network:
+            _foreign_code.check(network, trust=True)
         if "Could not locate" in str(error):
             missing = re.search(r"Could not locate (\w+ '\w+')", str(error))
             raise ValueError(
@@ -104,7 +107,8 @@ def _restored(run, step, trust):
         raise ValueError(f"{run.path} has no {run.generator.name}: its networks cannot be rebuilt{export}")
     if not trust:
         _foreign_code.check(run.generator)
-    model = _reading(run.generator, lambda: keras.models.model_from_json(run.generator.read_text(encoding="utf-8")))
+    read = lambda: keras.models.model_from_json(run.generator.read_text(encoding="utf-8"))  # noqa: E731
+    model = _reading(run.generator, read, run.generator)
     with checkpoints.readable(run.checkpoints, step) as path:
         checkpoint = tf.train.Checkpoint(model=tf.train.Checkpoint(**{_evaluated(path): model}))
         _reading(path, lambda: checkpoint.restore(path).expect_partial().assert_existing_objects_matched())

@@ -9,6 +9,7 @@ classes of tf_keras, which reads it, and may also name TensorFlow's mathematical
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import inspect
 import json
 import os
@@ -25,6 +26,13 @@ import keras
 _CODE = {"Lambda", "TFSMLayer", "JaxLayer", "FlaxLayer", "TorchModuleWrapper", "__lambda__", "__typespec__"}
 # Layers of Keras 2 that call any method of TensorFlow's classes, or any operation
 _CODE |= {"ClassMethod", "InstanceMethod", "InstanceProperty", "TensorFlowOpLayer"}
+_TRUST = "give --trust"
+_IMPORTED = {
+    "keras",
+    "keras_hub",
+    "keras_cv",
+    "keras_nlp",
+}  # packages from which Keras 3 imports a trusted file's classes
 _VALUES = {"__tensor__", "__numpy__", "__bytes__", "__ellipsis__", "__tuple__", "__keras_tensor__", "__slice__"}
 _VALUES |= {"TensorShape"}
 _PARTS = ("layers", "models", "initializers", "regularizers", "constraints", "dtype_policies", "activations")
@@ -46,8 +54,12 @@ _FUNCTIONS = """
 """
 
 
-def check(path: str | os.PathLike) -> None:
+def check(path: str | os.PathLike, trust: bool = False) -> None:
     """Refuses a model's `.keras`, `.h5` or JSON file that could run code.
+
+    Args:
+      path: the file.
+      trust: whether to refuse only what Keras cannot load from a trusted file either.
 
     Raises:
       ValueError: the file names a class or function that could run code, or it holds no network. The message names
@@ -55,10 +67,12 @@ def check(path: str | os.PathLike) -> None:
     """
     path = os.fspath(path)
     library = reader(path)
-    for what in _foreign(_configuration(path), library):
+    for what, way in _foreign(_configuration(path), library):
+        if way == _TRUST and trust:
+            continue
         raise ValueError(
-            f"{path} {what}, which loading would run or read; it could do anything. If you trust the file's author, "
-            "give --trust; else ask for a SavedModel (model.export('DIR')) and give that directory"
+            f"{path} {what}; such code could do anything. If you trust the file's author, {way}; else ask for a "
+            "SavedModel (model.export('DIR')) and give that directory"
         )
 
 
@@ -123,35 +137,60 @@ def _configuration(path) -> dict | list:
     return found
 
 
-def _foreign(entry, library) -> Iterator[str]:
-    """For each class and function that is not known to be harmless, what the configuration does with it."""
+def _foreign(entry, library, outermost=True) -> Iterator[tuple[str, str]]:
+    """For each class and function that is not known to be harmless: (what the file does with it, how to load it)."""
     if isinstance(entry, dict):
         if "class_name" in entry:
-            yield from _named(str(entry["class_name"]), entry, library)
+            yield from _named(str(entry["class_name"]), entry, library, outermost)
         for value in entry.values():
-            yield from _foreign(value, library)
+            yield from _foreign(value, library, outermost=False)
     elif isinstance(entry, list):
         for value in entry:
-            yield from _foreign(value, library)
+            yield from _foreign(value, library, outermost=False)
 
 
-def _named(name, entry, library):
+def _named(name, entry, library, outermost):
     module, config = entry.get("module"), entry.get("config")
     known = _registered(name, entry, library)
     if name in _CODE or (inspect.isclass(known) and issubclass(known, library.layers.Lambda)):
-        yield f"holds Python code in a {name} layer"
+        yield f"holds Python code in a {name} layer", _TRUST
     elif name in _VALUES or known is not None:
         return
     elif name == "function":
         names = [str(config), str(entry.get("registered_name") or config)]
         if not (_is_of_keras(module, library) and all(hasattr(library.activations, one) for one in names)):
-            yield f"needs the function {config!r} of module {module!r}"
+            yield _needed("function", str(config), module, library, outermost)
     elif not (_is_of_keras(module, library) and _is_harmless(module, name, library)):
-        yield f"needs the class {name!r}" + f" of module {module!r}" * bool(module)
+        yield _needed("class", name, module, library, outermost)
     elif name in ("TFOpLambda", "SlicingOpLambda") and not _is_mathematical(config):
-        yield f"calls a function of TensorFlow in a layer ({_function(config)})"
+        yield f"calls a function of TensorFlow in a layer ({_function(config)})", _TRUST
     elif isinstance(config, dict) and isinstance(config.get("vocabulary"), str):
-        yield f"needs the file {config['vocabulary']!r} for a {name} layer"
+        yield f"needs the file {config['vocabulary']!r} for a {name} layer", _TRUST
+
+
+def _needed(kind, name, module, library, outermost):
+    """(what the file needs, how to load it) for a class or function that this process does not know.
+
+    For a trusted file Keras 3 imports the modules of a few packages, and Keras 2 that of the model itself. Keras looks
+    for functions of "builtins" among its own. Nothing can be imported from a notebook (`__main__`).
+    """
+    needs, root = f"needs the {kind} {name!r}", str(module).partition(".")[0]
+    make_known = f"set {library.__name__}.saving.get_custom_objects()[{name!r}] to it, and call tfjc.saving.load there"
+    if kind == "function" and any(hasattr(part, name) for part in (library.losses, library.metrics)):
+        return f"{needs} of module {module!r}", _TRUST
+    if module in (None, "builtins", "__main__"):
+        return f"{needs}, and does not say of which module", f"define the {kind} in Python, {make_known}"
+    needs += f" of module {module!r}"
+    imports = root in _IMPORTED if library is keras else outermost
+    way = _TRUST if imports else f"import the {kind} from {module!r} in Python, {make_known}"
+    if not _is_installed(root):
+        return f"{needs}, and no module {root!r} is installed", f"install it{' and' if imports else ','} {way}"
+    return needs if imports else f"{needs}, which Keras does not import by itself", way
+
+
+def _is_installed(root):
+    """Whether there is a top-level module of this name. Imports nothing."""
+    return root in sys.modules or (root.isidentifier() and importlib.util.find_spec(root) is not None)
 
 
 def _registered(name, entry, library):
