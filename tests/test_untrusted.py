@@ -64,9 +64,9 @@ def test_code_in_a_model_file_does_not_run_unless_it_is_trusted(tmp_path, kind):
     keras.Sequential([keras.Input([4]), keras.layers.Lambda(eval(code))]).save(path)
     (tmp_path / "trace").unlink()
     with pytest.raises(ValueError, match=r"holds Python code in a Lambda layer.*--trust"):
-        loading.load(path)
+        loading.load_any(path)
     assert not (tmp_path / "trace").exists()
-    loading.load(path, trust=True).generate(np.zeros([1, 4], np.float32))
+    loading.load_any(path, trust=True).generate(np.zeros([1, 4], np.float32))
     assert (tmp_path / "trace").exists()
 
 
@@ -80,7 +80,7 @@ def test_code_in_a_run_directorys_networks_does_not_run(tmp_path):
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / "ckpt-1.index").write_bytes(b"")
     with pytest.raises(ValueError):
-        loading.load(tmp_path)
+        loading.load_any(tmp_path)
     assert not (tmp_path / "trace").exists()
 
 

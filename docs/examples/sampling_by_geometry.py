@@ -29,7 +29,7 @@ def main():
     flags = parser.parse_args()
     if flags.pool < 5 * flags.samples:
         parser.error(f"--pool must be at least 5 times --samples = {flags.samples}, found {flags.pool}")
-    loaded = loading.load(flags.model)
+    loaded = loading.load_any(flags.model)
     z = tf.random.stateless_normal([flags.pool, loaded.n_z], [flags.seed, 0])
     evaluator = tfjc.evaluators.ClassifierEvaluator(z[: flags.samples], tfjc.datasets.load("digits", size=flags.size))
     spectrum = tfjc.geometry.spectrum(loaded.generate, z)

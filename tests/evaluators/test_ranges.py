@@ -205,7 +205,7 @@ def test_an_exported_generator_says_its_range_too(tmp_path):
 
     model = keras_model(keras.layers.Activation("sigmoid"))
     model.export(tmp_path / "m", verbose=False)
-    found = evaluators.tell(loading.load(tmp_path / "m").generate, Z[:2], np.full([2, 4, 4, 1], 0.7, np.float32))
+    found = evaluators.tell(loading.load_any(tmp_path / "m").generate, Z[:2], np.full([2, 4, 4, 1], 0.7, np.float32))
     assert (found.low, found.high, found.reason) == (0.0, 1.0, "operations")
 
 

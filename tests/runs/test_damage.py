@@ -177,7 +177,7 @@ def test_what_is_measured_is_whole_or_refused(finished, tmp_path, name):
     for damage in DAMAGES:
         run = damaged(finished, tmp_path / damage.__name__, name, damage)
         expected = of(CASES[name][1], damage)
-        found = outcome(lambda run=run: loading.load(run.path).source)
+        found = outcome(lambda run=run: loading.load_any(run.path).source)
         expected = expected if isinstance(expected, str) else rf"at step {expected}$"
         assert re.search(expected, found), (damage, found)
 
@@ -190,7 +190,7 @@ def test_devices_and_pipes_in_the_place_of_files_are_not_read(finished, gan, tmp
     run = damaged(finished, tmp_path / "run", name, deleted)
     for put in (lambda path: path.symlink_to("/dev/zero"), os.mkfifo):
         put(run.path / name)
-        found = outcome(lambda: loading.load(run.path).source)
+        found = outcome(lambda: loading.load_any(run.path).source)
         assert re.search("must be a file, and is none|at step 4$", found)
         found = outcome(lambda: train(run.path, gan, steps=8) and "finished")
         assert re.search("must be a file, and is none|step 4$", found)
@@ -202,7 +202,7 @@ def test_a_directory_whose_name_is_a_pattern_goes_on(finished, gan, tmp_path, be
     run = RunDirectory(shutil.copytree(finished.path, tmp_path / "run[1] *?\\"))
     (run.checkpoints / "ckpt-6.sha256").unlink()  # what has no checksum is read whole
     assert outcome(lambda: train(run.path, gan, steps=8)) == "step 6"
-    assert loading.load(run.path).source == f"{run.path} at step 6"
+    assert loading.load_any(run.path).source == f"{run.path} at step 6"
 
 
 @pytest.mark.parametrize("damage", DAMAGES[:-1])

@@ -106,7 +106,7 @@ def unknown(module):
     return {"class_name": "Noise", "config": {}} | ({} if module is None else {"module": module})
 
 
-IN_PYTHON = r"set {}\.saving\.get_custom_objects\(\)\['Noise'\] to it, and call tfjc\.saving\.load"
+IN_PYTHON = r"set {}\.saving\.get_custom_objects\(\)\['Noise'\] to it, and call tfjc\.saving\.load_any"
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_a_file_is_loaded_in_the_way_that_the_message_says(tmp_path, monkeypatch
     model(z)
     model.save(path)
     monkeypatch.delitem(sys.modules, own)
-    load = functools.partial(loading.load, path, latent_shape=[4])
+    load = functools.partial(loading.load_any, path, latent_shape=[4])
     trust = (library, kind) == (tf_keras, "model")
     with pytest.raises(
         ValueError, match="--trust" if trust else rf"set {library.__name__}\.saving\.get_custom_objects"

@@ -61,7 +61,7 @@ def test_a_file_is_its_model(tmp_path, make, kind):
     """Images are those of inference mode, and Jᵀu is TensorFlow's own gradient of the model along u."""
     model = make()
     model.save(tmp_path / f"g.{kind}")
-    found = loading.load(tmp_path / f"g.{kind}")
+    found = loading.load_any(tmp_path / f"g.{kind}")
     labels = loading.draw_labels(found, 3, classes=3) if make is conditional else None
     assert (found.latent_shape, found.labels is None) == ((4,), labels is None)
     with tf.GradientTape() as tape:
@@ -99,7 +99,7 @@ def _list_of_layers(config):  # Keras 2.0.6
 @pytest.mark.parametrize("version", [b"2.0.6", "2.2.4-tf"])
 def test_files_of_early_versions(tmp_path, version):
     model = rewritten(tmp_path / "g.h5", version, _list_of_layers)
-    found = loading.load(tmp_path / "g.h5")
+    found = loading.load_any(tmp_path / "g.h5")
     np.testing.assert_allclose(found.generate(Z), model(Z), rtol=1e-6)
 
 
@@ -108,7 +108,7 @@ def test_other_names_of_hdf5_files(tmp_path, name):
     """Keras wrote HDF5 under `.keras` too, before version 2.12."""
     model = rewritten(tmp_path / "g.h5", "2.6.0", lambda config: config)
     (tmp_path / "g.h5").rename(tmp_path / name)
-    np.testing.assert_allclose(loading.load(tmp_path / name).generate(Z), model(Z), rtol=1e-6)
+    np.testing.assert_allclose(loading.load_any(tmp_path / name).generate(Z), model(Z), rtol=1e-6)
 
 
 def test_names_of_the_package_before_it_was_called_tf_keras(tmp_path):
@@ -117,7 +117,7 @@ def test_names_of_the_package_before_it_was_called_tf_keras(tmp_path):
     with zipfile.ZipFile(tmp_path / "new.keras") as new, zipfile.ZipFile(tmp_path / "old.keras", "w") as old:
         for name in new.namelist():
             old.writestr(name, new.read(name).replace(b"tf_keras.src", b"keras.src"))
-    np.testing.assert_allclose(loading.load(tmp_path / "old.keras").generate(Z), model(Z), rtol=1e-6)
+    np.testing.assert_allclose(loading.load_any(tmp_path / "old.keras").generate(Z), model(Z), rtol=1e-6)
 
 
 def test_a_file_of_keras_1_says_what_is_wrong(tmp_path):
@@ -127,14 +127,14 @@ def test_a_file_of_keras_1_says_what_is_wrong(tmp_path):
 
     rewritten(tmp_path / "g.h5", "1.2.2", renamed)
     with pytest.raises(ValueError, match=r"g\.h5 cannot be loaded: .*\boutput_dim\b") as caught:
-        loading.load(tmp_path / "g.h5")
+        loading.load_any(tmp_path / "g.h5")
     assert "\n" not in str(caught.value)
 
 
 def test_latents_of_several_axes_are_flattened(tmp_path):
     model = tf_keras.Sequential([K.Conv2DTranspose(2, 2, input_shape=(1, 2, 2)), K.ReLU()])
     model.save(tmp_path / "g.h5")
-    found = loading.load(tmp_path / "g.h5")
+    found = loading.load_any(tmp_path / "g.h5")
     assert (found.latent_shape, found.n_z) == ((1, 2, 2), 4)
     np.testing.assert_allclose(found.generate(Z), model(tf.reshape(Z, [3, 1, 2, 2])), rtol=1e-6)
 
@@ -144,15 +144,17 @@ def test_code_is_refused_unless_the_file_is_trusted(tmp_path):
     for kind in ("h5", "keras"):
         model.save(tmp_path / f"g.{kind}")
         with pytest.raises(ValueError, match=r"holds Python code in a Lambda layer.*--trust"):
-            loading.load(tmp_path / f"g.{kind}")
-        np.testing.assert_allclose(loading.load(tmp_path / f"g.{kind}", trust=True).generate(Z), model(Z), rtol=1e-6)
+            loading.load_any(tmp_path / f"g.{kind}")
+        np.testing.assert_allclose(
+            loading.load_any(tmp_path / f"g.{kind}", trust=True).generate(Z), model(Z), rtol=1e-6
+        )
 
 
 def test_weights_alone_are_told_from_a_model(tmp_path):
     for name in ("g.h5", "g.weights.h5"):
         _dense().save_weights(tmp_path / name)
         with pytest.raises(ValueError, match=r"holds weights alone, no network.*model\.load_weights"):
-            loading.load(tmp_path / name)
+            loading.load_any(tmp_path / name)
 
 
 def test_a_file_is_computed_in_float64(tmp_path):
@@ -161,7 +163,7 @@ def test_a_file_is_computed_in_float64(tmp_path):
     model = tf_keras.Sequential([dense])
     dense.set_weights([np.diag([3.0, 1.0, 1e-6])])
     model.save(tmp_path / "g.keras")
-    wide = loading.in_float64(loading.load(tmp_path / "g.keras"))
+    wide = loading.in_float64(loading.load_any(tmp_path / "g.keras"))
     values = geometry.spectrum(wide, tf.zeros([2, 3], tf.float64)).singular_values
     np.testing.assert_allclose(values, [np.float32([3.0, 1.0, 1e-6])] * 2, rtol=1e-12)
     assert (tf_keras.backend.floatx(), tf_keras.mixed_precision.global_policy().name) == ("float32", "float32")

@@ -110,7 +110,7 @@ def check(generate):
 
 @pytest.mark.parametrize("kind", FILES)
 def test_files(tmp_path, kind):
-    found = loading.load(FILES[kind](tmp_path))
+    found = loading.load_any(FILES[kind](tmp_path))
     assert (found.latent_shape, found.labels) == ((4,), None)
     check(found.generate)
 

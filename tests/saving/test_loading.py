@@ -44,7 +44,7 @@ def saved(tmp_path, model, kind):
 @pytest.mark.parametrize("kind", ["keras", "export", "ours"])
 def test_a_saved_model_is_the_model(tmp_path, kind):
     model = small()
-    found = loading.load(saved(tmp_path, model, kind))
+    found = loading.load_any(saved(tmp_path, model, kind))
     assert (found.latent_shape, found.n_z, found.labels) == ((4,), 4, None)
     np.testing.assert_allclose(found.generate(Z), model(Z), rtol=1e-6)
     np.testing.assert_allclose(jacobian(found.generate, Z), jacobian(model, Z), rtol=1e-5, atol=1e-6)
@@ -54,7 +54,7 @@ def test_a_saved_model_is_the_model(tmp_path, kind):
 @pytest.mark.parametrize("kind", ["keras", "export"])
 def test_latents_with_more_axes_are_flattened(tmp_path, kind):
     model = small((1, 2, 2))
-    found = loading.load(saved(tmp_path, model, kind))
+    found = loading.load_any(saved(tmp_path, model, kind))
     assert (found.latent_shape, found.n_z) == ((1, 2, 2), 4)
     np.testing.assert_allclose(found.generate(Z), model(tf.reshape(Z, [3, 1, 2, 2])), rtol=1e-6)
 
@@ -65,13 +65,13 @@ def test_the_order_of_latents_and_one_hot_labels_does_not_matter(tmp_path, kind,
     """[z 3, one-hot 3] → (3z₁, z₂, z₃/2) + 100·label: the singular values are 3, 1, 1/2, whichever comes first."""
     z, label = keras.Input([3], name="noise"), keras.Input([3], name="label_input")
     x = keras.layers.Add()([_scaled(z, [3.0, 1.0, 0.5]), _scaled(label, [100.0] * 3)])
-    found = loading.load(saved(tmp_path, keras.Model([label, z] if one_hot_first else [z, label], x), kind))
+    found = loading.load_any(saved(tmp_path, keras.Model([label, z] if one_hot_first else [z, label], x), kind))
     assert (found.labels.name, found.n_z, loading.num_classes(found)) == ("label_input", 3, 3)
     labels = loading.draw_labels(found, 3)
     values = spectrum(found.generate, Z[:, :3], labels=labels).singular_values
     np.testing.assert_allclose(values, np.tile([3.0, 1.0, 0.5], [3, 1]), rtol=1e-6)
     with pytest.raises(ValueError, match="that label_input is the latent, noise labels; name both"):
-        loading.load(tmp_path / ("g.keras" if kind == "keras" else "g"), latent="label_input")
+        loading.load_any(tmp_path / ("g.keras" if kind == "keras" else "g"), latent="label_input")
     with pytest.raises(ValueError, match=r"has 3 classes \(label_input float32 \[B, 3\]\), found num_classes = 2"):
         loading.draw_labels(found, 3, classes=2)
 
@@ -89,7 +89,7 @@ def test_one_hot_labels_among_the_latents(tmp_path, kind):
     dense = keras.layers.Dense(4, use_bias=False)
     model = keras.Sequential([keras.Input([4], name="both"), dense])
     dense.set_weights([np.diag([3.0, 100.0, 100.0, 1.0])])
-    found = loading.with_labels_at(loading.load(saved(tmp_path, model, kind)), 1, 3)
+    found = loading.with_labels_at(loading.load_any(saved(tmp_path, model, kind)), 1, 3)
     assert (found.n_z, found.latent_shape, found.labels_at, loading.num_classes(found)) == (2, (2,), (1, 3), 2)
     labels, z = loading.draw_labels(found, 3, label=1), Z[:, :2]
     np.testing.assert_array_equal(labels, [[0.0, 1.0]] * 3)
@@ -124,7 +124,7 @@ def test_models_of_other_precision_and_lists_of_one_output(tmp_path, kind, polic
         z = keras.Input([4], name="z", dtype="float32")
         model = keras.Model(z, [dense(z)])
     dense.set_weights([np.diag([3.0, 1.0, 0.5, 0.0])])
-    found = loading.load(saved(tmp_path, model, kind))
+    found = loading.load_any(saved(tmp_path, model, kind))
     assert found.generate(Z).dtype == ("float64" if policy == "float64" else policy.removeprefix("mixed_"))
     values = spectrum(found.generate, Z).singular_values
     np.testing.assert_allclose(values, np.tile([3.0, 1.0, 0.5, 0.0], [3, 1]), rtol=1e-6)
@@ -145,7 +145,7 @@ def _policy(policy):
 def test_a_conditional_model_is_called_with_labels(tmp_path, kind, one_hot):
     model = conditional(one_hot)
     path = saved(tmp_path, model, kind)
-    found = loading.load(path, latent="z") if one_hot else loading.load(path)
+    found = loading.load_any(path, latent="z") if one_hot else loading.load_any(path)
     assert found.labels.name == "label"
     labels = loading.draw_labels(found, 3, label=2, classes=None if one_hot else 3)
     expected = tf.one_hot([2, 2, 2], 3) if one_hot else tf.fill([3], 2)
@@ -169,21 +169,21 @@ def test_a_plain_tensorflow_module_with_a_signature(tmp_path):
 
     module = Module()
     tf.saved_model.save(module, tmp_path / "m", signatures={"generate": module.generate})
-    found = loading.load(tmp_path / "m")
+    found = loading.load_any(tmp_path / "m")
     np.testing.assert_allclose(found.generate(Z), module.generate(Z), rtol=1e-6)
     with pytest.raises(ValueError, match="unknown signature 'generat'; nearest: generate"):
-        loading.load(tmp_path / "m", signature="generat")
+        loading.load_any(tmp_path / "m", signature="generat")
 
 
 def test_runs_are_loaded_at_any_step_that_they_keep(finished_run):
-    newest, before = loading.load(finished_run.path), loading.load(finished_run.path, step=4)
+    newest, before = loading.load_any(finished_run.path), loading.load_any(finished_run.path, step=4)
     exported = export.load_generator(finished_run.saved_model)
     z = tf.random.stateless_normal([2, 8], [1, 1])
     np.testing.assert_allclose(newest.generate(z), exported(z), rtol=1e-5, atol=1e-6)
     assert newest.source.endswith("at step 6")
     assert not np.allclose(newest.generate(z), before.generate(z), atol=1e-6)
     with pytest.raises(ValueError, match="holds no checkpoint of step 5; it has 2, 4, 6"):
-        loading.load(finished_run.path, step=5)
+        loading.load_any(finished_run.path, step=5)
     wide = loading.in_float64(newest)
     np.testing.assert_allclose(wide(tf.cast(z, tf.float64)), newest.generate(z), atol=1e-5)
 
@@ -193,7 +193,7 @@ def test_a_run_without_its_networks_names_its_export(step, finished_run, tmp_pat
     shutil.copytree(finished_run.path, tmp_path / "old")
     (tmp_path / "old" / "generator.json").unlink()
     with pytest.raises(ValueError, match=r"has no generator\.json: .*; --model=.*saved_model measures its export"):
-        loading.load(tmp_path / "old", step=step)
+        loading.load_any(tmp_path / "old", step=step)
 
 
 def test_a_subclassed_model_needs_its_latents_shape_only_where_it_is_open(tmp_path):
@@ -210,10 +210,10 @@ def test_a_subclassed_model_needs_its_latents_shape_only_where_it_is_open(tmp_pa
     expected = model(Z)
     model.save(tmp_path / "b.keras")
     try:
-        found = loading.load(tmp_path / "b.keras")
+        found = loading.load_any(tmp_path / "b.keras")
     except ValueError as error:
         assert "--latent_shape" in str(error)
-        found = loading.load(tmp_path / "b.keras", latent_shape=[4])
+        found = loading.load_any(tmp_path / "b.keras", latent_shape=[4])
     assert found.latent_shape == (4,)
     np.testing.assert_allclose(found.generate(Z), expected, rtol=1e-6)
 
@@ -335,29 +335,29 @@ def _run_without_checkpoint(tmp_path):
 def test_files_that_hold_no_generator_are_named(tmp_path, make, message):
     path, options = make(tmp_path)
     with pytest.raises(ValueError, match=message) as caught:
-        loading.load(path, **options)
+        loading.load_any(path, **options)
     assert "\n" not in str(caught.value)
     assert pathlib.Path(path).name in str(caught.value)
 
 
 def test_trust_loads_python_code(tmp_path):
     path, _ = _lambda(tmp_path)
-    np.testing.assert_array_equal(loading.load(path, trust=True).generate(Z), 2.0 * Z)
+    np.testing.assert_array_equal(loading.load_any(path, trust=True).generate(Z), 2.0 * Z)
 
 
 def test_an_open_shape_can_be_named(tmp_path):
     path, _ = _open_shape(tmp_path)
-    found = loading.load(path, latent_shape=[2, 4])
+    found = loading.load_any(path, latent_shape=[2, 4])
     assert found.n_z == 8
     assert jacobian(found.generate, tf.ones([1, 8])).shape == (1, 6, 8)
 
 
 def test_mistakes_with_labels_are_named(tmp_path):
-    plain = loading.load(saved(tmp_path, small(), "keras"))
+    plain = loading.load_any(saved(tmp_path, small(), "keras"))
     with pytest.raises(ValueError, match="takes no labels, but they were asked for"):
         loading.draw_labels(plain, 3, label=1)
     assert loading.draw_labels(plain, 3) is None
-    found = loading.load(saved(tmp_path / "c", conditional(), "export"))
+    found = loading.load_any(saved(tmp_path / "c", conditional(), "export"))
     with pytest.raises(ValueError, match=re.escape("takes labels (label int32 [B]): say --num_classes or --label")):
         loading.draw_labels(found, 3)
     with pytest.raises(ValueError, match="label must be less than 3, found 3"):

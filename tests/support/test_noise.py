@@ -251,7 +251,9 @@ def test_no_seed_serves_two_purposes(tmp_path, monkeypatch, eager):
         monkeypatch.setattr(figures, figure, lambda *arguments: None)
     witness = Witness(monkeypatch)
     run = train(tmp_path / "run", "train_and_evaluate.steps = 2", gin_file="gaussian_ring")
-    analysis.analyze(loading.load(run.path).generate, loading.draw_latents("normal", [4, 2], 0), tmp_path / "analysis")
+    analysis.analyze(
+        loading.load_any(run.path).generate, loading.draw_latents("normal", [4, 2], 0), tmp_path / "analysis"
+    )
     images, classes = tf.zeros([4, 2, 1, 1], tf.uint8), tf.zeros([4], tf.int32)
     gan, vae = conditional(), models.VAE(*SMALL["dcgan_vae"](0)[:2])
     for _ in range(2):

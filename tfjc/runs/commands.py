@@ -174,7 +174,7 @@ def check_generator_flags(named: types.SimpleNamespace) -> None:
     _shape(named.latent_shape.value)
 
 
-def load_generator(
+def load_with_latents(
     named: types.SimpleNamespace, path: str, samples: int
 ) -> "tuple[Loaded, tf.Tensor, tf.Tensor | None]":
     """Loads the generator at `path` and draws its latents.
@@ -193,7 +193,7 @@ def load_generator(
     """
     from tfjc.saving import loading  # imports TensorFlow, after the command has set TF_CPP_MIN_LOG_LEVEL
 
-    loaded = loading.load(
+    loaded = loading.load_any(
         path,
         step=named.step.value,
         signature=named.signature.value,
@@ -217,7 +217,7 @@ def load_generator(
 
 
 def about_latents(named: types.SimpleNamespace, loaded: "Loaded") -> dict[str, Any]:
-    """How `load_generator` drew latents and labels, for records."""
+    """How `load_with_latents` drew latents and labels, for records."""
     about = {"model": loaded.source, "prior": named.prior.value, "seed": named.seed.value}
     if loaded.labels is not None:
         about |= {"num_classes": loaded.num_classes, "label": named.label.value}

@@ -43,7 +43,7 @@ def measure(named: types.SimpleNamespace, asked: types.SimpleNamespace) -> None:
 
     devices.prepare(named.jit_compile.value, deterministic=False)
     path, samples = named.model.value, asked.samples.value or (4 if asked.partial.value else 64)
-    loaded, z, labels = commands.load_generator(named, path, samples)
+    loaded, z, labels = commands.load_with_latents(named, path, samples)
     generate = loaded.generate
     if asked.float64.value:
         generate, z = loading.in_float64(loaded), z.numpy().astype("float64")

@@ -96,7 +96,7 @@ def _given_images(named, asked, path):
 
 def _generator(named, asked, path):
     """As `_given_images`, of a trained generator."""
-    loaded, z, labels = commands.load_generator(named, path, asked.samples.value)
+    loaded, z, labels = commands.load_with_latents(named, path, asked.samples.value)
     about = commands.about_latents(named, loaded) | {"samples": asked.samples.value}
     return z, labels, about, lambda data: loaded.generate
 

@@ -108,8 +108,10 @@ def _write(module, path):
     return path
 
 
-def load_generator(path: str | os.PathLike) -> LoadedGenerator:
-    """The generator that `export_generator` wrote.
+def load_generator(path: str | os.PathLike) -> ExportedGenerator:
+    """Loads a generator that `export_generator` wrote; it also draws samples and computes metric tensors.
+
+    `tfjc.saving.load_any` loads the generator in any other file.
 
     Raises:
       ValueError: `path` holds something else.
@@ -117,13 +119,13 @@ def load_generator(path: str | os.PathLike) -> LoadedGenerator:
     path = os.fspath(path)
     if not os.path.exists(os.path.join(path, "saved_model.pb")):
         raise ValueError(
-            f"{path} is not a SavedModel directory: it has no saved_model.pb; tfjc.saving.load(path).generate is the "
-            "generator of any file"
+            f"{path} is not a SavedModel directory: it has no saved_model.pb; tfjc.saving.load_any loads the generator "
+            "of any file"
         )
-    return LoadedGenerator(tf.saved_model.load(path), path)
+    return ExportedGenerator(tf.saved_model.load(path), path)
 
 
-class LoadedGenerator(geometry.Frozen):
+class ExportedGenerator(geometry.Frozen):
     """A generator z → images from a SavedModel of `export_generator`.
 
     Args:

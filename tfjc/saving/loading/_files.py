@@ -23,7 +23,7 @@ from tfjc.support import checks, keras_models
 from tfjc.support.run_directory import RunDirectory
 
 
-def load(
+def load_any(
     path: str | os.PathLike,
     *,
     step: int | None = None,
@@ -35,7 +35,9 @@ def load(
     constants: Mapping[str, ArrayLike] | None = None,
     trust: bool = False,
 ) -> Loaded:
-    """Loads a generator of one latent, with or without labels.
+    """Loads the generator in anybody's model file or run directory: a callable of one latent, with or without labels.
+
+    `tfjc.saving.load_generator` is for SavedModels that `export_generator` wrote; these can also draw samples.
 
     Args:
       path: a SavedModel directory (a module of TF-Hub is one), a `.keras` or `.h5` file of Keras 3 or 2, or a run

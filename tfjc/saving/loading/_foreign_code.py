@@ -175,7 +175,9 @@ def _needed(kind, name, module, library, outermost):
     for functions of "builtins" among its own. Nothing can be imported from a notebook (`__main__`).
     """
     needs, root = f"needs the {kind} {name!r}", str(module).partition(".")[0]
-    make_known = f"set {library.__name__}.saving.get_custom_objects()[{name!r}] to it, and call tfjc.saving.load there"
+    make_known = (
+        f"set {library.__name__}.saving.get_custom_objects()[{name!r}] to it, and call tfjc.saving.load_any there"
+    )
     if kind == "function" and any(hasattr(part, name) for part in (library.losses, library.metrics)):
         return f"{needs} of module {module!r}", _TRUST
     if module in (None, "builtins", "__main__"):

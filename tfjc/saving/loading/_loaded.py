@@ -15,7 +15,7 @@ from tfjc.support import checks
 
 
 class Loaded(NamedTuple):
-    """A generator as `load` returns it.
+    """A generator as `load_any` returns it.
 
     Attributes:
       generate: callable z [B, n_z] → x [B, ...]; with labels, (z, labels) → x.
