@@ -33,8 +33,8 @@ def find(name: str, *, kind: str = "gin file", folder: str = "") -> pathlib.Path
     for candidate in (pathlib.Path(name), ours / short):
         if candidate.is_file():
             return candidate
-    known = [path.relative_to(directory()) for path in ours.rglob("*.gin")]
-    known = [f"gin/{path.as_posix()}" for path in known if folder or path.parts[0] != STUDIES]
+    paths = [path.relative_to(directory()) for path in ours.rglob("*.gin")]
+    known = [f"gin/{path.as_posix()}" for path in paths if folder or path.parts[0] != STUDIES]
     raise ValueError(checks.unknown(kind, name, known))
 
 
