@@ -6,8 +6,13 @@ import runpy
 import sys
 
 import forks
+import keras
 import numpy as np
+import pytest
+import tensorflow as tf
 from conftest import ROOT
+
+from tfjc.geometry import in_float64
 
 # Runs a program whose own Python processes are forks.
 FORKING = """
@@ -97,3 +102,32 @@ def test_the_training_benchmark(tmp_path):
     """The first steps of a tiny GAN, with which those of the peers are compared."""
     flags = ["--check", "--cases", "dcgan8-2", "--frameworks", "tfjc"]
     run("-c", FORKING + RUN, ROOT / "tools/benchmarks/train.py", *flags, cwd=tmp_path)
+
+
+@pytest.mark.parametrize("precision, unit", [("float32", 2.0**-24), ("bfloat16", 2.0**-8)])
+def test_the_training_benchmark_computes_in_the_precision_asked_for(precision, unit, monkeypatch):
+    """Images of the same weights, relative to those in float64: rounded, but not to fewer bits."""
+    tools = ROOT / "tools/benchmarks"
+    monkeypatch.syspath_prepend(tools)
+    monkeypatch.setattr(tf.config.experimental, "enable_op_determinism", lambda: None)  # not for the tests after it
+    case = runpy.run_path(str(tools / "_training.py"))["case"]("dcgan8-4", clamped=False)
+    gan = runpy.run_path(str(tools / "_training_tfjc.py"))["Training"](case, precision).gan
+    z = tf.random.stateless_normal([64, case.n_z], [1, 2])
+    exact = in_float64(gan.generator)(tf.cast(z, tf.float64))
+    assert keras.config.dtype_policy().name == "float32"
+    assert 0.05 * unit < tf.norm(tf.cast(gan.generator(z), tf.float64) - exact) / tf.norm(exact) < 8.0 * unit
+
+
+def test_the_training_benchmark_compares_with_float32_of_the_same_framework(monkeypatch):
+    """CPU time in float32 ÷ in bfloat16: 8 ÷ 4 and 9 ÷ 6; its time ÷ ours in a precision: 10 ÷ 8 and 7 ÷ 3.5."""
+    monkeypatch.syspath_prepend(ROOT / "tools/benchmarks")
+    train = runpy.run_path(str(ROOT / "tools/benchmarks/train.py"))
+    times = {("float32", "tfjc"): (8, 8), ("bfloat16", "tfjc"): (3.5, 4)}
+    times |= {("float32", "PyTorch, eager"): (10, 9), ("bfloat16", "PyTorch, eager"): (7, 6)}
+    results = {
+        ("dcgan28-8", False, *who): {"first": 1.0, "difference": 0.0, "turns": [{"seconds": wall, "cpu": cpu}] * 3}
+        for who, (wall, cpu) in times.items()
+    }
+    rows = [dict(zip(train["COLUMNS"], train["_cells"](results, *key), strict=True)) for key in results]
+    assert [row["CPU, float32 ÷ it"] for row in rows] == ["", "2.00", "", "1.50"]
+    assert [row["ours ÷ it"] for row in rows] == ["", "", "1.25", "2.00"]

@@ -73,25 +73,65 @@ def _along_a_curve(normalise, dtype, order):
 
 @pytest.mark.parametrize("order", range(4))
 def test_one_operation_has_derivatives_of_every_order(order):
-    def definition(x, gamma, beta):
-        centred = x - tf.reduce_mean(x, [0, 1, 2])
-        return gamma * centred / tf.sqrt(tf.reduce_mean(tf.square(centred), [0, 1, 2]) + 1e-3) + beta
-
-    expected = _along_a_curve(definition, tf.float64, order)
+    expected = _along_a_curve(_definition, tf.float64, order)
     found = _along_a_curve(lambda *given: batch_normalization(*given, 1e-3)[0], tf.float32, order)
     assert found == pytest.approx(expected, rel=1e-5)
 
 
-def test_images_in_float32_on_one_device_are_normalised_in_one_operation():
-    operations = {}
-    for dtype in ("float32", "float64"):
-        layer = layers.BatchNormalization(dtype=dtype)
+def _definition(x, gamma, beta):
+    centred = x - tf.reduce_mean(x, [0, 1, 2])
+    return gamma * centred / tf.sqrt(tf.reduce_mean(tf.square(centred), [0, 1, 2]) + 1e-3) + beta
+
+
+@pytest.mark.parametrize("dtype, unit", [("bfloat16", 2.0**-8), ("float16", 2.0**-11)])
+def test_in_16_bits_results_and_derivatives_are_rounded_once(dtype, unit):
+    """y, Jᵀv, and the gradient of ‖Jᵀv‖²/2 are those of the definition in float64, to one rounding each.
+
+    The mean of the images is 30 standard deviations from 0, where moments in 16 bits would be useless.
+    """
+    rng = np.random.default_rng(10)
+    x = tf.cast(30.0 + rng.normal(size=(8, 6, 6, 3)), dtype)
+    v = tf.cast(rng.normal(size=x.shape), dtype)
+    gamma, beta = rng.normal(size=[2, 3]).astype(np.float32)
+
+    def derivatives(normalise, of):
+        x, v, gamma, beta = (tf.cast(array, of[i > 1]) for i, array in enumerate(given))
+        with tf.GradientTape() as outer:
+            outer.watch(x)
+            with tf.GradientTape() as inner:
+                inner.watch(x)
+                y = normalise(x, gamma, beta)
+            slopes = inner.gradient(y, x, v)
+            half = tf.reduce_sum(tf.square(tf.cast(slopes, tf.float64))) / 2.0
+        return [tf.cast(found, tf.float64) for found in (y, slopes, outer.gradient(half, x))]
+
+    given = x, v, gamma, beta
+    found = derivatives(lambda *arrays: batch_normalization(*arrays, 1e-3)[0], (dtype, tf.float32))
+    expected = derivatives(_definition, (tf.float64, tf.float64))
+    for roundings, mine, right in zip((1, 1, 2), found, expected, strict=True):  # Jᵀv is rounded before it is squared
+        bound = roundings * unit * np.abs(right) + (roundings - 1) * unit * np.abs(right).max() + 1e-5
+        assert np.all(np.abs(mine - right) <= bound)
+
+
+def test_images_are_normalised_in_one_operation_in_their_own_type():
+    """In float32 and 16 bits, without a cast of the images; in float64 by several operations."""
+    for dtype in ("float32", "bfloat16", "float16", "float64"):
+        layer = layers.BatchNormalization(dtype=dtype if dtype in ("float32", "float64") else f"mixed_{dtype}")
         layer.build([2, 4, 4, 3])
-        graph = tf.function(lambda x, of=layer: of(x, training=True)).get_concrete_function(
+        traced = tf.function(lambda x, of=layer: of(x, training=True)).get_concrete_function(
             tf.zeros([2, 4, 4, 3], dtype)
         )
-        operations[dtype] = {operation.type for operation in graph.graph.get_operations()}
-    assert "FusedBatchNormV3" in operations["float32"] - operations["float64"]
+        operations = traced.graph.get_operations()
+        fused = [operation.inputs[0].dtype.name for operation in operations if operation.type == "FusedBatchNormV3"]
+        assert fused == [dtype] * (dtype != "float64")
+        assert not [op for op in operations if op.type == "Cast" and op.outputs[0].shape.rank == 4]
+
+
+def test_images_of_whole_numbers_are_normalised_in_float32():
+    x = np.random.default_rng(11).integers(0, 256, [4, 5, 5, 2])
+    found = layers.BatchNormalization(epsilon=1e-3)(tf.constant(x, tf.int32), training=True)
+    expected = (x - x.mean((0, 1, 2))) / np.sqrt(x.var((0, 1, 2)) + 1e-3)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("jit_compile", [False, True])

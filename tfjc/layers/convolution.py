@@ -132,6 +132,6 @@ def _is_sub_pixel(layer, inputs, channels):
 
 def _summed(kernel):
     """W ∗ (2×2 ones): [k, k, C, c] → [k + 1, k + 1, C, c]."""
-    padded = tf.pad(tf.convert_to_tensor(kernel), [[1, 1], [1, 1], [0, 0], [0, 0]])
-    rows = padded[1:] + padded[:-1]
-    return rows[:, 1:] + rows[:, :-1]
+    kernel, none, above, below = tf.convert_to_tensor(kernel), [0, 0], [1, 0], [0, 1]
+    rows = tf.pad(kernel, [below, none, none, none]) + tf.pad(kernel, [above, none, none, none])
+    return tf.pad(rows, [none, below, none, none]) + tf.pad(rows, [none, above, none, none])

@@ -29,19 +29,20 @@ class BatchNormalization(keras.layers.BatchNormalization):
         channels = [inputs.shape[-1]]
         gamma = tf.cast(self.gamma, tf.float32) if self.scale else tf.ones(channels)
         beta = tf.cast(self.beta, tf.float32) if self.center else tf.zeros(channels)
-        outputs, mean, variance = batch_normalization(tf.cast(inputs, tf.float32), gamma, beta, self.epsilon)
+        outputs, mean, variance = batch_normalization(inputs, gamma, beta, self.epsilon)
         for moving, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
             moving.assign(tf.cast(moving, tf.float32) * self.momentum + value * (1.0 - self.momentum))
         return tf.cast(outputs, self.compute_dtype)
 
     def _is_fusible(self, inputs):
-        """Whether a fused operation can normalise the inputs: not in float64, nor a batch that replicas share.
+        """Whether a fused operation can normalise the inputs: not in float64 or integers, nor a batch of replicas.
 
         Under XLA the fused operation is not used: it computes σ² as mean(x²) − μ², which is wrong, and can be negative,
         where μ² is much larger than σ².
         """
         shape = inputs.shape
-        fits = shape.rank == 4 and self.axis in (-1, 3) and shape[-1] is not None and inputs.dtype != tf.float64
+        fits = shape.rank == 4 and self.axis in (-1, 3) and shape[-1] is not None
+        fits = fits and inputs.dtype in (tf.float32, tf.bfloat16, tf.float16)
         return fits and not self.renorm and replicas.count() == 1 and not within_xla()
 
     def _moments(self, inputs, mask):

@@ -22,11 +22,13 @@ WARM = 5  # steps of a `fit` before its clock starts
 
 
 class Training:
-    """A GAN on random images."""
+    """A GAN on random images, in "float32" or, by Keras's mixed policy, in "bfloat16"."""
 
-    def __init__(self, case):
+    def __init__(self, case, precision="float32"):
         self.case, make = case, architectures.dcgan if case.is_dcgan else architectures.wgangp_resnet
+        keras.config.set_dtype_policy({"float32": "float32", "bfloat16": "mixed_bfloat16"}[precision])
         networks = make(case.image_shape, n_z=case.n_z, channels=case.channels)
+        keras.config.set_dtype_policy("float32")
         clamp = [penalties.JacobianClamping()] if case.clamped else []
         options = {} if case.is_dcgan else _wgangp(case)
         self.gan = models.GAN(*networks[:2], prior=networks.prior, generator_penalties=clamp, **options)

@@ -4,6 +4,7 @@ Where the stride is 2, TensorFlow's "same" pads one row more behind and PyTorch'
 the networks are ours mirrored: kernels and real images are turned in height and width, and every number stays the same.
 """
 
+import functools
 import itertools
 import math
 import os
@@ -18,10 +19,11 @@ _DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
 class Training:
-    """Two networks, their optimisers and one batch."""
+    """Two networks, their optimisers and one batch, in "float32" or, by autocast, in "bfloat16"."""
 
-    def __init__(self, case, compiled):
+    def __init__(self, case, compiled, precision="float32"):
         self.case, self._compiled = case, compiled
+        self._autocast = functools.partial(torch.autocast, _DEVICE, torch.bfloat16, enabled=precision == "bfloat16")
 
     def begin(self, generator, critic, images, labels):
         """Takes over initial weights and the batch."""
@@ -85,19 +87,24 @@ class Training:
     def _update_critic(self, images, noise, k):
         part = slice(k * BATCH, (k + 1) * BATCH)
         real, z, labels = images[part], noise["critic_z"][k], self._labels[part]
+        with self._autocast():
+            minimised, measured = self._critic_objective(
+                real, z, labels, None if self.case.is_dcgan else noise["alpha"][k]
+            )
+        self._descend("critic", minimised)
+        return {name: value.detach() for name, value in measured.items()}
+
+    def _critic_objective(self, real, z, labels, alpha):
         with torch.no_grad():
             fake = self.generator(z) if self.case.is_dcgan else self.generator(z, labels)
         if self.case.is_dcgan:
             loss = functional.softplus(-self.critic(real)).mean() + functional.softplus(self.critic(fake)).mean()
-            measured, minimised = {"critic_loss": loss}, loss
-        else:
-            (logits, classes), (fake_logits, _) = self.critic(real), self.critic(fake)
-            loss, penalty = fake_logits.mean() - logits.mean(), self._slope_penalty(real, fake, noise["alpha"][k])
-            class_loss = functional.cross_entropy(classes, labels)
-            measured = {"critic_loss": loss, "critic_penalty": penalty, "critic_class_loss": class_loss}
-            minimised = loss + penalty + class_loss
-        self._descend("critic", minimised)
-        return {name: value.detach() for name, value in measured.items()}
+            return loss, {"critic_loss": loss}
+        (logits, classes), (fake_logits, _) = self.critic(real), self.critic(fake)
+        loss, penalty = fake_logits.mean() - logits.mean(), self._slope_penalty(real, fake, alpha)
+        class_loss = functional.cross_entropy(classes, labels)
+        measured = {"critic_loss": loss, "critic_penalty": penalty, "critic_class_loss": class_loss}
+        return loss + penalty + class_loss, measured
 
     def _slope_penalty(self, real, fake, alpha):
         between = (real + alpha * (fake - real)).requires_grad_(True)
@@ -106,6 +113,12 @@ class Training:
         return 10 * (gradient.flatten(1).norm(dim=1) - 1).square().mean()
 
     def _update_generator(self, noise):
+        with self._autocast():
+            minimised, measured = self._generator_objective(noise)
+        self._descend("generator", minimised)
+        return {name: value.detach() for name, value in measured.items()}
+
+    def _generator_objective(self, noise):
         z = noise["generator_z"]
         if self.case.clamped:
             z = torch.cat([z, z + noise["directions"]])
@@ -125,8 +138,7 @@ class Training:
             q = (x - images[self.case.generator_batch :]).flatten(1).norm(dim=1)  # the step in z has length 1
             penalty = ((q - 20).clamp(min=0).square() + (q - 1).clamp(max=0).square()).mean()
             measured, minimised = {**measured, "generator_penalty": penalty}, minimised + penalty
-        self._descend("generator", minimised)
-        return {name: value.detach() for name, value in measured.items()}
+        return minimised, measured
 
     def _descend(self, name, loss):
         optimizer, (_, _, beta_2, epsilon) = self._optimizers[name], self.case.adam
@@ -149,10 +161,11 @@ class Generator(nn.Module):
         for width, narrower in zip(widths[::-1], [*widths[-2::-1], case.image_shape[-1]], strict=True):
             layers += [_normalisation(width), nn.ReLU()]
             layers += [nn.ConvTranspose2d(width, narrower, 5, 2, padding=2, output_padding=1)]
-        self.layers = nn.Sequential(*layers, nn.Tanh())
+        self.layers = nn.Sequential(*layers)
 
     def forward(self, z):
-        return self.layers(self.dense(z).unflatten(1, self.shape).contiguous(memory_format=torch.channels_last))
+        x = self.dense(z).unflatten(1, self.shape).contiguous(memory_format=torch.channels_last)
+        return torch.tanh(self.layers(x).float())  # images and logits are float32 in every precision
 
 
 class Critic(nn.Module):
@@ -169,7 +182,7 @@ class Critic(nn.Module):
         self.dense = nn.Linear(widths[-1] * smallest * smallest, 1)
 
     def forward(self, images):
-        return self.dense(self.layers(images).flatten(1))
+        return self.dense(self.layers(images).flatten(1)).float()
 
 
 class ConditionalNormalisation(nn.Module):
@@ -220,7 +233,7 @@ class ResNetGenerator(nn.Module):
         x = self.dense(z).unflatten(1, self.shape).contiguous(memory_format=torch.channels_last)
         for block in self.blocks:
             x = block(x, labels)
-        return torch.tanh(self.last(functional.relu(self.normalisation(x))))
+        return torch.tanh(self.last(functional.relu(self.normalisation(x))).float())
 
 
 class Block(nn.Module):
@@ -254,7 +267,7 @@ class ResNetCritic(nn.Module):
 
     def forward(self, images):
         x = functional.relu(self.blocks(images)).mean(dim=(2, 3))
-        return self.logits(x), self.classes(x)
+        return self.logits(x).float(), self.classes(x).float()
 
 
 def _normalisation(channels):

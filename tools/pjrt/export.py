@@ -183,24 +183,22 @@ def export_steps(writer, settings):
     """One update and many of GANs on random images, and what an update draws, for the peers."""
     writer.manifest["step"] = []
     for name, updates in settings["step"].items():
-        for clamped, policy in ((False, "float32"), (True, "float32"), (True, "mixed_bfloat16")):
-            keras.config.set_dtype_policy(policy)
-            training = Training(training_case(name, clamped))
-            keras.config.set_dtype_policy("float32")
+        for clamped, kind in ((False, "float32"), (True, "float32"), (True, "bfloat16")):
+            training = Training(training_case(name, clamped), kind)
             arm = "clamped" if clamped else "unclamped"
-            key = f"step/{name}/{arm}" + ("" if policy == "float32" else "/bfloat16")
+            key = f"step/{name}/{arm}" + ("" if kind == "float32" else "/bfloat16")
             gan, names = _with_seed(training.gan)
             writer.state(key, names, [gan.generator, gan.critic])
             count = BATCH * gan.d_steps
             data = training.data if isinstance(training.data, tuple) else (training.data,)
             batch = {n: tf.TensorSpec([count, *a.shape[1:]], a.dtype) for n, a in zip(("images", "labels"), data)}  # noqa: B905
             more = {"state": key, "case": name, "clamped": clamped, "updates": 1, "batch": count}
-            if policy == "float32":
+            if kind == "float32":
                 writer.module(f"{key}/one", functools.partial(_one, gan), batch, names, **more, **_of_peers(gan, names))
                 writer.module(f"{key}/noise", functools.partial(_noise, training), {}, names, state=key)
             if updates > 1:
                 _many(writer, f"{key}/many", gan, names, data, updates, more)
-            if name == next(iter(settings["step"])) and policy != "float32":
+            if name == next(iter(settings["step"])) and kind != "float32":
                 _many(writer, f"{key}/many", gan, names, data, settings["updates"], more)
             writer.manifest["step"].append(key)
 
