@@ -6,6 +6,7 @@ exit status of its own. No module of tfjc is imported before the fork.
 """
 
 import atexit
+import gc
 import multiprocessing
 import multiprocessing.util  # before `atexit.register` below: what is registered last is called first
 import os
@@ -97,6 +98,7 @@ def _file(stream):
 
 def _main(arguments, cwd, environment, files, before):
     """Becomes `python ARGUMENTS`."""
+    gc.freeze()  # a collection would look through what the server has imported, and copy its memory
     # As in a terminal: a shell lets what it starts in the background ignore Ctrl-C.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for function in before:

@@ -53,24 +53,36 @@ def run(*command, cwd):
     return done.stdout
 
 
-def test_the_foreign_gan_of_the_documents(tmp_path):
-    printed = run(ROOT / "docs/examples/foreign_gan.py", "--epochs=2", "--log_dir=logs", cwd=tmp_path)
+def test_the_foreign_gan_of_the_documents(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["foreign_gan.py", "--epochs=2", "--log_dir=logs"])
+    runpy.run_path(str(ROOT / "docs/examples/foreign_gan.py"), run_name="__main__")
+    printed = capsys.readouterr().out
     assert re.search(r"mean_log_condition: \d", printed)
     assert re.search(r"step +100 +mean ln κ\(M_z\) +\d", printed)
     assert any(path.name.startswith("events") for path in (tmp_path / "logs").iterdir())
 
 
 def test_the_clamp_in_loops_of_ones_own(monkeypatch, capsys):
-    """In all three loops the clamp moves the quotients towards its interval."""
+    """In all three loops the clamp moves the quotients towards its interval.
+
+    The loops without it need no graph.
+    """
     example = runpy.run_path(str(ROOT / "docs/examples/own_loops.py"))
+    example["ADAM"]["learning_rate"] = 1e-2
 
     def quotients(least, most):
-        flags = ["--steps=60", f"--lambda_min={least}", f"--lambda_max={most}"]
+        flags = ["--steps=6", f"--lambda_min={least}", f"--lambda_max={most}"]
         monkeypatch.setattr(sys, "argv", ["own_loops.py", *flags])
         example["main"]()
         return np.array(re.findall(r"median Q +(\S+)", capsys.readouterr().out), float)
 
-    free, held = quotients(0, 50), quotients(4, 4)
+    held = quotients(4, 4)
+    tf.config.run_functions_eagerly(True)
+    try:
+        free = quotients(0, 50)
+    finally:
+        tf.config.run_functions_eagerly(False)
     assert len(free) == len(held) == 3
     assert (held > 1.15 * free).all(), (free, held)
 

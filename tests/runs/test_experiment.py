@@ -267,11 +267,12 @@ def test_the_last_step_is_scored_whatever_the_interval(tmp_path, digits_classifi
 
 
 def test_a_run_scored_with_another_network_than_before_is_warned_about(tmp_path, digits_classifier, caplog, unexported):
-    run = train(tmp_path / "run", *SCORED, "train_and_evaluate.steps = 2")
+    few = (*SCORED, "train_and_evaluate.score_samples = 20")
+    run = train(tmp_path / "run", *few, "train_and_evaluate.steps = 2")
     before = run.read_run()["scores"]
     run.update_run(scores=[{**about, "sha256": "another"} for about in before])
     caplog.clear()
-    train(tmp_path / "run", *SCORED)
+    train(tmp_path / "run", *few, "train_and_evaluate.steps = 4")
     assert "earlier scores were taken with" in caplog.text
     assert run.read_run()["scores"] == before
 

@@ -1,4 +1,7 @@
-"""`python -m tfjc.study.run` whose runs are forks: python tests/study/forked.py FLAGS."""
+"""`python -m tfjc.study.run` whose runs are forks: python tests/study/forked.py FLAGS.
+
+The runs export no generator, and share what the first of them imports.
+"""
 
 import multiprocessing
 import runpy
@@ -13,8 +16,11 @@ BEFORE = set(flags.FLAGS)
 
 def start(command, *, preexec_fn, **options):
     """A fork that does not know the flags of the study."""
+    from tfjc.runs import configuration  # noqa: F401
+    from tfjc.saving import export
 
     def prepare():
+        export.export_generator = lambda *arguments, **options: None
         for name in set(flags.FLAGS) - BEFORE:
             delattr(flags.FLAGS, name)
         preexec_fn()
