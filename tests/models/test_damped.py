@@ -144,7 +144,7 @@ def test_xla_gives_the_same_update():
     moved = []
     for xla in (False, True):
         gan = networks(adjustment="symplectic", prior=FixedPrior())
-        gan.compile(keras.optimizers.SGD(0.1), keras.optimizers.SGD(0.1), jit_compile=xla)
+        gan.compile(keras.optimizers.SGD(0.1), keras.optimizers.SGD(0.1), jit_compile=xla, run_eagerly=not xla)
         gan.fit(IMAGES, batch_size=32, verbose=0)
         moved.append(weights(gan))
     np.testing.assert_allclose(*moved, atol=1e-6)

@@ -257,7 +257,7 @@ def test_xla_gives_the_same_update():
     )
     before = weights(eager)
     for model, xla in ((eager, False), (compiled, True)):
-        model.compile(keras.optimizers.SGD(0.1), keras.optimizers.SGD(0.1), jit_compile=xla)
+        model.compile(keras.optimizers.SGD(0.1), keras.optimizers.SGD(0.1), jit_compile=xla, run_eagerly=not xla)
         model.fit(IMAGES, batch_size=16, steps_per_epoch=1, verbose=0)
     assert largest_difference(weights(eager), before) > 1e-2
     assert largest_difference(weights(eager), weights(compiled)) < 1e-5
