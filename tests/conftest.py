@@ -81,6 +81,16 @@ def unrendered(monkeypatch):
     monkeypatch.setattr(Figure, "savefig", lambda figure, path, **options: pathlib.Path(path).write_bytes(b""))
 
 
+@pytest.fixture
+def unexported(monkeypatch):
+    """No generator is exported and no curve is drawn, which takes half of a short run, where nobody looks at these."""
+    from tfjc.saving import export
+    from tfjc.support import figures
+
+    monkeypatch.setattr(export, "export_generator", lambda *arguments, **options: None)
+    monkeypatch.setattr(figures, "conditioning", lambda *arguments, **options: None)
+
+
 @pytest.fixture(scope="session")
 def made_once(tmp_path_factory):
     """A function (name, make) → RunDirectory: a copy of what `make(path)` writes, which one worker of pytest calls."""

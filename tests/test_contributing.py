@@ -29,7 +29,7 @@ def module(tmp_path_factory):
     gin.clear_config()
 
 
-def test_a_penalty_of_ones_own_trains_by_gin(module, tmp_path):
+def test_a_penalty_of_ones_own_trains_by_gin(module, tmp_path, unexported):
     own = tmp_path / "mine.gin"
     own.write_text(
         f"import {module}\ninclude 'digits.gin'\n"

@@ -17,16 +17,7 @@ from tfjc import architectures, datasets, geometry, models
 from tfjc.models import _model
 from tfjc.runs import experiment, saver, sessions
 from tfjc.saving import checkpoints, export
-from tfjc.support import figures
 from tfjc.support.run_directory import RunDirectory
-
-
-@pytest.fixture
-def unexported(monkeypatch):
-    """No generator is exported and no curve is drawn, which takes half of a short run, where nobody looks at these."""
-    monkeypatch.setattr(export, "export_generator", lambda *arguments, **options: None)
-    monkeypatch.setattr(figures, "conditioning", lambda *arguments, **options: None)
-
 
 # Networks of three layers, for what does not depend on the architecture.
 MLP = ("train_and_evaluate.architecture = @mlp", "mlp.n_z = 2", "mlp.width = 4", "mlp.depth = 1")

@@ -89,7 +89,8 @@ def run_of(own):
         return RunDirectory(workdir), list(seen)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tfjc.saving.export.export_generator", lambda *arguments, **options: None)
+        for unseen in ("saving.export.export_generator", "support.figures.conditioning"):
+            patch.setattr(f"tfjc.{unseen}", lambda *arguments, **options: None)
         yield run
 
 
