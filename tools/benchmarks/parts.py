@@ -22,12 +22,12 @@ import keras  # noqa: E402
 import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
 from jacobian import machine, markdown  # noqa: E402
-from penalties import milliseconds  # noqa: E402
+from penalties import BATCH, milliseconds, step_of  # noqa: E402
 
 from tfjc import architectures, geometry, layers, models, penalties  # noqa: E402
 from tfjc.geometry import _gradients  # noqa: E402
 
-BATCH, N_Z = 64, 64
+N_Z = 64
 DCGAN = sys.modules["tfjc.architectures.dcgan"]
 ACTIVATIONS = ("ReluGrad", "LeakyReluGrad", "SigmoidGrad", "TanhGrad")
 
@@ -53,7 +53,11 @@ def cases(channels):
     normalisation = {"fused batch normalisation": lambda: _replaced(layers.BatchNormalization, "_is_fusible", _never)}
     dcgan = {f"{name} of tfjc": _of_keras(name) for name in ("LeakyReLU", "Conv2D", "Conv2DTranspose")}
     return {
-        "DCGAN, clamped step": (lambda: _dcgan_step(channels), 10, {**dcgan, **normalisation}),
+        "DCGAN, clamped step": (
+            lambda: step_of(channels, True, [penalties.JacobianClamping()]),
+            10,
+            {**dcgan, **normalisation},
+        ),
         "WGAN-GP, step": (
             lambda: _wgangp_step(channels // 2),
             3,
@@ -88,12 +92,6 @@ def measured(what, make, count, parts, rounds):
     ]
 
 
-def _dcgan_step(channels):
-    networks = architectures.dcgan((28, 28, 1), n_z=N_Z, channels=channels)
-    gan = models.GAN(*networks[:2], prior=networks.prior, generator_penalties=[penalties.JacobianClamping()])
-    return _compiled(gan, _images(28, 1))
-
-
 def _wgangp_step(channels):
     networks = architectures.wgangp_resnet((32, 32, 3), n_z=128, channels=channels, num_classes=10)
     gan = models.GAN(
@@ -103,20 +101,12 @@ def _wgangp_step(channels):
         critic_penalties=[penalties.GradientPenalty()],
         num_classes=10,
     )
-    return _compiled(gan, (_images(32, 3), tf.zeros([BATCH], tf.int32)))
-
-
-def _compiled(gan, batch):
     gan.compile(keras.optimizers.Adam(2e-4, beta_1=0.5), keras.optimizers.Adam(2e-4, beta_1=0.5))
-    step = tf.function(lambda: gan.train_step(batch))
+    images = tf.constant(np.random.default_rng(0).integers(0, 256, [BATCH, 32, 32, 3]).astype(np.uint8))
+    step = tf.function(lambda: gan.train_step((images, tf.zeros([BATCH], tf.int32))))
     for _ in range(3):
         step()
     return step
-
-
-def _images(size, channels):
-    shape = [BATCH, size, size, channels]
-    return tf.constant(np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8))
 
 
 def _metric_tensors(channels):

@@ -92,7 +92,7 @@ def _runs(axes, study, arms, step):
         )
         axes.plot(x, y, "o", color=f"C{place}", markersize=4, alpha=0.8, label=name)
     axes.set(xlabel=f"ln κ(M) at step {step:,}", ylabel=f"classifier score at step {step:,}")
-    axes.legend(fontsize=8, loc="lower right")
+    axes.legend(fontsize=7, loc="lower right")
     axes.figure.subplots_adjust(left=0.07, right=0.98, top=0.91, bottom=0.13, wspace=0.16)
 
 

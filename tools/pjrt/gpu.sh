@@ -83,15 +83,18 @@ study() {
     cp "$SCRATCH/study/study.json" "$OUT/" # names the seeds of all processes: it replaces that of the archives
 }
 
-# Lets kernels of several processes run at the same time.
+# Lets kernels of several processes run at the same time. Where the service is missing or fails, the processes take turns.
 multi_process_service() {
+    command -v nvidia-cuda-mps-control >/dev/null || return
     export CUDA_MPS_PIPE_DIRECTORY=$SCRATCH/mps CUDA_MPS_LOG_DIRECTORY=$SCRATCH/mps
     mkdir -p "$CUDA_MPS_PIPE_DIRECTORY"
-    nvidia-cuda-mps-control -d && trap 'echo quit | nvidia-cuda-mps-control' EXIT
+    nvidia-cuda-mps-control -d
     if XLA_PYTHON_CLIENT_PREALLOCATE=false timeout 40 "$PYTHON" -c 'import jax; assert jax.numpy.ones(9).sum() == 9'; then
         echo "# multi-process service"
+        trap 'echo quit | nvidia-cuda-mps-control' EXIT
     else
-        unset CUDA_MPS_PIPE_DIRECTORY CUDA_MPS_LOG_DIRECTORY # the processes take turns
+        echo quit | nvidia-cuda-mps-control
+        unset CUDA_MPS_PIPE_DIRECTORY CUDA_MPS_LOG_DIRECTORY
     fi
 }
 

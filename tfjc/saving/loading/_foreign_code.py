@@ -27,12 +27,8 @@ _CODE = {"Lambda", "TFSMLayer", "JaxLayer", "FlaxLayer", "TorchModuleWrapper", "
 # Layers of Keras 2 that call any method of TensorFlow's classes, or any operation
 _CODE |= {"ClassMethod", "InstanceMethod", "InstanceProperty", "TensorFlowOpLayer"}
 _TRUST = "give --trust"
-_IMPORTED = {
-    "keras",
-    "keras_hub",
-    "keras_cv",
-    "keras_nlp",
-}  # packages from which Keras 3 imports a trusted file's classes
+# Packages from which Keras 3 imports a trusted file's classes
+_IMPORTED = {"keras", "keras_hub", "keras_cv", "keras_nlp"}
 _VALUES = {"__tensor__", "__numpy__", "__bytes__", "__ellipsis__", "__tuple__", "__keras_tensor__", "__slice__"}
 _VALUES |= {"TensorShape"}
 _PARTS = ("layers", "models", "initializers", "regularizers", "constraints", "dtype_policies", "activations")
