@@ -13,6 +13,7 @@ import pytest
 import tensorflow as tf
 
 from tfjc import architectures, datasets, evaluators, models, penalties
+from tfjc.callbacks import samples
 from tfjc.support import noise
 
 pytest.importorskip("jax")
@@ -152,3 +153,9 @@ def test_scores_are_those_of_the_evaluator():
     assert set(expected) == {name for name in row if "/" in name}
     for name, value in expected.items():
         np.testing.assert_allclose(row[name], value, rtol=1e-5, err_msg=name)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_pictures_are_those_of_the_callback(channels):
+    images = np.random.default_rng(0).uniform(-1, 1, [5, 4, 6, channels]).astype(np.float32)
+    np.testing.assert_array_equal(_records.picture(images), samples.grid(images))

@@ -21,8 +21,10 @@ class Bundle:
     def __init__(self, folder):
         self.folder = pathlib.Path(folder)
         self.manifest = json.loads((self.folder / "manifest.json").read_text(encoding="utf-8"))
-        with np.load(self.folder / "arrays.npz") as saved:
-            self.arrays = {name: saved[name] for name in saved.files}
+        self.arrays = {}
+        for path in self.folder.glob("*.npz"):
+            with np.load(path) as saved:
+                self.arrays |= {name: saved[name] for name in saved.files}
 
     def hlo(self, module: str) -> bytes:
         """A module as the serialized HloModuleProto that TensorFlow made."""

@@ -92,11 +92,12 @@ def classifier_score(logits):
 
 
 def picture(images):
-    """Images [B, h, w, 1] in [−1, 1] as one of uint8 in rows of ⌈√B⌉, as `tfjc.callbacks.samples.grid` has them."""
-    values = np.clip(np.round((images + 1.0) * 127.5), 0.0, 255.0).astype(np.uint8)[..., 0]
-    tiles = np.pad(values, [(0, 0), (1, 1), (1, 1)], constant_values=128)
+    """Images [B, h, w, 1 or 3] in [−1, 1] as one of uint8 in rows of ⌈√B⌉, as `tfjc.callbacks.samples.grid`."""
+    values = np.clip(np.round((images + 1.0) * 127.5), 0.0, 255.0).astype(np.uint8)
+    tiles = np.pad(values, [(0, 0), (1, 1), (1, 1), (0, 0)], constant_values=128)
     columns = int(np.ceil(np.sqrt(len(tiles))))
     rows = -(-len(tiles) // columns)
-    tiles = np.pad(tiles, [(0, rows * columns - len(tiles)), (0, 0), (0, 0)], constant_values=128)
-    height, width = tiles.shape[1:]
-    return tiles.reshape(rows, columns, height, width).swapaxes(1, 2).reshape(rows * height, columns * width)
+    tiles = np.pad(tiles, [(0, rows * columns - len(tiles)), (0, 0), (0, 0), (0, 0)], constant_values=128)
+    height, width, channels = tiles.shape[1:]
+    tiles = tiles.reshape(rows, columns, height, width, channels).swapaxes(1, 2)
+    return tiles.reshape(rows * height, columns * width, channels).squeeze()

@@ -31,7 +31,7 @@ def main(flags, bundle, output):
 
     Of N processes side by side, the I-th takes the seeds at the places I, I + N, ...
     """
-    began, about = time.perf_counter(), bundle.manifest["mnist"]
+    began, about = time.perf_counter(), bundle.manifest["study"]
     share, processes = flags.share
     study = Study(flags.runs, bundle, flags.packed, share)
     with _workers(processes) as executor, concurrent.futures.ThreadPoolExecutor(1) as closer:
@@ -84,31 +84,31 @@ class Trainer:
     """
 
     def __init__(self, bundle, flags, executor, output):
-        self.bundle, self.about, self._executor, self._output = bundle, bundle.manifest["mnist"], executor, output
+        self.bundle, self.about, self._executor, self._output = bundle, bundle.manifest["study"], executor, output
         self.precision, self.tail = flags.precision, 0.05 * flags.budget
         make = functools.partial(Module, bundle)
         training = functools.partial(make, precision=flags.precision, graphs=flags.graphs)
-        tasks = {arm: functools.partial(training, f"mnist/{arm}/many") for arm in self.about["study"]["arms"]}
-        tasks |= {name: functools.partial(make, f"mnist/{name}", "float32") for name in ("conditioning", "classify")}
+        tasks = {arm: functools.partial(training, f"study/{arm}/many") for arm in self.about["study"]["arms"]}
+        tasks |= {name: functools.partial(make, f"study/{name}", "float32") for name in ("conditioning", "classify")}
         with concurrent.futures.ThreadPoolExecutor(len(tasks)) as threads:
             futures = {name: threads.submit(task) for name, task in tasks.items()}
             self.modules = {name: future.result() for name, future in futures.items()}
         seconds = {name: module.seconds for name, module in self.modules.items()}
         output(compile=seconds, precision=flags.precision, graphs=flags.graphs)
-        self.images = jax.device_put(bundle.arrays["mnist/images"])
-        self._classifier = device_state(bundle.state("mnist/classifier"))
-        self._real = bundle.arrays["mnist/real"]
+        self.images = jax.device_put(bundle.arrays["study/images"])
+        self._classifier = device_state(bundle.state("study/classifier"))
+        self._real = bundle.arrays["study/real"]
 
     def run(self, study, arm, entry):
         """Trains a run to its end; its records are complete when `Run.close` has been called."""
         about, seed = self.about, entry["seed"]
         run = Run(study.directory(arm, seed), self, arm, seed)
-        state = device_state({**self.bundle.state(f"mnist/{arm}"), **self.bundle.state(f"mnist/{seed}")})
+        state = device_state({**self.bundle.state(f"study/{arm}"), **self.bundle.state(f"study/{seed}")})
         state = {name: state[name] for name in self._names(arm, state)}
-        latents = [jax.device_put(self.bundle.arrays[f"mnist/{seed}.{name}"]) for name in ("z", "z_perturbed")]
+        latents = [jax.device_put(self.bundle.arrays[f"study/{seed}.{name}"]) for name in ("z", "z_perturbed")]
         scored = jax.device_put(self.bundle.value(entry["scored"]))
         batch = self.modules[arm].entry["batch"]
-        epochs, images = self.bundle.arrays[f"mnist/{seed}.epochs"], len(self.images)
+        epochs, images = self.bundle.arrays[f"study/{seed}.epochs"], len(self.images)
         note = next(name for name in state if name.startswith("gan/1/"))  # of `export._with_seed`
         run.begin(latents[0])
         run.evaluate(0, self._measure(state, latents), self._classify(state, scored, 0), {})
@@ -252,7 +252,7 @@ class Study:
 
     def __init__(self, path, bundle, packed, share):
         self.path, self._packed, self._share, self._runs = pathlib.Path(path), packed, share, []
-        self._about = bundle.manifest["mnist"]["study"]
+        self._about = bundle.manifest["study"]["study"]
 
     def directory(self, arm, seed):
         """The `RunDirectory` of a run, as `tfjc.study` names it."""

@@ -3,9 +3,9 @@
 tools/run python tools/pjrt/export.py FOLDER --data_dir=DIR
 tools/run python tools/pjrt/export.py FOLDER --data_dir=DIR --small
 
-A bundle has `manifest.json`, `arrays.npz` and one file a module: the HloModuleProto before any optimisation. Seed and
-step are variables of a training step, so one module serves all seeds. Weights and latents are kept as the seeds of
-their draws.
+A bundle has `manifest.json`, `arrays.npz`, a study's `images.npz`, and one file a module: the HloModuleProto before any
+optimisation. Seed and step are variables of a training step, so one module serves all seeds. Weights and latents are
+kept as the seeds of their draws.
 """
 
 import argparse
@@ -62,13 +62,16 @@ SMALL = {
 }
 
 
+PARTS = "metric", "step", "study"
+
+
 class Writer:
     """Collects what a bundle holds, and writes it."""
 
     def __init__(self, folder):
         self.folder = pathlib.Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.arrays, self.manifest = {}, {"modules": {}, "states": {}}
+        self.arrays, self.images, self.manifest = {}, None, {"modules": {}, "states": {}}
 
     def module(self, name, function, inputs, names, **more):
         """Adds a module and the constants that it captures."""
@@ -106,6 +109,8 @@ class Writer:
     def write(self, **more):
         """Writes the manifest and the arrays."""
         np.savez_compressed(self.folder / "arrays.npz", **self.arrays)
+        if self.images is not None:  # most of the bundle, and the same for every study of a dataset
+            np.savez_compressed(self.folder / "images.npz", **{"study/images": self.images})
         text = json.dumps({**self.manifest, **more, "session": environment.describe()}, indent=1)
         (self.folder / "manifest.json").write_text(text, encoding="utf-8")
 
@@ -266,11 +271,11 @@ def _of_peers(gan, names):
     return {"peers": found}
 
 
-# ---- A study's runs on MNIST
+# ---- A study's runs
 
 
-def export_mnist(writer, settings, name, data_dir):
-    """The runs of a study of MNIST: modules to train, measure and score, and everything that depends on a seed."""
+def export_study(writer, settings, name, data_dir):
+    """The runs of a study of one DCGAN without classes: modules to train, measure and score, and all that a seed sets."""
     runs, about, study = {}, None, _plan.parse(name)
     for arm, parts in study.arms.items():
         parts = [*study.bindings, *parts]
@@ -289,14 +294,15 @@ def export_mnist(writer, settings, name, data_dir):
             "images": tf.TensorSpec(images.shape, tf.uint8),
             "index": tf.TensorSpec([updates, batch * gan.d_steps], tf.int32),
         }
-        more = {"case": f"dcgan28-{bound('dcgan.channels')}", "clamped": arm == "clamped", "batch": batch}
+        more = {"clamped": arm == "clamped", "batch": batch}
+        more["case"] = f"dcgan{data.image_shape[0]}-{bound('dcgan.channels')}"
         function = functools.partial(many, gan, updates)
-        writer.state(f"mnist/{arm}", names, [made.generator, made.critic])
-        writer.module(f"mnist/{arm}/many", function, inputs, names, state=f"mnist/{arm}", updates=updates, **more)
+        writer.state(f"study/{arm}", names, [made.generator, made.critic])
+        writer.module(f"study/{arm}/many", function, inputs, names, state=f"study/{arm}", updates=updates, **more)
         runs[arm] = {"config": configuration.texts(), "bindings": configuration.bindings(), "tensors": gan.watch._names}
         about = about or _measurements(writer, settings, gan, made, names, data)
-    writer.arrays["mnist/images"] = images
-    writer.manifest["mnist"] = {
+    writer.images = images
+    writer.manifest["study"] = {
         "study": study.as_dict(),
         "runs": runs,
         "batch": batch,
@@ -333,7 +339,7 @@ def _measurements(writer, settings, gan, made, names, data):
     geometry.metric_tensor(made.generator, tf.zeros([1, n_z]) + 0.1)  # chooses the method, which a trace cannot do
     latents = tf.TensorSpec([count, n_z])
     function = functools.partial(measure, made.generator)
-    writer.module("mnist/conditioning", function, {"z": latents, "z_perturbed": latents}, names)
+    writer.module("study/conditioning", function, {"z": latents, "z_perturbed": latents}, names)
     evaluator = evaluators.ClassifierEvaluator(made.prior.sample(samples, seed=[0, 0]), data)
     evaluator.prepare()
     classifier = next(
@@ -342,9 +348,9 @@ def _measurements(writer, settings, gan, made, names, data):
     own = _trace.names_of(classifier=classifier.variables)
     at_once = min(samples, 2500)
     function = functools.partial(classify, made.generator, classifier)
-    writer.module("mnist/classify", function, {"z": tf.TensorSpec([at_once, n_z])}, {**names, **own})
-    writer.state("mnist/classifier", own)
-    writer.arrays["mnist/real"] = evaluator._real
+    writer.module("study/classify", function, {"z": tf.TensorSpec([at_once, n_z])}, {**names, **own})
+    writer.state("study/classifier", own)
+    writer.arrays["study/real"] = evaluator._real
     (pair,) = gin.query_parameter("train_and_evaluate.scores")
     return {
         "scores": [{"evaluator": type(evaluator).__name__, **evaluator.about()}],
@@ -389,25 +395,25 @@ def classify(generator, classifier, z):
 def _seeds(writer, settings, data, images, batch, steps):
     """For each seed: weights and latents as draws, the measured latents and their neighbours, keys of the epochs."""
     clamping, epochs = penalties.JacobianClamping(), -(-steps * batch // images)
-    about = writer.manifest["mnist"]
+    about = writer.manifest["study"]
     about["seeds"] = []
     for seed in range(settings["seeds"]):
         _, made, names = _configured(data, seed)
         names = {key: named for key, named in names.items() if named[0].split("/")[0] in ("generator", "critic", "gan")}
-        writer.state(f"mnist/{seed}", names, [made.generator, made.critic])
+        writer.state(f"study/{seed}", names, [made.generator, made.critic])
         sample = made.prior.sample
-        count = next(p for p in writer.manifest["modules"]["mnist/conditioning"]["parameters"])["shape"][0]
+        count = next(p for p in writer.manifest["modules"]["study/conditioning"]["parameters"])["shape"][0]
         z = sample(count, seed=noise.seed(seed, noise.Stream.MEASURED_LATENTS)).numpy()
         stream = noise.seed(seed, noise.Stream.SCORED_LATENTS)
         scored, draw = _trace.drawn_with(lambda sample=sample, stream=stream: sample(about["samples"], seed=stream))
         perturbed = clamping.perturb(tf.constant(z), noise.seed(seed, noise.Stream.DIRECTIONS)).numpy()
         keys = [_epoch_key(seed, epoch) for epoch in range(epochs)]
         writer.arrays |= {
-            f"mnist/{seed}.z": z,
-            f"mnist/{seed}.z_perturbed": perturbed,
-            f"mnist/{seed}.epochs": np.stack(keys),
+            f"study/{seed}.z": z,
+            f"study/{seed}.z_perturbed": perturbed,
+            f"study/{seed}.epochs": np.stack(keys),
         }
-        recipe = writer.recipe(f"mnist/{seed}.scored", scored, {"draw": "normal", "scale": 1.0, "shift": 0.0, **draw})
+        recipe = writer.recipe(f"study/{seed}.scored", scored, {"draw": "normal", "scale": 1.0, "shift": 0.0, **draw})
         about["seeds"].append({"seed": seed, "scored": recipe})
         print(f"seed {seed}", flush=True)
 
@@ -422,11 +428,13 @@ def main():
     """Writes the bundle that the flags ask for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=pathlib.Path)
-    parser.add_argument("--parts", nargs="+", choices=("metric", "step", "mnist"), default=("metric", "step", "mnist"))
-    parser.add_argument("--data_dir", help="the data directory of tensorflow-datasets, with MNIST")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
+    parser.add_argument("--data_dir", help="of study: the data directory of tensorflow-datasets")
     parser.add_argument("--small", action="store_true", help="narrow networks and short runs, for a trial on CPUs")
-    parser.add_argument("--study", default="figure1.gin", help="of mnist: a gin file of gin/studies, of MNIST")
-    parser.add_argument("--seeds", type=int, help="of mnist: seeds of the runs")
+    parser.add_argument(
+        "--study", default="figure1.gin", help="of study: a file of gin/studies; its arms share networks"
+    )
+    parser.add_argument("--seeds", type=int, help="of study: seeds of the runs")
     flags = parser.parse_args()
     settings = dict(SMALL if flags.small else FULL)
     settings["seeds"] = flags.seeds or settings["seeds"]
@@ -435,8 +443,8 @@ def main():
         export_metric(writer, settings)
     if "step" in flags.parts:
         export_steps(writer, settings)
-    if "mnist" in flags.parts:
-        export_mnist(writer, settings, flags.study, flags.data_dir)
+    if "study" in flags.parts:
+        export_study(writer, settings, flags.study, flags.data_dir)
     writer.write(small=flags.small)
 
 

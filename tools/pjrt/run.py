@@ -255,7 +255,7 @@ def _plan(keys, place):
     Of the first network, figure 1's, many updates are those of the runs.
     """
     plain = [key for key in keys if not key.endswith("bfloat16")][::-1]
-    many = {key: f"mnist/{key.split('/')[2]}/many" if place == 0 else f"{key}/many" for key in plain}
+    many = {key: f"study/{key.split('/')[2]}/many" if place == 0 else f"{key}/many" for key in plain}
     for key in plain:
         yield many[key], "float32"
         yield f"{key}/one", "float32"
@@ -271,7 +271,7 @@ def graphs(flags):
     import _pjrt
 
     bundle, output = Bundle(flags.bundle), Output(flags.output, part="graphs", device=device())
-    kinds = {kind: ("mnist/clamped/many", flags.precision, kind) for kind in _pjrt.GRAPHS}
+    kinds = {kind: ("study/clamped/many", flags.precision, kind) for kind in _pjrt.GRAPHS}
     tasks = {kind: functools.partial(_pjrt.Module, bundle, *what) for kind, what in kinds.items()}
     modules, found, expected = in_threads(tasks, output, flags.workers), {}, None
     for kind in modules:
