@@ -275,7 +275,7 @@ def _of_peers(gan, names):
 
 
 def export_study(writer, settings, name, data_dir):
-    """The runs of a study of one DCGAN without classes: modules to train, measure and score, and all that a seed sets."""
+    """The runs of a study of one DCGAN without classes: modules to train, measure and score, and what seeds set."""
     runs, about, study = {}, None, _plan.parse(name)
     for arm, parts in study.arms.items():
         parts = [*study.bindings, *parts]
@@ -432,7 +432,7 @@ def main():
     parser.add_argument("--data_dir", help="of study: the data directory of tensorflow-datasets")
     parser.add_argument("--small", action="store_true", help="narrow networks and short runs, for a trial on CPUs")
     parser.add_argument(
-        "--study", default="figure1.gin", help="of study: a file of gin/studies; its arms share networks"
+        "--study", default="figure1.gin", help="of study: a file of gin/studies, of one network"
     )
     parser.add_argument("--seeds", type=int, help="of study: seeds of the runs")
     flags = parser.parse_args()
