@@ -33,6 +33,17 @@ HEALTHY = {
     "target=8": "ln κ ≤ 8",
     "target=6": "ln κ ≤ 6",
 }
+EQUAL_SCALE = {
+    "none": "Q ≥ 1 alone",
+    "ceiling": "1 ≤ Q ≤ 2.2",
+    "condition": "ln κ ≤ 8, Q ≥ 1",
+}
+CIFAR10 = {
+    "none": "no penalty",
+    "clamp": "clamp [1, 20]",
+    "r1": "R1",
+    "condition": "ln κ ≤ 6, Q ≥ 1",
+}
 REGULARISERS = {
     "none": "no penalty",
     "clamp": "clamp [1, 20]",
@@ -48,14 +59,18 @@ REGULARISERS = {
 
 def main():
     """Reads the records, and writes the figure."""
-    figure = Figure(figsize=(11, 7))
-    above, below = figure.subfigures(2, 1, height_ratios=(0.42, 0.58))
-    above.suptitle("Runs that collapse: DCGAN of 16 channels without batch normalisation", fontsize=10)
-    below.suptitle("Healthy runs: DCGAN of 24 channels with batch normalisation", fontsize=10)
+    figure = Figure(figsize=(11, 11))
+    above, between, below = figure.subfigures(3, 1, height_ratios=(0.26, 0.37, 0.37))
+    above.suptitle("Runs that collapse: MNIST, DCGAN of 16 channels without batch normalisation", fontsize=10)
+    between.suptitle("Healthy runs: MNIST, DCGAN of 24 channels with batch normalisation", fontsize=10)
+    below.suptitle("Left: regularisers of the same network. Right: CIFAR-10, DCGAN of 16 channels", fontsize=10)
     _arms(above, "collapsing", COLLAPSING)
-    left, right = below.subplots(1, 2)
-    _runs(left, "healthy", HEALTHY, 6000)
-    _runs(right, "regularisers", REGULARISERS, 3000)
+    doses, equal = between.subplots(1, 2)
+    _runs(doses, "healthy", HEALTHY, 6000)
+    _runs(equal, "equal_scale", EQUAL_SCALE, 3000, "log_scale")
+    regularisers, cifar10 = below.subplots(1, 2)
+    _runs(regularisers, "regularisers", REGULARISERS, 3000)
+    _runs(cifar10, "cifar10", CIFAR10, 6000)
     figure.savefig(FOLDER / "answer.png", dpi=120)
 
 
@@ -82,16 +97,14 @@ def _arms(figure, study, arms):
     figure.subplots_adjust(left=0.13, right=0.98, top=0.89, bottom=0.2, wspace=0.06)
 
 
-def _runs(axes, study, arms, step):
-    """The score by ln κ: a point for each run, and each arm's name beside its mean."""
+def _runs(axes, study, arms, step, by="median_log_condition"):
+    """The score by ln κ or by the scale: a point for each run, with the arm's name."""
     rows, seeds = read(study)
     for place, (arm, name) in enumerate(arms.items()):
-        x, y = (
-            np.array([rows[arm, seed, step][of] for seed in seeds])
-            for of in ("median_log_condition", "classifier_score")
-        )
+        x, y = (np.array([rows[arm, seed, step][of] for seed in seeds]) for of in (by, "classifier_score"))
         axes.plot(x, y, "o", color=f"C{place}", markersize=4, alpha=0.8, label=name)
-    axes.set(xlabel=f"ln κ(M) at step {step:,}", ylabel=f"classifier score at step {step:,}")
+    label = {"median_log_condition": "ln κ(M)", "log_scale": "scale ln(tr M/n_z)"}[by]
+    axes.set(xlabel=f"{label} at step {step:,}", ylabel=f"classifier score at step {step:,}")
     axes.legend(fontsize=7, loc="lower right")
     axes.figure.subplots_adjust(left=0.07, right=0.98, top=0.91, bottom=0.13, wspace=0.16)
 

@@ -8,12 +8,20 @@ from causes_figure import read
 
 from tfjc.study import statistics
 
-STUDIES = {"collapsing": 3000, "healthy": 6000, "regularisers": 3000}
+STUDIES = {
+    "collapsing": 3000,
+    "healthy": 6000,
+    "regularisers": 3000,
+    "scale": 3000,
+    "equal_scale": 3000,
+    "cifar10": 6000,
+    "cifar10_collapsing": 3000,
+}
 SUMMARIES = {
     "mean ln κ": lambda row: row["mean_log_condition"],
     "median ln κ": lambda row: row["median_log_condition"],
     "ln σ_max": lambda row: np.log(row["sigma_max"]),
-    "ln σ_min": lambda row: np.log(row["sigma_min"]),
+    "ln σ_min": lambda row: np.log(max(row["sigma_min"], 1e-300)),
     "ln(tr M/n_z)": lambda row: row["log_scale"],
     "participation ratio": lambda row: row["participation_ratio"],
     "median Q": lambda row: row["quotient_quantiles"]["0.5"],

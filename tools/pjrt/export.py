@@ -431,9 +431,7 @@ def main():
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--data_dir", help="of study: the data directory of tensorflow-datasets")
     parser.add_argument("--small", action="store_true", help="narrow networks and short runs, for a trial on CPUs")
-    parser.add_argument(
-        "--study", default="figure1.gin", help="of study: a file of gin/studies, of one network"
-    )
+    parser.add_argument("--study", default="figure1.gin", help="of study: a file of gin/studies, of one network")
     parser.add_argument("--seeds", type=int, help="of study: seeds of the runs")
     flags = parser.parse_args()
     settings = dict(SMALL if flags.small else FULL)

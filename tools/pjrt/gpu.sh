@@ -15,7 +15,6 @@
 # Still to be measured on an H100 (docs/results/gpu.md has the rest):
 #   NETWORKS="dcgan32-256 dcgan32-128 wgangp32-128" METRIC_S=90 gpu.sh metric
 #   NETWORKS=wgangp32-128-1 STEP_S=1 gpu.sh step                             PyTorch alone is missing
-#   PRECISION=float32 GRAPHS=default PROCESSES=5 gpu.sh study                a bundle of causes_scale.gin
 set -u
 cd "$(dirname "$0")/../.."
 dry=
