@@ -30,20 +30,19 @@ def main(argv: Sequence[str]) -> int:
 def _start():
     if _ALL.value == bool(_GIN_FILE.value):
         raise ValueError("either --gin_file is needed, such as --gin_file=gin/dynamics/gaussian_bias.gin, or --all")
-    for name in _GIN_FILE.value:
-        gin_files.find(name)
+    files = [str(gin_files.find(name, folder=gin_files.DYNAMICS)) for name in _GIN_FILE.value]
     from tfjc.runs import configuration
 
     with configuration.explained():
-        for files, directory in _jobs(configuration):
-            _draw(configuration, files, directory)
+        for each, directory in _jobs(files):
+            _draw(configuration, each, directory)
 
 
-def _jobs(configuration):
+def _jobs(files):
     """(gin files, directory to write) of each figure."""
     if not _ALL.value:
-        return [(_GIN_FILE.value, pathlib.Path(_WORKDIR.value or _DEFAULT / pathlib.Path(_GIN_FILE.value[-1]).stem))]
-    ours = sorted((gin_files.directory() / "dynamics").glob("*.gin"))
+        return [(files, pathlib.Path(_WORKDIR.value or _DEFAULT / pathlib.Path(files[-1]).stem))]
+    ours = sorted((gin_files.directory() / gin_files.DYNAMICS).glob("*.gin"))
     parent = pathlib.Path(_WORKDIR.value or _DEFAULT)
     return [([str(path)], parent / path.stem) for path in ours]
 

@@ -316,28 +316,9 @@ def explained() -> Iterator[None]:
 
 
 def explain(error: BaseException) -> str:
-    """The error's message as `gin_files.message` words it, and the valid names nearest to an unknown one."""
-    message = gin_files.message(error)
-    message = re.sub(r"malformed node or string.*\n", "", message).strip()
-    token = re.search(r"Failed to parse token '(.+?)'", message)
-    if token:
-        return f"{message}\n{token[1]} is no value: a string needs quotes ('{token[1]}'), a configurable needs @"
-    missing = re.search(r"No configurable matching (?:reference )?'@?([\w./]+)", message)
-    if missing:
-        return f"{message}\n{checks.unknown('configurable', missing[1].rpartition('/')[2], _CONFIGURABLES)}"
-    supplied = re.search(r"Configurable '(\w+)' has denylisted kwarg '(\w+)'", message)
-    if supplied:
-        return f"{message}\n{supplied[2]} cannot be bound in gin files: a flag (see --help) or the run itself sets it"
-    parameter = re.search(r"Configurable '(\w+)' doesn't have a parameter named '(\w+)'", message)
-    kind, name = parameter.groups() if parameter else _refused_by_keras(message)
-    if kind in _CONFIGURABLES:
-        valid = set(inspect.signature(_CONFIGURABLES[kind]).parameters) - set(_SUPPLIED.get(kind, []))
-        return f"{message}\n{checks.unknown(f'parameter of {kind}', name, valid)}"
-    return message
-
-
-def _refused_by_keras(message):
-    """(configurable, parameter) in Keras's message: its optimisers take any keyword, and refuse it when constructed."""
-    name = re.search(r"not recognized: \{'(\w+)'", message)
-    kind = re.search(r"in the configuration of '(?:.+/)?(\w+)'", message)
-    return (kind[1], name[1]) if kind and name else (None, None)
+    """The error's message as `gin_files.explain` words it, with the valid names nearest to an unknown one."""
+    bindable = {
+        name: set(inspect.signature(target).parameters) - set(_SUPPLIED.get(name, ()))
+        for name, target in _CONFIGURABLES.items()
+    }
+    return gin_files.explain(error, bindable)

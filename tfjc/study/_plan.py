@@ -1,6 +1,7 @@
 """The plan of a study: arms, seeds, and a run for each pair of an arm and a seed."""
 
 import dataclasses
+import inspect
 import json
 import os
 import pathlib
@@ -200,7 +201,8 @@ def parse(name: str, bindings: Iterable[str] = ()) -> Study:
     except RecursionError as error:
         raise ValueError(f"{name}: the files or bindings form a loop: one of them refers to itself") from error
     except (ValueError, OSError, SyntaxError, RuntimeError, TypeError, ImportError, tokenize.TokenError) as error:
-        raise ValueError(f"{name}: {gin_files.message(error)}") from error
+        bindable = {"study": inspect.signature(define).parameters}
+        raise ValueError(f"{name}: {gin_files.explain(error, bindable)}") from error
     for part in {part for parts in (*study.arms.values(), study.bindings) for part in parts if part.endswith(".gin")}:
         gin_files.find(part)
     return study

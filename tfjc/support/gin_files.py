@@ -2,10 +2,11 @@
 
 import pathlib
 import re
+from collections.abc import Collection, Mapping
 
 from tfjc.support import checks
 
-STUDIES = "studies"  # their folder
+STUDIES, DYNAMICS = "studies", "dynamics"  # their folders
 
 
 def directory() -> pathlib.Path:
@@ -26,16 +27,21 @@ def find(name: str, *, kind: str = "gin file", folder: str = "") -> pathlib.Path
       folder: the folder in `directory()` that holds files of this kind.
 
     Raises:
-      ValueError: there is no such file; the message names the nearest of tfjc's own, of studies only for their folder.
+      ValueError: there is no such file; the message names the nearest of tfjc's own in `folder`.
     """
     ours = directory() / folder
     short = name.removeprefix("gin/").removeprefix(f"{folder}/" if folder else "").removesuffix(".gin") + ".gin"
     for candidate in (pathlib.Path(name), ours / short):
         if candidate.is_file():
             return candidate
-    paths = [path.relative_to(directory()) for path in ours.rglob("*.gin")]
-    known = [f"gin/{path.as_posix()}" for path in paths if folder or path.parts[0] != STUDIES]
-    raise ValueError(checks.unknown(kind, name, known))
+    known = {path.stem: f"gin/{path.relative_to(directory()).as_posix()}" for path in ours.glob("*.gin")}
+    close = checks.nearest(pathlib.Path(short).stem, known)
+    hint = (
+        f"nearest: {', '.join(known[stem] for stem in close)}"
+        if close
+        else f"valid: {', '.join(sorted(known.values()))}"
+    )
+    raise ValueError(f"unknown {kind} {name!r}; {hint}")
 
 
 def message(error: BaseException) -> str:
@@ -51,3 +57,34 @@ def message(error: BaseException) -> str:
         lambda found: f"\n  in the configuration of '{'/'.join(filter(None, (found[2], found[1])))}'",
         text,
     )
+
+
+def explain(error: BaseException, bindable: Mapping[str, Collection[str]]) -> str:
+    """`message`, and the valid names nearest to an unknown one.
+
+    Args:
+      error: the error that passed through gin.
+      bindable: the parameters of each configurable that a gin file may bind.
+    """
+    text = re.sub(r"malformed node or string.*\n", "", message(error)).strip()
+    token = re.search(r"Failed to parse token '(.+?)'", text)
+    if token:
+        return f"{text}\n{token[1]} is no value: a string needs quotes ('{token[1]}'), a configurable needs @"
+    missing = re.search(r"No configurable matching (?:reference )?'@?([\w./]+)", text)
+    if missing:
+        return f"{text}\n{checks.unknown('configurable', missing[1].rpartition('/')[2], bindable)}"
+    supplied = re.search(r"Configurable '(\w+)' has denylisted kwarg '(\w+)'", text)
+    if supplied:
+        return f"{text}\n{supplied[2]} cannot be bound in gin files: a flag (see --help) or the run itself sets it"
+    parameter = re.search(r"Configurable '(\w+)' doesn't have a parameter named '(\w+)'", text)
+    kind, name = parameter.groups() if parameter else _refused_by_keras(text)
+    if kind in bindable:
+        return f"{text}\n{checks.unknown(f'parameter of {kind}', name, bindable[kind])}"
+    return text
+
+
+def _refused_by_keras(text):
+    """(configurable, parameter) in Keras's message: its optimisers take any keyword, and refuse it when constructed."""
+    name = re.search(r"not recognized: \{'(\w+)'", text)
+    kind = re.search(r"in the configuration of '(?:.+/)?(\w+)'", text)
+    return (kind[1], name[1]) if kind and name else (None, None)
