@@ -1,4 +1,4 @@
-"""Draws the main figure of docs/results/causes from the records of its studies.
+"""Draws the figures of docs/results/causes from the records of its studies.
 
 tools/run python tools/experiments/causes_figure.py
 """
@@ -58,20 +58,21 @@ REGULARISERS = {
 
 
 def main():
-    """Reads the records, and writes the figure."""
-    figure = Figure(figsize=(11, 11))
-    above, between, below = figure.subfigures(3, 1, height_ratios=(0.26, 0.37, 0.37))
-    above.suptitle("Runs that collapse: MNIST, DCGAN of 16 channels without batch normalisation", fontsize=10)
-    between.suptitle("Healthy runs: MNIST, DCGAN of 24 channels with batch normalisation", fontsize=10)
-    below.suptitle("Left: regularisers of the same network. Right: CIFAR-10, DCGAN of 16 channels", fontsize=10)
+    """Reads the records, and writes the figures."""
+    figure = Figure(figsize=(11, 7))
+    above, below = figure.subfigures(2, 1, height_ratios=(0.42, 0.58))
+    above.suptitle("Runs that collapse: DCGAN of 16 channels without batch normalisation", fontsize=10)
+    below.suptitle("Healthy runs: DCGAN of 24 channels with batch normalisation", fontsize=10)
     _arms(above, "collapsing", COLLAPSING)
-    doses, equal = between.subplots(1, 2)
+    doses, equal = below.subplots(1, 2)
     _runs(doses, "healthy", HEALTHY, 6000)
     _runs(equal, "equal_scale", EQUAL_SCALE, 3000, "log_scale")
-    regularisers, cifar10 = below.subplots(1, 2)
+    figure.savefig(FOLDER / "answer.png", dpi=120)
+    figure = Figure(figsize=(11, 4))
+    regularisers, cifar10 = figure.subplots(1, 2)
     _runs(regularisers, "regularisers", REGULARISERS, 3000)
     _runs(cifar10, "cifar10", CIFAR10, 6000)
-    figure.savefig(FOLDER / "answer.png", dpi=120)
+    figure.savefig(FOLDER / "regularisers_and_cifar10.png", dpi=120)
 
 
 def read(study):
