@@ -36,12 +36,8 @@ def find(name: str, *, kind: str = "gin file", folder: str = "") -> pathlib.Path
             return candidate
     known = {path.stem: f"gin/{path.relative_to(directory()).as_posix()}" for path in ours.glob("*.gin")}
     close = checks.nearest(pathlib.Path(short).stem, known)
-    hint = (
-        f"nearest: {', '.join(known[stem] for stem in close)}"
-        if close
-        else f"valid: {', '.join(sorted(known.values()))}"
-    )
-    raise ValueError(f"unknown {kind} {name!r}; {hint}")
+    named = [known[stem] for stem in close] or sorted(known.values())
+    raise ValueError(f"unknown {kind} {name!r}; {'nearest' if close else 'valid'}: {', '.join(named)}")
 
 
 def message(error: BaseException) -> str:
