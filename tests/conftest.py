@@ -1,5 +1,6 @@
 """What the tests share."""
 
+import contextlib
 import fcntl
 import functools
 import gc
@@ -16,6 +17,8 @@ import pytest
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 for _name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
     os.environ.setdefault(_name, "1")  # tiny graphs gain nothing from threads, and each core has a worker of pytest
+# XLA's own passes run; LLVM's do not, which saves a quarter of the time of a compilation.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 if "PYTEST_XDIST_WORKER" not in os.environ:  # the workers share the directory of the process that starts them
     _cache = tempfile.TemporaryDirectory()  # no test reads or writes the cache of whoever runs it
     os.environ["TFJC_CACHE_DIR"] = _cache.name
@@ -30,6 +33,8 @@ def pytest_collection_finish():
     It ignores what was imported, and runs once for 50,000 new objects: a trace makes many objects and leaves few.
     """
     _trace_without_stacks()
+    if "tensorflow" in sys.modules:
+        _optimise_graphs(False)
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 10)
@@ -46,6 +51,16 @@ def _trace_without_stacks():
         ops._create_c_op = functools.partial(make, extract_traceback=False)
 
 
+def _optimise_graphs(wanted):
+    """Says whether Grappler rewrites a graph before its first run: a tenth of the time of tests with many graphs.
+
+    It is off in pytest's own processes. It is on where a test uses `grappler`, and in the processes that tests start.
+    """
+    import tensorflow as tf
+
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": not wanted})
+
+
 def _shared(path):
     if not path.exists():
         message = f"{path.name} is not beside the checkout"
@@ -59,6 +74,22 @@ def nothing_goes_on():
     yield
     for child in multiprocessing.active_children():
         child.kill()
+
+
+@contextlib.contextmanager
+def _grappler():
+    _optimise_graphs(True)
+    try:
+        yield
+    finally:
+        _optimise_graphs(False)
+
+
+@pytest.fixture
+def grappler():
+    """TensorFlow optimises graphs, as it does for users: for optimised graphs, whole runs and documented numbers."""
+    with _grappler():
+        yield
 
 
 @pytest.fixture
@@ -84,11 +115,20 @@ def unrendered(monkeypatch):
 @pytest.fixture
 def unexported(monkeypatch):
     """No generator is exported and no curve is drawn, which takes half of a short run, where nobody looks at these."""
-    from tfjc.saving import export
-    from tfjc.support import figures
+    from short_runs import without_exports
 
-    monkeypatch.setattr(export, "export_generator", lambda *arguments, **options: None)
-    monkeypatch.setattr(figures, "conditioning", lambda *arguments, **options: None)
+    without_exports(monkeypatch)
+
+
+@pytest.fixture
+def untraced(monkeypatch):
+    """Training steps run without a graph: fewer than ten small steps take less time than the trace of one.
+
+    For tests that do not compare the numbers of such steps with those of a graph.
+    """
+    from short_runs import without_graphs
+
+    without_graphs(monkeypatch)
 
 
 @pytest.fixture(scope="session")
@@ -115,7 +155,8 @@ def finished_run(made_once):
     """The directory of a short clamped run on digits, from the command line's own code path."""
     from short_runs import train
 
-    return made_once("finished_run", train)
+    with _grappler():
+        return made_once("finished_run", train)
 
 
 @pytest.fixture(scope="session")

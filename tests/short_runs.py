@@ -1,6 +1,9 @@
 """Short runs, as the command line starts them."""
 
+from tfjc import models
 from tfjc.runs import configuration
+from tfjc.saving import export
+from tfjc.support import figures
 from tfjc.support.run_directory import RunDirectory
 
 SHORT = [
@@ -31,3 +34,14 @@ def train(workdir, *bindings, gin_file="digits_jc", **options):
 def without_time(run):
     """The rows of a run's `metrics.jsonl`, time apart."""
     return [{key: value for key, value in row.items() if key != "seconds"} for row in run.read_metrics()]
+
+
+def without_exports(patched):
+    """Runs export no generator and draw no curve."""
+    patched.setattr(export, "export_generator", lambda *arguments, **options: None)
+    patched.setattr(figures, "conditioning", lambda *arguments, **options: None)
+
+
+def without_graphs(patched):
+    """Training steps run without a graph."""
+    patched.setattr(models.GenerativeModel, "run_eagerly", property(lambda _: True, lambda *_: None), raising=False)

@@ -17,6 +17,8 @@ import tfjc
 from tfjc import evaluators
 from tfjc.runs import configuration
 
+pytestmark = pytest.mark.usefixtures("grappler")
+
 PAGES = {name: (ROOT / name).read_text() for name in ("README.md", "docs/guide.md")}
 TEXT = "\n".join(PAGES.values())
 N_Z = 8  # as in the run that `finished_run` makes

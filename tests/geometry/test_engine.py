@@ -13,6 +13,8 @@ from tfjc.geometry import jacobian, metric_tensor, operator
 from tfjc.geometry._spectrum import spectrum
 from tfjc.support.xla import choose_xla
 
+pytestmark = pytest.mark.usefixtures("grappler")
+
 CHUNKED = ("linear", "dcgan with batch normalisation", "conditional")
 each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 

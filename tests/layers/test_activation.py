@@ -8,6 +8,8 @@ from models.test_order import optimised
 
 from tfjc import geometry, layers
 
+pytestmark = pytest.mark.usefixtures("grappler")
+
 X = tf.constant([-np.inf, -2.0, -1e-45, -0.0, 0.0, 1e-45, 3.0, np.inf, np.nan])
 
 

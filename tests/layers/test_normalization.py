@@ -8,6 +8,8 @@ import tensorflow as tf
 from tfjc import layers
 from tfjc.layers._fused import batch_normalization
 
+pytestmark = pytest.mark.usefixtures("grappler")
+
 
 def _slope_penalty(layer, x, scale):
     """mean ‖∂f/∂x‖² for f = Σ w·y², y the layer's outputs in training mode: its gradient takes second derivatives."""

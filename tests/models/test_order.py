@@ -11,6 +11,8 @@ from tensorflow.python.eager import context
 
 from tfjc.models._model import _together
 
+pytestmark = pytest.mark.usefixtures("grappler")
+
 CASES = ("clamped", "path length", "conditional", "consensus", "symplectic", "normalised weights", "vae")
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
-from short_runs import train, without_time
+from short_runs import train, without_exports, without_graphs, without_time
 
 from tfjc import architectures, datasets, geometry, models
 from tfjc.models import _model
@@ -21,6 +21,15 @@ from tfjc.support.run_directory import RunDirectory
 
 # Networks of three layers, for what does not depend on the architecture.
 MLP = ("train_and_evaluate.architecture = @mlp", "mlp.n_z = 2", "mlp.width = 4", "mlp.depth = 1")
+
+
+@pytest.fixture(scope="module")
+def small_run(made_once):
+    """The directory of a short run of such networks, for what does the same with `unexported` and `untraced`."""
+    with pytest.MonkeyPatch.context() as patched:
+        without_exports(patched)
+        without_graphs(patched)
+        return made_once("small_run", lambda path: train(path, *MLP))
 
 
 def weights(run):
@@ -102,7 +111,7 @@ def test_every_line_of_metrics_has_the_keys_others_rely_on(finished_run):
     assert [row["seconds"] for row in rows] == sorted(row["seconds"] for row in rows)
 
 
-def test_spectra_belong_to_the_exported_generator(finished_run):
+def test_spectra_belong_to_the_exported_generator(finished_run, grappler):
     """The last spectrum on record is that of the SavedModel at the recorded latents."""
     saved = finished_run.read_spectra()
     assert saved["steps"].tolist() == [0, 2, 4, 6]
@@ -118,16 +127,19 @@ def test_pictures_are_pictures(finished_run):
     assert Image.open(finished_run.figure).size == (1200, 480)
 
 
-def test_the_same_seed_writes_the_same_records(finished_run, tmp_path, unexported):
+def test_the_same_seed_writes_the_same_records(finished_run, tmp_path, unexported, grappler):
     again = train(tmp_path / "again")
     assert without_time(again) == without_time(finished_run)
     assert_same_weights(again, finished_run)
-    other = train(tmp_path / "other", "train_and_evaluate.steps = 2", seed=1)
-    for row, first in zip(without_time(other), without_time(finished_run), strict=False):
+
+
+def test_another_seed_writes_other_records(small_run, tmp_path, unexported, untraced):
+    other = train(tmp_path / "other", *MLP, "train_and_evaluate.steps = 2", seed=1)
+    for row, first in zip(without_time(other), without_time(small_run), strict=False):
         assert row["step"] == first["step"] and row != first
 
 
-def test_a_run_made_longer_equals_one_never_stopped(finished_run, tmp_path, capsys, unexported):
+def test_a_run_made_longer_equals_one_never_stopped(finished_run, tmp_path, capsys, unexported, grappler):
     run = train(tmp_path / "run", "train_and_evaluate.steps = 2")
     first = run.read_run()
     train(tmp_path / "run")
@@ -139,7 +151,7 @@ def test_a_run_made_longer_equals_one_never_stopped(finished_run, tmp_path, caps
     assert len(run.read_run()["sessions"]) == 2
 
 
-def test_an_interrupted_run_goes_on(finished_run, tmp_path, monkeypatch, unexported):
+def test_an_interrupted_run_goes_on(small_run, tmp_path, monkeypatch, unexported, untraced):
     """Ctrl-C after the records of step 4 were written and before their checkpoint: step 4 is done again."""
     act = saver.Checkpoints.act
 
@@ -150,31 +162,31 @@ def test_an_interrupted_run_goes_on(finished_run, tmp_path, monkeypatch, unexpor
 
     monkeypatch.setattr(saver.Checkpoints, "act", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        train(tmp_path / "run")
+        train(tmp_path / "run", *MLP)
     assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "interrupted"
     monkeypatch.setattr(saver.Checkpoints, "act", act)
-    run = train(tmp_path / "run")
-    assert without_time(run) == without_time(finished_run)
-    assert_same_weights(run, finished_run)
+    run = train(tmp_path / "run", *MLP)
+    assert without_time(run) == without_time(small_run)
+    assert_same_weights(run, small_run)
     assert run.read_run()["status"] == "finished"
 
 
 def test_a_damaged_newest_checkpoint_costs_its_steps_and_nothing_else(
-    finished_run, tmp_path, capsys, caplog, unexported
+    small_run, tmp_path, capsys, caplog, unexported, untraced
 ):
     """A byte of step 6's weights, TensorFlow's note of the newest checkpoint, the end of the records: all lost."""
-    run = RunDirectory(shutil.copytree(finished_run.path, tmp_path / "run"))
+    run = RunDirectory(shutil.copytree(small_run.path, tmp_path / "run"))
     run.update_run(status="running")
     data = run.checkpoints / "ckpt-6.data-00000-of-00001"
     data.write_bytes(data.read_bytes()[:-1] + b"?")
     (run.checkpoints / "checkpoint").write_text("model_checkpoint_path: 7")
     run.metrics.write_text(run.metrics.read_text()[:-5])
-    train(run.path)
+    train(run.path, *MLP)
     assert "going on from step 4" in capsys.readouterr().out
     assert "ckpt-6: ckpt-6.data-00000-of-00001 does not match its SHA-256" in caplog.text
     assert "ckpt-4" in caplog.text
-    assert without_time(run) == without_time(finished_run)
-    assert_same_weights(run, finished_run)
+    assert without_time(run) == without_time(small_run)
+    assert_same_weights(run, small_run)
     assert checkpoints.newest(run.checkpoints) == (6, {})
 
 
@@ -188,31 +200,34 @@ def last_spectra(run):
 
 
 @pytest.mark.parametrize("lose", [last_rows, last_spectra])
-def test_a_run_goes_back_to_where_its_records_are_whole(finished_run, tmp_path, capsys, caplog, unexported, lose):
+def test_a_run_goes_back_to_where_its_records_are_whole(
+    small_run, tmp_path, capsys, caplog, unexported, untraced, lose
+):
     """Rows or spectra of steps 4 and 6 are lost: these steps are trained again, from checkpoint 2."""
-    run = RunDirectory(shutil.copytree(finished_run.path, tmp_path / "run"))
+    run = RunDirectory(shutil.copytree(small_run.path, tmp_path / "run"))
     lose(run)
-    train(run.path)
+    train(run.path, *MLP)
     assert "going on from step 2" in capsys.readouterr().out
     assert "lacks step 4" in caplog.text
-    assert without_time(run) == without_time(finished_run)
-    for name, array in finished_run.read_spectra().items():
+    assert without_time(run) == without_time(small_run)
+    for name, array in small_run.read_spectra().items():
         np.testing.assert_array_equal(run.read_spectra()[name], array)
 
 
-def test_a_finished_run_is_left_as_it_is(tmp_path, unexported):
+def test_a_finished_run_is_left_as_it_is(tmp_path, unexported, untraced):
     run = train(tmp_path / "run", *MLP, "train_and_evaluate.steps = 2")
     before = {p: p.stat().st_mtime_ns for p in run.path.rglob("*")}
     train(tmp_path / "run", *MLP, "train_and_evaluate.steps = 2")
     assert {p: p.stat().st_mtime_ns for p in run.path.rglob("*")} == before
 
 
-def test_steps_need_not_be_a_multiple_of_the_interval(tmp_path, unexported):
-    """7 steps, one evaluation every 3; then 8: the short epochs join up as if they had been one run."""
-    run = train(tmp_path / "a", *MLP, "train_and_evaluate.steps = 7", "train_and_evaluate.eval_every = 3")
+def test_steps_need_not_be_a_multiple_of_the_interval(tmp_path, unexported, untraced):
+    """7 steps, one evaluation every 3; then 9: the short epochs join up as if they had been one run."""
+    bindings = (*MLP, "train_and_evaluate.eval_every = 3", "GAN.generator_penalties = []")
+    run = train(tmp_path / "a", *bindings, "train_and_evaluate.steps = 7")
     assert [row["step"] for row in run.read_metrics()] == [0, 3, 6, 7]
-    train(tmp_path / "a", *MLP, "train_and_evaluate.steps = 9", "train_and_evaluate.eval_every = 3")
-    whole = train(tmp_path / "b", *MLP, "train_and_evaluate.steps = 9", "train_and_evaluate.eval_every = 3")
+    train(tmp_path / "a", *bindings, "train_and_evaluate.steps = 9")
+    whole = train(tmp_path / "b", *bindings, "train_and_evaluate.steps = 9")
     assert [row["step"] for row in run.read_metrics()] == [0, 3, 6, 7, 9]
     assert_same_weights(run, whole)
 
@@ -235,13 +250,13 @@ def test_another_run_is_never_mixed_in(finished_run, bindings, options, message)
         assert "now  dcgan.channels = 5" in str(caught.value)
 
 
-def test_force_goes_on_with_another_configuration_and_says_so(finished_run, tmp_path, unexported):
-    run = RunDirectory(shutil.copytree(finished_run.path, tmp_path / "run"))
+def test_force_goes_on_with_another_configuration_and_says_so(small_run, tmp_path, unexported, untraced):
+    run = RunDirectory(shutil.copytree(small_run.path, tmp_path / "run"))
     before = {path: path.read_bytes() for path in (run.config, run.run, run.metrics)}
     with pytest.raises(ValueError, match=r"ckpt-6 does not fit these networks and optimisers: .*shape"):
-        train(run.path, "dcgan.channels = 5", "train_and_evaluate.steps = 8", force=True)
+        train(run.path, *MLP, "mlp.width = 5", "train_and_evaluate.steps = 8", force=True)
     assert {path: path.read_bytes() for path in before} == before
-    train(run.path, "Adam.learning_rate = 0.01", "train_and_evaluate.steps = 8", force=True)
+    train(run.path, *MLP, "Adam.learning_rate = 0.01", "train_and_evaluate.steps = 8", force=True)
     session = run.read_run()["sessions"][-1]
     assert session["step"] == 6
     assert session["changed"] == ["was  Adam.learning_rate = 0.0002", "now  Adam.learning_rate = 0.01"]
@@ -249,7 +264,7 @@ def test_force_goes_on_with_another_configuration_and_says_so(finished_run, tmp_
     assert "Adam.learning_rate = 0.01" in run.config.read_text()
 
 
-def test_the_last_step_is_scored_whatever_the_interval(tmp_path, digits_classifier, unexported):
+def test_the_last_step_is_scored_whatever_the_interval(tmp_path, digits_classifier, unexported, untraced):
     """6 is no multiple of 4; of 5 steps, `fit` makes four and then one."""
     scored = ("train_and_evaluate.scores = [(@MissingModes, 4)]", "train_and_evaluate.score_samples = 20")
     for steps, expected in ((6, [0, 4, 6]), (5, [0, 4, 5])):
@@ -257,7 +272,9 @@ def test_the_last_step_is_scored_whatever_the_interval(tmp_path, digits_classifi
         assert [row["step"] for row in run.read_metrics() if "missing_classes" in row] == expected
 
 
-def test_a_run_scored_with_another_network_than_before_is_warned_about(tmp_path, digits_classifier, caplog, unexported):
+def test_a_run_scored_with_another_network_than_before_is_warned_about(
+    tmp_path, digits_classifier, caplog, unexported, untraced
+):
     few = (*SCORED, "train_and_evaluate.score_samples = 20")
     run = train(tmp_path / "run", *few, "train_and_evaluate.steps = 2")
     before = run.read_run()["scores"]
@@ -316,7 +333,7 @@ COLLAPSING = (  # the clamp shrinks the images
 )
 
 
-def test_a_collapse_ends_the_run_and_the_same_command_says_so_again(tmp_path, unexported, capsys):
+def test_a_collapse_ends_the_run_and_the_same_command_says_so_again(tmp_path, unexported, untraced, capsys):
     """Without the flag it goes on, and ends with the bytes of a run that never stopped."""
     whole = train(tmp_path / "whole", *COLLAPSING)
     assert ["quotient" in row["alarms"] for row in whole.read_metrics()] == [False, True, True]
@@ -341,13 +358,13 @@ def test_a_collapse_ends_the_run_and_the_same_command_says_so_again(tmp_path, un
     assert_same_weights(run, whole)
 
 
-def test_whether_a_collapse_ends_a_run_may_change(tmp_path, unexported):
+def test_whether_a_collapse_ends_a_run_may_change(tmp_path, unexported, untraced):
     run = train(tmp_path / "run", *MLP, "train_and_evaluate.steps = 2")
     train(run.path, *MLP, "train_and_evaluate.steps = 4", "train_and_evaluate.stop_on_collapse = True")
     assert run.read_metrics()[-1]["step"] == 4
 
 
-def test_a_failure_after_the_start_is_not_taken_for_a_mistake_in_the_call(tmp_path, monkeypatch):
+def test_a_failure_after_the_start_is_not_taken_for_a_mistake_in_the_call(tmp_path, monkeypatch, untraced):
     def full(rows, path):
         raise OSError("out of paper")
 
@@ -365,7 +382,7 @@ def test_a_dry_run_describes_and_writes_nothing(tmp_path, capsys):
     assert not (tmp_path / "run").exists()
 
 
-def test_points_in_the_plane_train_too(tmp_path, unexported):
+def test_points_in_the_plane_train_too(tmp_path, unexported, untraced):
     run = train(tmp_path / "run", "train_and_evaluate.steps = 2", gin_file="gaussian_ring")
     assert run.read_spectra()["singular_values"].shape == (2, 4, 2)
     assert Image.open(run.samples / "step_00000002.png").size == (400, 400)
@@ -377,7 +394,9 @@ SCORED = (
 )
 
 
-def test_scores_are_recorded_and_change_nothing_else(finished_run, digits_classifier, tmp_path, capsys, unexported):
+def test_scores_are_recorded_and_change_nothing_else(
+    finished_run, digits_classifier, tmp_path, capsys, unexported, grappler
+):
     """At steps 0, 4 and 6: every 3, rounded up to the evaluations' 2, and at the end."""
     run = train(tmp_path / "scored", *SCORED)
     rows = run.read_metrics()
@@ -414,7 +433,9 @@ def test_scores_that_cannot_be_taken(binding, message, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_a_full_disk_stops_a_run_which_goes_on_when_there_is_room(finished_run, tmp_path, monkeypatch, unexported):
+def test_a_full_disk_stops_a_run_which_goes_on_when_there_is_room(
+    small_run, tmp_path, monkeypatch, unexported, untraced
+):
     """A file system of its own that is full from step 4's checkpoint on: TensorFlow itself cannot write it."""
     disk = tmp_path / "disk"
     disk.mkdir()
@@ -437,11 +458,11 @@ def test_a_full_disk_stops_a_run_which_goes_on_when_there_is_room(finished_run, 
                 r"could not write: .*ckpt-4.*No space left on device.* The checkpoint of step 2 is intact: free some"
             )
             with pytest.raises(sessions.DiskFull, match=message):
-                train(disk / "run")
+                train(disk / "run", *MLP)
         (disk / "filler").unlink()
-        run = train(disk / "run")
-        assert without_time(run) == without_time(finished_run)
-        assert_same_weights(run, finished_run)
+        run = train(disk / "run", *MLP)
+        assert without_time(run) == without_time(small_run)
+        assert_same_weights(run, small_run)
     finally:
         subprocess.run(["umount", "--lazy", disk], check=True)
 
@@ -458,7 +479,7 @@ def linear(image_shape, seed):
     return architectures.Networks(generator, critic, architectures.standard_normal(4))
 
 
-def test_quotients_in_a_run_are_those_of_directions_of_their_own(tmp_path, unexported):
+def test_quotients_in_a_run_are_those_of_directions_of_their_own(tmp_path, unexported, untraced):
     """Q = √(Σ σ_k² δ_k²)/‖δ‖ for δ ~ N(0, I). Along z itself it would have the quantiles of the run's own latents."""
     experiment.train_and_evaluate(
         tmp_path / "run",

@@ -6,9 +6,7 @@ import gin
 import pytest
 from short_runs import train
 
-from tfjc import models
 from tfjc.runs import configuration
-from tfjc.saving import export
 from tfjc.support import gin_files
 
 FILES = sorted(path.stem for path in gin_files.directory().glob("*.gin"))
@@ -46,15 +44,8 @@ def test_every_file_trains_or_is_like_one_that_does():
     assert {"digits", "gaussian_ring", "cifar10_sngan", "mnist_collapsing"} <= set(TRAINED)
 
 
-@pytest.fixture
-def eager(monkeypatch):
-    """Steps without a trace, and no exports, which are tested elsewhere: both take longer than the steps."""
-    monkeypatch.setattr(export, "export_generator", lambda *arguments, **options: None)
-    monkeypatch.setattr(models.GenerativeModel, "run_eagerly", property(lambda _: True, lambda *_: None), raising=False)
-
-
 @pytest.mark.parametrize("name", TRAINED)
-def test_a_gin_file_of_every_kind_trains(name, tmp_path, eager):
+def test_a_gin_file_of_every_kind_trains(name, tmp_path, unexported, untraced):
     """Two steps of it, on digits where its own data are not embedded."""
     data = [] if is_embedded(name) else ["dataset.name = 'digits'", "Memoriser.pairs = 2000"]
     data += ["dataset.size = 32"] * name.startswith("cifar10")
