@@ -291,7 +291,7 @@ def test_penalties_compile_under_xla():
     networks = architectures.mlp((8, 8, 1), width=4, depth=1)  # convolutions take XLA half a minute
     of_critic = [penalties.R1(), penalties.GradientPenalty()]
     model = models.GAN(*networks[:2], generator_penalties=every, critic_penalties=of_critic)
-    model.compile(jit_compile=True)
+    model.compile(keras.optimizers.SGD(0.01), keras.optimizers.SGD(0.01), jit_compile=True)
     history = model.fit(IMAGES, batch_size=8, steps_per_epoch=2, verbose=0).history
     assert np.isfinite([v[-1] for v in history.values()]).all()
 
