@@ -32,12 +32,12 @@ def cache(tmp_path, monkeypatch):
 @pytest.fixture
 def hasty(monkeypatch):
     """Few steps, for what does not ask how well it learns."""
-    monkeypatch.setattr(sys.modules[evaluators.classifier.__module__], "_LEAST_STEPS", 50)
+    monkeypatch.setattr(sys.modules[evaluators.classifier.__module__], "_LEAST_STEPS", 20)
 
 
 def test_it_learns_and_is_kept(cache, caplog, monkeypatch):
-    """In 200 steps; test_evaluate.py has the whole recipe."""
-    monkeypatch.setattr(sys.modules[evaluators.classifier.__module__], "_LEAST_STEPS", 200)
+    """In 100 steps; test_evaluate.py has the whole recipe."""
+    monkeypatch.setattr(sys.modules[evaluators.classifier.__module__], "_LEAST_STEPS", 100)
     data = stripes()
     found = evaluators.classifier(data)
     assert found.accuracy >= 0.9
