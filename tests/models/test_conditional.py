@@ -201,6 +201,17 @@ def plain(**options):
 
 
 @functools.cache
+def shared():
+    """A GAN for mistakes that are found before training."""
+    return gan()
+
+
+@functools.cache
+def shared_plain():
+    return plain()
+
+
+@functools.cache
 def conditional_generator():
     return architectures.wgangp_resnet((16, 16, 1), num_classes=3, n_z=4, channels=4).generator
 
@@ -208,22 +219,25 @@ def conditional_generator():
 @pytest.mark.parametrize(
     "build, message",
     [
-        (lambda: plain().fit(IMAGES, LABELS), r"labels \[48\] were given, but the generator takes latents alone"),
-        (lambda: gan().fit(IMAGES), "conditional on 3 classes, but the data has no labels"),
         (
-            lambda: gan().training_data(dataset(None)),
+            lambda: shared_plain().fit(IMAGES, LABELS),
+            r"labels \[48\] were given, but the generator takes latents alone",
+        ),
+        (lambda: shared().fit(IMAGES), "conditional on 3 classes, but the data has no labels"),
+        (
+            lambda: shared().training_data(dataset(None)),
             "conditional on 3 classes, but dataset 'mine' has no labels",
         ),
         (
-            lambda: gan().training_data(dataset(LABELS + 1)),
+            lambda: shared().training_data(dataset(LABELS + 1)),
             r"must lie in 0 to 2 \(num_classes = 3\), found 1 to 3",
         ),
         (
-            lambda: gan().training_data(dataset(LABELS[:7])),
+            lambda: shared().training_data(dataset(LABELS[:7])),
             r"whole numbers \[48\], one for each image, found int64 \[7\]",
         ),
         (
-            lambda: gan().training_data(dataset(LABELS % 2)),
+            lambda: shared().training_data(dataset(LABELS % 2)),
             "conditional on 3 classes, dataset 'mine' has labels 0 to 1",
         ),
         (
@@ -235,12 +249,12 @@ def conditional_generator():
             r"does not take labels 0 to 5 \(num_classes = 6\)",
         ),
         (
-            lambda: gan().fit(tf.data.Dataset.from_tensor_slices((IMAGES, LABELS)).batch(12), LABELS),
+            lambda: shared().fit(tf.data.Dataset.from_tensor_slices((IMAGES, LABELS)).batch(12), LABELS),
             "brings its labels along",
         ),
-        (lambda: gan().fit(IMAGES, LABELS / 2.0), r"labels must be whole numbers \[48\].* found float64 \[48\]"),
+        (lambda: shared().fit(IMAGES, LABELS / 2.0), r"labels must be whole numbers \[48\].* found float64 \[48\]"),
         (
-            lambda: gan().training_data(dataset(LABELS, np.zeros((48, 28, 28, 1), np.uint8))),
+            lambda: shared().training_data(dataset(LABELS, np.zeros((48, 28, 28, 1), np.uint8))),
             r"makes images \[16, 16, 1\], those of dataset 'mine' are \[28, 28, 1\]",
         ),
         (
@@ -250,7 +264,7 @@ def conditional_generator():
         (lambda: gan(class_weights=1.0), "class_weights must be a pair"),
         (lambda: gan(class_weights=(1.0, -0.1)), "class_weights must be at least 0"),
         (
-            lambda: models.GAN(conditional_generator(), plain().critic, num_classes=3),
+            lambda: models.GAN(conditional_generator(), shared_plain().critic, num_classes=3),
             r"so the critic must return \[logits, class logits \[B, 3\]\], found no class logits",
         ),
         (
@@ -258,11 +272,14 @@ def conditional_generator():
             r"found class logits \[\[4\]\]",
         ),
         (
-            lambda: models.GAN(plain().generator, gan().critic),
+            lambda: models.GAN(shared_plain().generator, shared().critic),
             r"takes no labels .* critic with class logits \[\[3\]\]",
         ),
-        (lambda: models.GAN(conditional_generator(), gan().critic), r"say how many classes \(num_classes\)"),
-        (lambda: models.GAN(plain().generator, plain().critic, num_classes=3), "num_classes = 3, but .* latents alone"),
+        (lambda: models.GAN(conditional_generator(), shared().critic), r"say how many classes \(num_classes\)"),
+        (
+            lambda: models.GAN(shared_plain().generator, shared_plain().critic, num_classes=3),
+            "num_classes = 3, but .* latents alone",
+        ),
         (lambda: gan(ema_decay=1.0), "ema_decay must be less than 1"),
         (
             lambda: gan(dequantise=True).fit(IMAGES / 127.5 - 1.0, LABELS),
