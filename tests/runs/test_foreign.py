@@ -11,7 +11,7 @@ import gin
 import keras
 import pytest
 from conftest import ROOT
-from short_runs import without_time
+from short_runs import without_exports, without_graphs, without_time
 
 from tfjc.runs import configuration, foreign
 from tfjc.saving import checkpoints
@@ -89,8 +89,8 @@ def run_of(own):
         return RunDirectory(workdir), list(seen)
 
     with pytest.MonkeyPatch.context() as patch:
-        for unseen in ("saving.export.export_generator", "support.figures.conditioning"):
-            patch.setattr(f"tfjc.{unseen}", lambda *arguments, **options: None)
+        without_exports(patch)
+        without_graphs(patch)
         yield run
 
 
