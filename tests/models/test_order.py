@@ -20,6 +20,7 @@ def optimised(function, *arguments):
     """The nodes of a tf.function that writes variables, after TensorFlow's passes over its graph."""
     context.enable_run_metadata()
     try:
+        context.export_run_metadata()  # drops the graphs of what ran since metadata were last exported
         function(*arguments)
         graphs = [list(g.post_optimization_graph.node) for g in context.export_run_metadata().function_graphs]
     finally:
