@@ -31,6 +31,8 @@ def pytest_collection_finish():
     It ignores what was imported, and runs once for 50,000 new objects: a trace makes many objects and leaves few.
     """
     _trace_without_stacks()
+    _make_variables_alike()
+    os.fsync = lambda _: None  # no test switches the machine off, and each wait for the disk takes milliseconds
     if "tensorflow" in sys.modules:
         _optimise_graphs(False)
     gc.collect()
@@ -47,6 +49,14 @@ def _trace_without_stacks():
     make = getattr(ops, "_create_c_op", None)
     if make is not None and "extract_traceback" in inspect.signature(make).parameters:
         ops._create_c_op = functools.partial(make, extract_traceback=False)
+
+
+def _make_variables_alike():
+    """Variables have no name for TensorFlow's messages: it builds a kernel for each name, half of a variable's time."""
+    handles = sys.modules.get("tensorflow.python.ops.gen_resource_variable_ops")
+    make = getattr(handles, "var_handle_op", None)
+    if make is not None and "debug_name" in inspect.signature(make).parameters:
+        handles.var_handle_op = lambda *arguments, **options: make(*arguments, **{**options, "debug_name": ""})
 
 
 def _optimise_graphs(wanted):

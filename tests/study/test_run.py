@@ -218,7 +218,9 @@ def test_a_study_disturbed_by_kills_ends_as_one_that_was_not(tmp_path):
     }
     printed = last.communicate(timeout=240)[0]
     assert last.returncode == 0, printed
-    assert "resumes" in printed and re.search(r"of 2 runs are left, of \d+ s each \(measured on 2 of them\)", printed)
+    assert "resumes" in printed and re.search(
+        r"of 2 runs are left, of (\d+ min )?\d+ s each \(measured on 2 of them\)", printed
+    )
     first, second = results(tmp_path / "quiet"), results(workdir)
     assert first == second
     assert [(row["arm"], row["seed"], row["status"]) for row in first] == [
