@@ -127,6 +127,28 @@ def test_a_wrong_value_is_placed_by_the_name_of_what_it_configures():
         assert str(caught.value).splitlines()[1:] == [f"  in the configuration of '{place.partition('.')[0]}'"]
 
 
+@pytest.mark.parametrize(
+    "bindings, message",
+    [
+        (
+            ["GAN.generator_penalties = [@ConditionNumber()]"],
+            "ConditionNumber needs target: bind ConditionNumber.target",
+        ),
+        (["GAN.generator_penalties = [@a/OroJaR()]"], "a/OroJaR needs weight: bind a/OroJaR.weight"),
+        (
+            ["Adam.learning_rate = @PolynomialDecay()"],
+            "PolynomialDecay needs decay_steps, initial_learning_rate: "
+            "bind PolynomialDecay.decay_steps, PolynomialDecay.initial_learning_rate",
+        ),
+        (["train_and_evaluate.dataset = @b/dataset"], "b/dataset needs name: bind b/dataset.name"),
+    ],
+)
+def test_what_must_be_bound_is_named(bindings, message):
+    configuration.parse([] if "dataset" in message else ["digits"], bindings)
+    with pytest.raises(ConfigError, match=message), configuration.explained():
+        configuration.train_and_evaluate(workdir="nowhere")
+
+
 def test_a_macro_that_is_used_is_fine():
     configuration.parse(["digits"], ["n = 5", "train_and_evaluate.steps = %n"])
 

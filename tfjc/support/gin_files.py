@@ -56,13 +56,17 @@ def message(error: BaseException) -> str:
 
 
 def explain(error: BaseException, bindable: Mapping[str, Collection[str]]) -> str:
-    """`message`, and the valid names nearest to an unknown one.
+    """`message`, with the valid names nearest to an unknown one, and with the binding that is missing.
 
     Args:
       error: the error that passed through gin.
       bindable: the parameters of each configurable that a gin file may bind.
     """
     text = re.sub(r"malformed node or string.*\n", "", message(error)).strip()
+    unbound = re.search(r"No values supplied by Gin .*: \[(.*)\]\n.*\n.*\n *in the configuration of '(.+)'", text)
+    if unbound:
+        names = sorted(re.findall(r"\w+", unbound[1]))
+        return f"{unbound[2]} needs {', '.join(names)}: bind {', '.join(f'{unbound[2]}.{name}' for name in names)}"
     token = re.search(r"Failed to parse token '(.+?)'", text)
     if token:
         return f"{text}\n{token[1]} is no value: a string needs quotes ('{token[1]}'), a configurable needs @"
