@@ -2,9 +2,7 @@
 
 import contextlib
 import fcntl
-import functools
 import gc
-import inspect
 import multiprocessing
 import os
 import pathlib
@@ -13,6 +11,7 @@ import sys
 import tempfile
 
 import pytest
+from lighter import lighten
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 for _name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
@@ -26,37 +25,11 @@ SHARED = ROOT.parent / "shared"
 
 
 def pytest_collection_finish():
-    """Python's garbage collector takes an eighth less of the time of a test.
-
-    It ignores what was imported, and runs once for 50,000 new objects: a trace makes many objects and leaves few.
-    """
-    _trace_without_stacks()
-    _make_variables_alike()
+    gc.collect()
+    lighten()
     os.fsync = lambda _: None  # no test switches the machine off, and each wait for the disk takes milliseconds
     if "tensorflow" in sys.modules:
         _optimise_graphs(False)
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 10)
-
-
-def _trace_without_stacks():
-    """Operations do not record which Python calls made them: a tenth of the time of a trace, shown in messages alone.
-
-    The processes that tests start record it.
-    """
-    ops = sys.modules.get("tensorflow.python.framework.ops")
-    make = getattr(ops, "_create_c_op", None)
-    if make is not None and "extract_traceback" in inspect.signature(make).parameters:
-        ops._create_c_op = functools.partial(make, extract_traceback=False)
-
-
-def _make_variables_alike():
-    """Variables have no name for TensorFlow's messages: it builds a kernel for each name, half of a variable's time."""
-    handles = sys.modules.get("tensorflow.python.ops.gen_resource_variable_ops")
-    make = getattr(handles, "var_handle_op", None)
-    if make is not None and "debug_name" in inspect.signature(make).parameters:
-        handles.var_handle_op = lambda *arguments, **options: make(*arguments, **{**options, "debug_name": ""})
 
 
 def _optimise_graphs(wanted):

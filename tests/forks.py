@@ -6,7 +6,6 @@ exit status of its own. No module of tfjc is imported before the fork.
 """
 
 import atexit
-import gc
 import multiprocessing
 import multiprocessing.util  # before `atexit.register` below: what is registered last is called first
 import os
@@ -17,6 +16,8 @@ import subprocess
 import sys
 import tempfile
 import types
+
+from lighter import lighten
 
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(
@@ -98,7 +99,7 @@ def _file(stream):
 
 def _main(arguments, cwd, environment, files, before):
     """Becomes `python ARGUMENTS`."""
-    gc.freeze()  # a collection would look through what the server has imported, and copy its memory
+    lighten()
     # As in a terminal: a shell lets what it starts in the background ignore Ctrl-C.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for function in before:

@@ -1,0 +1,38 @@
+"""Leaves out work of Python and TensorFlow that no test looks at: a fifth of the time of a test."""
+
+import functools
+import gc
+import inspect
+import sys
+
+
+def lighten():
+    """For this process, with the modules that it has imported."""
+    _collect_rarely()
+    _trace_without_stacks()
+    _make_variables_alike()
+
+
+def _collect_rarely():
+    """Python's garbage collector ignores what was imported, and runs once for 50,000 new objects.
+
+    A trace makes many objects and leaves few.
+    """
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 10)
+
+
+def _trace_without_stacks():
+    """Operations do not record which Python calls made them, which TensorFlow shows in messages alone."""
+    ops = sys.modules.get("tensorflow.python.framework.ops")
+    make = getattr(ops, "_create_c_op", None)
+    if make is not None and "extract_traceback" in inspect.signature(make).parameters:
+        ops._create_c_op = functools.partial(make, extract_traceback=False)
+
+
+def _make_variables_alike():
+    """Variables have no name for TensorFlow's messages. It builds a kernel for each name: half of a variable's time."""
+    handles = sys.modules.get("tensorflow.python.ops.gen_resource_variable_ops")
+    make = getattr(handles, "var_handle_op", None)
+    if make is not None and "debug_name" in inspect.signature(make).parameters:
+        handles.var_handle_op = lambda *arguments, **options: make(*arguments, **{**options, "debug_name": ""})
