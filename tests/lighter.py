@@ -1,4 +1,4 @@
-"""Leaves out work of Python and TensorFlow that no test looks at: a fifth of the time of a test."""
+"""Leaves out work of Python and TensorFlow that no test looks at."""
 
 import functools
 import gc
