@@ -7,7 +7,7 @@ import sys
 
 
 def lighten():
-    """For this process, with the modules that it has imported."""
+    """Lightens this process, and the modules that it has imported."""
     _collect_rarely()
     _trace_without_stacks()
     _make_variables_alike()
