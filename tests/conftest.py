@@ -16,6 +16,8 @@ from lighter import lighten
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 for _name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
     os.environ.setdefault(_name, "1")  # tiny graphs gain nothing from threads, and each core has a worker of pytest
+# XLA compiles each program for a few calls: LLVM's optimisations take longer than they save.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 if "PYTEST_XDIST_WORKER" not in os.environ:  # the workers share the directory of the process that starts them
     _cache = tempfile.TemporaryDirectory()  # no test reads or writes the cache of whoever runs it
     os.environ["TFJC_CACHE_DIR"] = _cache.name
