@@ -1,4 +1,4 @@
-"""Leaves out work of Python and TensorFlow that no test looks at."""
+"""Leaves out work of Python, TensorFlow and Matplotlib that no test looks at."""
 
 import functools
 import gc
