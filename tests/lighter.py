@@ -11,7 +11,7 @@ def lighten():
     _collect_rarely()
     _trace_without_stacks()
     _make_variables_alike()
-    _draw_where_it_falls()
+    _draw_without_layout()
 
 
 def _collect_rarely():
@@ -39,8 +39,8 @@ def _make_variables_alike():
         handles.var_handle_op = lambda *arguments, **options: make(*arguments, **{**options, "debug_name": ""})
 
 
-def _draw_where_it_falls():
-    """Figures do not look for places where no texts overlap: a third of the time of a figure."""
+def _draw_without_layout():
+    """Figures skip Matplotlib's constrained layout, which takes a third of a figure's time."""
     engines = sys.modules.get("matplotlib.layout_engine")
     if engines is not None:
         engines.ConstrainedLayoutEngine.execute = lambda engine, figure: None
